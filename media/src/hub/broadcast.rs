@@ -1,0 +1,190 @@
+//! One live publication: who may write to it, who waits to read it, and which phase it is in.
+
+use super::lifecycle::{Phase, Presence, Situation};
+use super::publisher::{Publisher, Revoked, WriteSide};
+use super::subscriber::{self, Feeder, Subscriber};
+use crate::metrics;
+use crate::model::BroadcastId;
+use crate::seam::{BroadcastEnd, Protocol};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+
+#[derive(Debug)]
+pub struct Broadcast {
+    id: BroadcastId,
+    slot: Mutex<Slot>,
+    /// Rung whenever the write side comes back into the slot.
+    vacated: Notify,
+    joiners: Mutex<Vec<Feeder>>,
+    /// Spares the publisher the lock above for every frame in which nobody joins.
+    has_joiners: AtomicBool,
+    situation: watch::Sender<Situation>,
+    phase: watch::Sender<Phase>,
+}
+
+/// Where the write side is.
+#[derive(Debug)]
+enum Slot {
+    Vacant(WriteSide),
+    Held { identity: String, protocol: Protocol, revoke: watch::Sender<Option<Revoked>> },
+    Closed,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ClaimError {
+    #[error("another publisher holds this broadcast")]
+    Busy,
+    #[error("the broadcast has ended")]
+    Ended,
+    #[error("the server carries as many broadcasts as it may")]
+    Full,
+}
+
+/// How long a takeover waits for the old publisher to let go. Its task only has to be scheduled once.
+const TAKEOVER_WAIT: Duration = Duration::from_secs(2);
+
+impl Broadcast {
+    pub(super) fn new(id: BroadcastId, side: WriteSide, phase: Phase) -> Arc<Self> {
+        Arc::new(Self {
+            id,
+            slot: Mutex::new(Slot::Vacant(side)),
+            vacated: Notify::new(),
+            joiners: Mutex::default(),
+            has_joiners: AtomicBool::new(false),
+            situation: watch::Sender::new(Situation { publisher: Presence::Absent, end: None }),
+            phase: watch::Sender::new(phase),
+        })
+    }
+
+    pub fn id(&self) -> &BroadcastId {
+        &self.id
+    }
+
+    pub fn phase(&self) -> Phase {
+        *self.phase.borrow()
+    }
+
+    /// Hears every change of phase.
+    pub fn watch_phase(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
+    }
+
+    /// Reads from the cached GOP on. At most `capacity` frames wait; beyond that the subscriber loses frames up to the
+    /// next it can start with.
+    pub fn subscribe(self: &Arc<Self>, capacity: usize) -> Subscriber {
+        let (feeder, subscriber) = subscriber::ring(Arc::clone(self), capacity);
+        let slot = self.slot.lock();
+        // A closed slot drops the feeder here, and the subscriber hears the end at once.
+        if !matches!(*slot, Slot::Closed) {
+            self.joiners.lock().push(feeder);
+            self.has_joiners.store(true, Ordering::Release);
+        }
+        drop(slot);
+        subscriber
+    }
+
+    /// Becomes the publisher, taking over from the same identity.
+    pub(super) async fn claim(self: &Arc<Self>, identity: &str, protocol: Protocol) -> Result<Publisher, ClaimError> {
+        let deadline = tokio::time::Instant::now() + TAKEOVER_WAIT;
+        loop {
+            let vacated = self.vacated.notified();
+            tokio::pin!(vacated);
+            vacated.as_mut().enable();
+            if let Some(publisher) = self.try_claim(identity, protocol)? {
+                return Ok(publisher);
+            }
+            if tokio::time::timeout_at(deadline, vacated).await.is_err() {
+                return Err(ClaimError::Busy);
+            }
+        }
+    }
+
+    /// `None`: the old publisher of the same identity has been told to go; wait for it.
+    fn try_claim(self: &Arc<Self>, identity: &str, protocol: Protocol) -> Result<Option<Publisher>, ClaimError> {
+        let mut slot = self.slot.lock();
+        match std::mem::replace(&mut *slot, Slot::Closed) {
+            Slot::Closed => Err(ClaimError::Ended),
+            Slot::Vacant(side) => {
+                let (revoke, revoked) = watch::channel(None);
+                *slot = Slot::Held { identity: identity.to_owned(), protocol, revoke };
+                self.situation.send_modify(|situation| situation.publisher = Presence::Connected);
+                Ok(Some(Publisher::new(Arc::clone(self), side, revoked)))
+            }
+            Slot::Held { identity: holder, protocol: held_by, revoke } => {
+                let same = holder == identity;
+                if same && revoke.send_replace(Some(Revoked::Replaced)).is_none() {
+                    ::metrics::counter!(metrics::TAKEOVERS).increment(1);
+                }
+                *slot = Slot::Held { identity: holder, protocol: held_by, revoke };
+                if same { Ok(None) } else { Err(ClaimError::Busy) }
+            }
+        }
+    }
+
+    pub(super) fn media_began(&self) {
+        if let Slot::Held { protocol, .. } = &*self.slot.lock() {
+            let producing = Presence::Producing(*protocol);
+            self.situation.send_modify(|situation| situation.publisher = producing);
+        }
+    }
+
+    /// The publisher lets go.
+    pub(super) fn release(&self, mut side: WriteSide, produced: bool) {
+        let mut slot = self.slot.lock();
+        if matches!(*slot, Slot::Held { .. }) {
+            if produced {
+                side.interrupted();
+            }
+            *slot = Slot::Vacant(side);
+        }
+        drop(slot);
+        self.situation.send_modify(|situation| situation.publisher = Presence::Absent);
+        self.vacated.notify_waiters();
+    }
+
+    /// Orders the end. The lifecycle task carries it out.
+    pub(super) fn order_end(&self, reason: BroadcastEnd) {
+        self.situation.send_modify(|situation| {
+            situation.end.get_or_insert(reason);
+        });
+    }
+
+    pub(super) fn watch_situation(&self) -> watch::Receiver<Situation> {
+        self.situation.subscribe()
+    }
+
+    pub(super) fn set_phase(&self, phase: Phase) {
+        tracing::debug!(broadcast.id = %self.id, from = ?self.phase(), to = ?phase, "broadcast changes phase");
+        self.phase.send_replace(phase);
+    }
+
+    /// Nothing is written after this: a publisher is told to stop, every subscriber hears the end once its ring is
+    /// drained.
+    pub(super) fn close(&self) {
+        let before = std::mem::replace(&mut *self.slot.lock(), Slot::Closed);
+        if let Slot::Held { revoke, .. } = before {
+            // The publisher's drop finds the slot closed and drops the write side, which closes the rings.
+            revoke.send_replace(Some(Revoked::Ended));
+        }
+        self.joiners.lock().clear();
+    }
+
+    pub(super) fn end_reason(&self) -> BroadcastEnd {
+        match self.phase() {
+            Phase::Ended(reason) => reason,
+            Phase::Starting | Phase::Live | Phase::Lingering { .. } => BroadcastEnd::Ended,
+        }
+    }
+
+    pub(super) fn has_joiners(&self) -> bool {
+        self.has_joiners.load(Ordering::Acquire)
+    }
+
+    pub(super) fn take_joiners(&self) -> Vec<Feeder> {
+        self.has_joiners.store(false, Ordering::Release);
+        std::mem::take(&mut *self.joiners.lock())
+    }
+}

@@ -1,0 +1,167 @@
+//! Broadcasts by id, and the one claim that admits a publisher.
+
+use super::broadcast::{Broadcast, ClaimError};
+use super::gop::Gop;
+use super::lifecycle::{self, Fact, Phase, Presence};
+use super::publisher::{Publisher, WriteSide};
+use crate::config::HubConfig;
+use crate::metrics;
+use crate::model::BroadcastId;
+use crate::seam::{BroadcastEnd, EventSink, MediaEvent, Protocol};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+
+/// All broadcasts of this process. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Hub {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    config: HubConfig,
+    broadcasts: Mutex<HashMap<BroadcastId, Arc<Broadcast>>>,
+    opened: mpsc::Sender<Arc<Broadcast>>,
+    events: Arc<dyn EventSink>,
+    lifecycles: TaskTracker,
+}
+
+/// New broadcasts waiting for their outputs. When full, a claim waits: an output misses no broadcast.
+const OPENED_QUEUE: usize = 256;
+
+impl Hub {
+    /// The receiver hears every broadcast that opens, before its first frame is written.
+    pub fn new(config: HubConfig, events: Arc<dyn EventSink>) -> (Self, mpsc::Receiver<Arc<Broadcast>>) {
+        let (opened, receiver) = mpsc::channel(OPENED_QUEUE);
+        let shared = Shared { config, broadcasts: Mutex::default(), opened, events, lifecycles: TaskTracker::new() };
+        (Self { shared: Arc::new(shared) }, receiver)
+    }
+
+    /// Becomes the publisher of `id`. `identity` is who: the same takes over, another is refused.
+    pub async fn claim(&self, id: BroadcastId, identity: &str, protocol: Protocol) -> Result<Publisher, ClaimError> {
+        let broadcast = match self.get(&id) {
+            Some(broadcast) => broadcast,
+            None => self.open(id, Phase::Starting).await?,
+        };
+        broadcast.claim(identity, protocol).await
+    }
+
+    pub fn get(&self, id: &BroadcastId) -> Option<Arc<Broadcast>> {
+        self.shared.broadcasts.lock().get(id).cloned()
+    }
+
+    /// Opens a broadcast that was live when the server stopped: it waits for its publisher as after any interruption.
+    pub async fn expect(&self, id: BroadcastId) -> Result<(), ClaimError> {
+        let until = Instant::now() + self.shared.config.grace_rtmp;
+        self.open(id, Phase::Lingering { until }).await.map(drop)
+    }
+
+    /// Ends a broadcast for good; nothing happens when it is not there.
+    pub fn end(&self, id: &BroadcastId, reason: BroadcastEnd) -> bool {
+        let broadcast = self.get(id);
+        if let Some(broadcast) = &broadcast {
+            broadcast.order_end(reason);
+        }
+        broadcast.is_some()
+    }
+
+    async fn open(&self, id: BroadcastId, phase: Phase) -> Result<Arc<Broadcast>, ClaimError> {
+        let config = &self.shared.config;
+        let broadcast = {
+            let mut broadcasts = self.shared.broadcasts.lock();
+            if let Some(broadcast) = broadcasts.get(&id) {
+                return Ok(Arc::clone(broadcast));
+            }
+            if broadcasts.len() >= config.max_broadcasts {
+                return Err(ClaimError::Full);
+            }
+            let side = WriteSide::new(Gop::new(config.gop_max_frames, config.gop_max_bytes));
+            let broadcast = Broadcast::new(id.clone(), side, phase);
+            broadcasts.insert(id.clone(), Arc::clone(&broadcast));
+            broadcast
+        };
+        let span = tracing::info_span!("broadcast", broadcast.id = %id);
+        self.shared.lifecycles.spawn(drive(Arc::clone(&self.shared), Arc::clone(&broadcast)).instrument(span));
+        // Closed only while the server stops; then nobody watches any more.
+        let _ = self.shared.opened.send(Arc::clone(&broadcast)).await;
+        Ok(broadcast)
+    }
+}
+
+/// The lifecycle task of one broadcast: looks at the situation and the clock, tells the facts in order.
+async fn drive(shared: Arc<Shared>, broadcast: Arc<Broadcast>) {
+    let mut situation = broadcast.watch_situation();
+    count(broadcast.phase(), 1.0);
+    let mut grace = shared.config.grace_rtmp;
+    loop {
+        let seen = *situation.borrow_and_update();
+        if let Presence::Producing(protocol) = seen.publisher {
+            grace = shared.config.grace(protocol);
+        }
+        let before = broadcast.phase();
+        let (phase, fact) = lifecycle::step(before, seen, grace, Instant::now());
+        if phase != before {
+            count(before, -1.0);
+            count(phase, 1.0);
+            broadcast.set_phase(phase);
+        }
+        if let Some(fact) = fact {
+            tell(&shared, broadcast.id(), fact).await;
+        }
+        let patience = match (phase, seen.publisher) {
+            (Phase::Ended(_), _) => break,
+            (Phase::Lingering { until }, Presence::Absent) => until.saturating_duration_since(Instant::now()),
+            (Phase::Starting, Presence::Absent) => STARTING_LIMIT,
+            // The ingest's own limits cut a silent publisher; that changes the situation.
+            (Phase::Lingering { .. } | Phase::Starting | Phase::Live, _) => Duration::MAX,
+        };
+        let over = tokio::time::timeout(patience, situation.changed()).await.is_err();
+        if over && phase == Phase::Starting {
+            break;
+        }
+    }
+    shared.broadcasts.lock().remove(broadcast.id());
+    broadcast.close();
+}
+
+/// A broadcast that never had media is forgotten after this, without a word: nothing began, so nothing ends.
+const STARTING_LIMIT: Duration = Duration::from_secs(60);
+
+/// Keeps the gauge of broadcasts by state.
+fn count(phase: Phase, change: f64) {
+    let state = match phase {
+        Phase::Live => "live",
+        Phase::Lingering { .. } => "interrupted",
+        Phase::Starting | Phase::Ended(_) => return,
+    };
+    ::metrics::gauge!(metrics::BROADCASTS, "state" => state).increment(change);
+}
+
+async fn tell(shared: &Shared, id: &BroadcastId, fact: Fact) {
+    let (broadcast, at) = (id.clone(), SystemTime::now());
+    let event = match fact {
+        Fact::Started(protocol) => {
+            tracing::info!(protocol = protocol.as_str(), "broadcast is live");
+            MediaEvent::BroadcastStarted { broadcast, protocol, at }
+        }
+        Fact::Interrupted => {
+            tracing::info!("publisher is gone, broadcast waits for it");
+            MediaEvent::BroadcastInterrupted { broadcast, at }
+        }
+        Fact::Resumed(protocol) => {
+            tracing::info!(protocol = protocol.as_str(), "publisher is back");
+            MediaEvent::BroadcastResumed { broadcast, protocol, at }
+        }
+        Fact::Ended(reason) => {
+            tracing::info!(?reason, "broadcast has ended");
+            MediaEvent::BroadcastEnded { broadcast, reason, at }
+        }
+    };
+    shared.events.emit(event).await;
+}

@@ -1,0 +1,13 @@
+//! What flows: identities, time, track formats and frames. Everything else in this plane knows these words.
+
+mod addr;
+mod frame;
+mod id;
+mod time;
+mod track;
+
+pub use addr::PeerAddr;
+pub use frame::{Epoch, Frame};
+pub use id::{BroadcastId, InvalidId, TrackId, ViewerId};
+pub use time::{CounterUnwrapper, MediaTime, Timescale};
+pub use track::{AudioCodec, AudioFormat, FrameRate, MediaFormat, TrackFormat, VideoCodec, VideoFormat};

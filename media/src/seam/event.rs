@@ -1,0 +1,166 @@
+//! What media tells: facts in the past tense, each with all its reader needs.
+
+use super::admission::{Protocol, ViewerIdentity};
+use crate::model::{BroadcastId, ViewerId};
+use async_trait::async_trait;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+/// The listener. Implemented once, by the binary's bridge.
+#[async_trait]
+pub trait EventSink: Send + Sync + 'static {
+    /// Never waits. `false`: the listener's queue was full and the event is lost; the next snapshot repairs the count.
+    fn try_emit(&self, event: MediaEvent) -> bool;
+
+    /// Waits for room. For facts that may not be lost, told by tasks that can wait.
+    async fn emit(&self, event: MediaEvent);
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MediaEvent {
+    /// First media of a broadcast arrived.
+    BroadcastStarted {
+        broadcast: BroadcastId,
+        protocol: Protocol,
+        at: SystemTime,
+    },
+    /// The publisher is gone; the broadcast waits for its return.
+    BroadcastInterrupted {
+        broadcast: BroadcastId,
+        at: SystemTime,
+    },
+    /// A publisher came back within the grace.
+    BroadcastResumed {
+        broadcast: BroadcastId,
+        protocol: Protocol,
+        at: SystemTime,
+    },
+    BroadcastEnded {
+        broadcast: BroadcastId,
+        reason: BroadcastEnd,
+        at: SystemTime,
+    },
+    ViewerJoined {
+        broadcast: BroadcastId,
+        viewer: ViewerId,
+        identity: Option<ViewerIdentity>,
+        transport: Transport,
+        at: SystemTime,
+    },
+    ViewerLeft {
+        broadcast: BroadcastId,
+        viewer: ViewerId,
+        identity: Option<ViewerIdentity>,
+        transport: Transport,
+        watched: std::time::Duration,
+        at: SystemTime,
+    },
+    /// All present viewers of one broadcast, every ten seconds while it has any and once when the last has left:
+    /// truth that repairs lost joins and leaves.
+    AudienceSnapshot {
+        broadcast: BroadcastId,
+        viewers: Vec<(ViewerId, Option<ViewerIdentity>, Transport)>,
+        at: SystemTime,
+    },
+    /// Something in the publication will trouble viewers; the broadcaster should be told.
+    IngestWarning {
+        broadcast: BroadcastId,
+        code: WarningCode,
+    },
+}
+
+/// Why a broadcast is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum BroadcastEnd {
+    /// The control plane ended the session.
+    Ended,
+    /// The publisher did not come back within the grace.
+    GraceOver,
+    /// The host or a moderator was banned, or the key was revoked.
+    Ejected,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Transport {
+    Hls,
+    Whep,
+}
+
+impl Transport {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hls => "hls",
+            Self::Whep => "whep",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum WarningCode {
+    /// Keyframes are more than four seconds apart.
+    LongGop,
+    /// Frames are reordered: plays over HLS, not over WebRTC.
+    BFrames,
+}
+
+/// A viewer's presence. Made when the first media was served, it tells `ViewerJoined`; dropped, `ViewerLeft`.
+#[derive(Debug)]
+pub struct ViewerGuard {
+    events: Arc<dyn EventSink>,
+    broadcast: BroadcastId,
+    viewer: ViewerId,
+    identity: Option<ViewerIdentity>,
+    transport: Transport,
+    since: Instant,
+}
+
+impl std::fmt::Debug for dyn EventSink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("EventSink")
+    }
+}
+
+impl ViewerGuard {
+    /// The time watched is counted from here.
+    pub fn join(
+        events: Arc<dyn EventSink>,
+        broadcast: BroadcastId,
+        viewer: ViewerId,
+        identity: Option<ViewerIdentity>,
+        transport: Transport,
+    ) -> Self {
+        events.try_emit(MediaEvent::ViewerJoined {
+            broadcast: broadcast.clone(),
+            viewer: viewer.clone(),
+            identity: identity.clone(),
+            transport,
+            at: SystemTime::now(),
+        });
+        Self { events, broadcast, viewer, identity, transport, since: Instant::now() }
+    }
+
+    pub fn viewer(&self) -> &ViewerId {
+        &self.viewer
+    }
+
+    pub fn identity(&self) -> Option<&ViewerIdentity> {
+        self.identity.as_ref()
+    }
+
+    pub fn transport(&self) -> Transport {
+        self.transport
+    }
+}
+
+impl Drop for ViewerGuard {
+    fn drop(&mut self) {
+        self.events.try_emit(MediaEvent::ViewerLeft {
+            broadcast: self.broadcast.clone(),
+            viewer: self.viewer.clone(),
+            identity: self.identity.take(),
+            transport: self.transport,
+            watched: self.since.elapsed(),
+            at: SystemTime::now(),
+        });
+    }
+}

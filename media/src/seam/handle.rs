@@ -1,0 +1,42 @@
+//! What others may order of media. The channel is made before either plane starts, so that neither waits for the other.
+
+use super::event::BroadcastEnd;
+use crate::model::{BroadcastId, ViewerId};
+use tokio::sync::mpsc;
+
+/// Orders media; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    orders: mpsc::Sender<Order>,
+}
+
+/// The receiving end, given to `Media::start`.
+#[derive(Debug)]
+pub struct Orders(pub(crate) mpsc::Receiver<Order>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Order {
+    EndBroadcast { broadcast: BroadcastId, reason: BroadcastEnd },
+    EjectViewer { broadcast: BroadcastId, viewer: ViewerId },
+}
+
+/// Orders that may wait to be carried out. When full, whoever orders waits: an order is never lost.
+const QUEUE: usize = 256;
+
+impl Handle {
+    pub fn channel() -> (Self, Orders) {
+        let (orders, receiver) = mpsc::channel(QUEUE);
+        (Self { orders }, Orders(receiver))
+    }
+
+    /// Ends a broadcast for good: its publisher is cut, its playlist closed. Nothing happens when it is not there.
+    pub async fn end_broadcast(&self, broadcast: BroadcastId, reason: BroadcastEnd) {
+        // A closed channel means media has stopped, and then everything has ended.
+        let _ = self.orders.send(Order::EndBroadcast { broadcast, reason }).await;
+    }
+
+    /// Cuts one viewer off and refuses it from then on.
+    pub async fn eject_viewer(&self, broadcast: BroadcastId, viewer: ViewerId) {
+        let _ = self.orders.send(Order::EjectViewer { broadcast, viewer }).await;
+    }
+}

@@ -1,0 +1,14 @@
+//! What others are asked and told. These traits belong to media because media calls them; the binary implements them.
+
+mod admission;
+mod event;
+mod handle;
+mod secret;
+
+pub use admission::{
+    Admission, Protocol, PublishGrant, PublishRequest, Refusal, ViewerIdentity, WatchGrant, WatchRequest,
+};
+pub use event::{BroadcastEnd, EventSink, MediaEvent, Transport, ViewerGuard, WarningCode};
+pub(crate) use handle::Order;
+pub use handle::{Handle, Orders};
+pub use secret::Secret;
