@@ -26,6 +26,15 @@ pub struct HubConfig {
     pub max_broadcasts: usize,
 }
 
+/// A setting that cannot be right, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigFault {
+    /// Dotted, as in the file: `hls.part_duration`.
+    pub key: &'static str,
+    pub problem: String,
+    pub mend: String,
+}
+
 impl Default for HubConfig {
     fn default() -> Self {
         Self {

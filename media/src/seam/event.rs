@@ -4,7 +4,7 @@ use super::admission::{Protocol, ViewerIdentity};
 use crate::model::{BroadcastId, ViewerId};
 use async_trait::async_trait;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// The listener. Implemented once, by the binary's bridge.
 #[async_trait]
@@ -52,7 +52,7 @@ pub enum MediaEvent {
         viewer: ViewerId,
         identity: Option<ViewerIdentity>,
         transport: Transport,
-        watched: std::time::Duration,
+        watched: Duration,
         at: SystemTime,
     },
     /// All present viewers of one broadcast, every ten seconds while it has any and once when the last has left:
@@ -67,6 +67,15 @@ pub enum MediaEvent {
         broadcast: BroadcastId,
         code: WarningCode,
     },
+}
+
+/// One viewer in a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PresentViewer {
+    pub viewer: ViewerId,
+    pub identity: Option<ViewerIdentity>,
+    pub transport: Transport,
+    pub since: SystemTime,
 }
 
 /// Why a broadcast is over.
@@ -108,10 +117,8 @@ pub enum WarningCode {
 pub struct ViewerGuard {
     events: Arc<dyn EventSink>,
     broadcast: BroadcastId,
-    viewer: ViewerId,
-    identity: Option<ViewerIdentity>,
-    transport: Transport,
-    since: Instant,
+    present: PresentViewer,
+    joined: Instant,
 }
 
 impl std::fmt::Debug for dyn EventSink {
@@ -129,37 +136,27 @@ impl ViewerGuard {
         identity: Option<ViewerIdentity>,
         transport: Transport,
     ) -> Self {
-        events.try_emit(MediaEvent::ViewerJoined {
-            broadcast: broadcast.clone(),
-            viewer: viewer.clone(),
-            identity: identity.clone(),
-            transport,
-            at: SystemTime::now(),
-        });
-        Self { events, broadcast, viewer, identity, transport, since: Instant::now() }
+        let at = SystemTime::now();
+        let present = PresentViewer { viewer, identity, transport, since: at };
+        let PresentViewer { viewer, identity, .. } = present.clone();
+        events.try_emit(MediaEvent::ViewerJoined { broadcast: broadcast.clone(), viewer, identity, transport, at });
+        Self { events, broadcast, present, joined: Instant::now() }
     }
 
-    pub fn viewer(&self) -> &ViewerId {
-        &self.viewer
-    }
-
-    pub fn identity(&self) -> Option<&ViewerIdentity> {
-        self.identity.as_ref()
-    }
-
-    pub fn transport(&self) -> Transport {
-        self.transport
+    pub fn present(&self) -> &PresentViewer {
+        &self.present
     }
 }
 
 impl Drop for ViewerGuard {
     fn drop(&mut self) {
+        let PresentViewer { viewer, identity, transport, .. } = self.present.clone();
         self.events.try_emit(MediaEvent::ViewerLeft {
             broadcast: self.broadcast.clone(),
-            viewer: self.viewer.clone(),
-            identity: self.identity.take(),
-            transport: self.transport,
-            watched: self.since.elapsed(),
+            viewer,
+            identity,
+            transport,
+            watched: self.joined.elapsed(),
             at: SystemTime::now(),
         });
     }
