@@ -1,1 +1,11 @@
 //! Control plane.
+
+pub mod auth;
+pub mod caller;
+pub mod clock;
+pub mod config;
+pub mod db;
+pub mod error;
+pub mod id;
+pub mod secret;
+pub mod trpc;

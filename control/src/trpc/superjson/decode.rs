@@ -1,0 +1,169 @@
+//! In: an envelope as the client sent it. Out: a [`Value`] with its annotations applied.
+//!
+//! Bounded: nesting to 32 levels, 10 000 annotations, and each annotation's path may be no deeper than the value.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value as Json};
+
+use crate::clock::Timestamp;
+use crate::error::{Code, Error};
+use crate::trpc::value::Value;
+
+/// Deeper than any input of ours by far; a validator recursing over more is only ever an attack.
+const DEPTH_MAX: usize = 32;
+/// An input of 256 KiB holds fewer honest ones.
+const ANNOTATIONS_MAX: usize = 10_000;
+
+/// Undoes the transformer. Anything that is no envelope is `undefined` for the validator, as with the original.
+pub(crate) fn decode(envelope: Option<Json>) -> Result<Value, Error> {
+    let Some(Json::Object(mut envelope)) = envelope else { return Ok(Value::Undefined) };
+    let mut value = match envelope.remove("json") {
+        Some(json) => plain(json, 0)?,
+        None => return Ok(Value::Undefined),
+    };
+    if let Some(Json::Object(mut meta)) = envelope.remove("meta")
+        && let Some(values) = meta.remove("values")
+    {
+        let mut annotations = 0;
+        annotate_tree(&mut value, &values, &mut annotations, 0)?;
+    }
+    Ok(value)
+}
+
+fn plain(json: Json, depth: usize) -> Result<Value, Error> {
+    if depth > DEPTH_MAX {
+        return Err(refuse("Input is nested too deeply"));
+    }
+    Ok(match json {
+        Json::Null => Value::Null,
+        Json::Bool(flag) => Value::Bool(flag),
+        Json::Number(number) => Value::Number(number.as_f64().unwrap_or(f64::NAN)),
+        Json::String(text) => Value::Text(text),
+        Json::Array(items) => {
+            Value::Array(items.into_iter().map(|item| plain(item, depth + 1)).collect::<Result<_, _>>()?)
+        }
+        Json::Object(members) => Value::Object(
+            members
+                .into_iter()
+                .map(|(key, member)| Ok((key, plain(member, depth + 1)?)))
+                .collect::<Result<BTreeMap<_, _>, Error>>()?,
+        ),
+    })
+}
+
+/// superjson keeps annotations as a tree: an object maps paths to subtrees; an array is an annotation for this very
+/// place, optionally followed by the subtree of its members.
+fn annotate_tree(value: &mut Value, tree: &Json, count: &mut usize, depth: usize) -> Result<(), Error> {
+    *count += 1;
+    if *count > ANNOTATIONS_MAX || depth > DEPTH_MAX {
+        return Err(refuse("Input has too many annotations"));
+    }
+    match tree {
+        Json::Object(members) => annotate_members(value, members, count, depth),
+        Json::Array(parts) => {
+            if let Some(Json::Object(members)) = parts.get(1) {
+                annotate_members(value, members, count, depth)?;
+            }
+            apply(value, parts.first().unwrap_or(&Json::Null))
+        }
+        _ => Err(refuse("Malformed annotation")),
+    }
+}
+
+fn annotate_members(
+    value: &mut Value,
+    members: &Map<String, Json>,
+    count: &mut usize,
+    depth: usize,
+) -> Result<(), Error> {
+    for (path, subtree) in members {
+        let steps = split(path)?;
+        if let Some(inner) = walk(value, &steps) {
+            annotate_tree(inner, subtree, count, depth + 1)?;
+        } else {
+            *count += 1;
+        }
+    }
+    Ok(())
+}
+
+/// Splits at dots that are not escaped.
+fn split(path: &str) -> Result<Vec<String>, Error> {
+    let (mut steps, mut step, mut characters) = (Vec::new(), String::new(), path.chars());
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => step.extend(characters.next()),
+            '.' => steps.push(std::mem::take(&mut step)),
+            other => step.push(other),
+        }
+    }
+    steps.push(step);
+    if let Some(forbidden) =
+        steps.iter().find(|step| matches!(step.as_str(), "__proto__" | "constructor" | "prototype"))
+    {
+        return Err(refuse(&format!("{forbidden} is not allowed as a property")));
+    }
+    Ok(steps)
+}
+
+fn walk<'v>(mut value: &'v mut Value, steps: &[String]) -> Option<&'v mut Value> {
+    for step in steps {
+        value = match value {
+            Value::Object(members) => members.get_mut(step)?,
+            Value::Array(items) => items.get_mut(step.parse::<usize>().ok()?)?,
+            _ => return None,
+        };
+    }
+    Some(value)
+}
+
+/// Turns the JSON at a place into what the annotation says it is.
+fn apply(value: &mut Value, annotation: &Json) -> Result<(), Error> {
+    let name = match annotation {
+        Json::String(name) => name.as_str(),
+        // `["typed-array", "Uint8Array"]`, `["custom", …]`, `["class", …]`, `["symbol", …]`
+        Json::Array(compound) => match compound.first().and_then(Json::as_str) {
+            Some("typed-array") => "typed-array",
+            other => return Err(unknown(other.unwrap_or_default())),
+        },
+        _ => return Err(unknown("")),
+    };
+    *value = match name {
+        "undefined" => Value::Undefined,
+        "Date" => match &*value {
+            Value::Text(text) => Value::Date(Timestamp::parse_iso(text)),
+            // `new Date(null)` is 1970 and `new Date(5)` works too; no client of ours means either.
+            _ => Value::Date(None),
+        },
+        "number" => match &*value {
+            Value::Text(text) => Value::Number(match text.as_str() {
+                "NaN" => f64::NAN,
+                "Infinity" => f64::INFINITY,
+                "-Infinity" => f64::NEG_INFINITY,
+                "-0" => -0.0,
+                other => other.parse().unwrap_or(f64::NAN),
+            }),
+            other => other.clone(),
+        },
+        "bigint" => Value::Foreign("bigint"),
+        "regexp" => Value::Foreign("RegExp"),
+        "set" => Value::Foreign("Set"),
+        "map" => Value::Foreign("Map"),
+        "URL" => Value::Foreign("URL"),
+        "Error" => Value::Foreign("Error"),
+        "typed-array" => Value::Foreign("Uint8Array"),
+        other => return Err(unknown(other)),
+    };
+    Ok(())
+}
+
+fn unknown(name: &str) -> Error {
+    // Only a short, printable part of what was sent comes back.
+    let name: String = name.chars().filter(|c| !c.is_control()).take(40).collect();
+    refuse(&format!("Unknown transformation: {name}"))
+}
+
+fn refuse(message: &str) -> Error {
+    Error::Request { code: Code::BadRequest, message: message.to_owned() }
+}
