@@ -1,0 +1,72 @@
+//! Settings of the RTMP listener.
+
+use super::chunk::ChunkLimits;
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Who may connect, how long each step may take, and how much a connection may make us keep.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RtmpConfig {
+    /// Address and port for encoders.
+    pub listen: SocketAddr,
+    /// The application in `rtmp://host/<app>/<streamKey>`. Another one is refused at connect.
+    pub app: String,
+    /// Connections at one time. Beyond it a new one is closed at once. A connection that publishes costs about 100 KiB.
+    pub max_connections: usize,
+    /// The same from one address. Encoders behind one company's or carrier's address share it.
+    pub max_connections_per_ip: usize,
+    /// Connections that have not finished their handshake. Lower protects better against half-open floods, higher
+    /// admits more encoders that start in the same second.
+    pub max_handshakes: usize,
+    /// From accept to the end of the handshake.
+    #[serde(with = "humantime_serde")]
+    pub handshake_timeout: Duration,
+    /// From the handshake to `publish`.
+    #[serde(with = "humantime_serde")]
+    pub publish_timeout: Duration,
+    /// From accepted `publish` to the first frame that can be shown. Phones may take seconds to open their camera.
+    #[serde(with = "humantime_serde")]
+    pub first_media_timeout: Duration,
+    /// Without a byte while publishing. Shorter frees a dead publisher's place sooner, longer survives worse networks.
+    #[serde(with = "humantime_serde")]
+    pub idle_timeout: Duration,
+    /// The longest audio or video message once publishing was accepted. A keyframe of 4K at high quality is 2 MiB.
+    pub media_message_max_bytes: usize,
+    /// The longest command or metadata message, and the longest of any kind before publishing.
+    pub command_message_max_bytes: usize,
+}
+
+impl Default for RtmpConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([0, 0, 0, 0], 1935)),
+            app: "live".to_owned(),
+            max_connections: 2_000,
+            max_connections_per_ip: 256,
+            max_handshakes: 256,
+            handshake_timeout: Duration::from_secs(5),
+            publish_timeout: Duration::from_secs(10),
+            first_media_timeout: Duration::from_secs(20),
+            idle_timeout: Duration::from_secs(8),
+            media_message_max_bytes: 8 * 1024 * 1024,
+            command_message_max_bytes: 64 * 1024,
+        }
+    }
+}
+
+/// Encoders use three to five.
+const CHUNK_STREAMS_MAX: usize = 64;
+
+impl RtmpConfig {
+    pub(super) fn chunk_limits(&self) -> ChunkLimits {
+        ChunkLimits {
+            media_message_max_bytes: self.media_message_max_bytes,
+            command_message_max_bytes: self.command_message_max_bytes,
+            // One message on its way and another interleaved with it.
+            unfinished_max_bytes: 2 * self.media_message_max_bytes,
+            chunk_streams_max: CHUNK_STREAMS_MAX,
+        }
+    }
+}
