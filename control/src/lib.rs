@@ -8,4 +8,6 @@ pub mod db;
 pub mod error;
 pub mod id;
 pub mod secret;
+#[cfg(any(test, feature = "test-support"))]
+pub mod testing;
 pub mod trpc;

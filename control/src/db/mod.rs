@@ -13,6 +13,8 @@ mod connection;
 mod constraint;
 mod migrations;
 mod statement;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 use std::time::Duration;
