@@ -1,0 +1,74 @@
+// The words under the picture: title, host, how long it has been live, and how many watch.
+import { api } from "../api/client.js";
+import type { SessionListItem } from "../api/app-router.provisional.js";
+import { h, must, setText } from "../dom.js";
+import { compact, counted, liveFor, t } from "../i18n/index.js";
+import { hue, initial } from "../ui/avatar.js";
+import { cover } from "../ui/cover.js";
+
+const PAGE = 50;
+/** Beyond so many shows the list is no way to find one. */
+const PAGES_MAX = 6;
+const CLOCK_MS = 15_000;
+
+export class Info {
+  hostId: string | null = null;
+  #startedAt: Date | null = null;
+
+  constructor(private readonly sessionId: string) {
+    must("#poster").replaceChildren(cover(sessionId));
+    must("#share").addEventListener("click", () => void this.#share());
+    window.setInterval(() => this.#showClock(), CLOCK_MS);
+  }
+
+  async start(): Promise<void> {
+    const session = await find(this.sessionId).catch(() => null);
+    if (session) this.#show(session);
+  }
+
+  setViewers(count: number): void {
+    must<HTMLElement>("#viewers").hidden = false;
+    setText(must("#viewers-short"), compact(count));
+    setText(must("#viewers-long"), counted("viewers", count));
+    document.documentElement.dataset["viewers"] = String(count);
+  }
+
+  #show(session: SessionListItem): void {
+    this.hostId = session.hostId;
+    this.#startedAt = session.startedAt ?? null;
+    document.title = `${session.title} – ${t("brand")}`;
+    setText(must("#show-title"), session.title);
+    setText(must("#show-host"), session.hostName);
+    setText(must("#show-category"), session.category ?? "");
+    const face = must<HTMLElement>("#show-face");
+    setText(face, initial(session.hostName));
+    face.style.setProperty("--hue", String(hue(session.hostId)));
+    if (session.description) setText(must("#show-description"), session.description);
+    if (session.thumbnail) must("#poster").replaceChildren(h("img", { src: session.thumbnail, alt: "", class: "cover-art" }));
+    if (must<HTMLElement>("#viewers").hidden) this.setViewers(session.viewerCount);
+    must("#info").removeAttribute("data-unknown");
+    this.#showClock();
+  }
+
+  #showClock(): void {
+    if (this.#startedAt) setText(must("#show-since"), liveFor(this.#startedAt));
+  }
+
+  async #share(): Promise<void> {
+    const address = `${location.origin}/watch/${encodeURIComponent(this.sessionId)}`;
+    if (navigator.share) return navigator.share({ title: document.title, url: address }).catch(() => undefined);
+    await navigator.clipboard.writeText(address).catch(() => undefined);
+    const label = must("#share-label");
+    setText(label, t("linkCopied"));
+    window.setTimeout(() => setText(label, t("share")), 2000);
+  }
+}
+
+async function find(sessionId: string): Promise<SessionListItem | null> {
+  for (let page = 0; page < PAGES_MAX; page++) {
+    const { sessions, hasMore } = await api.streaming.getActiveSessions.query({ limit: PAGE, offset: page * PAGE });
+    const found = sessions.find((session) => session.id === sessionId);
+    if (found || !hasMore) return found ?? null;
+  }
+  return null;
+}

@@ -1,0 +1,240 @@
+// One live picture in one video element. In: the address joinSession gave. Out: a PlayerState, kept true by itself: it asks again
+// while there is nothing to play, starts when there is, and says why when it cannot. Driven by watch.ts.
+// Tests and style sheets read the state off <html data-player-state>, the delay off data-delay-ms, what was played off data-played-ms.
+import { makeEngine, type Engine, type EngineEvent, type Quality } from "./engine.js";
+import { bufferedAhead } from "./pace.js";
+
+export type PlayerState =
+  | "loading"
+  | "playing"
+  | "paused"
+  /** The browser wants a touch before it plays anything. */
+  | "blocked"
+  | "buffering"
+  /** It was live; now nothing comes, but the end was not declared. */
+  | "interrupted"
+  /** No playlist yet. */
+  | "waiting"
+  | "private"
+  | "ended"
+  | "offline"
+  | "broken"
+  | "unsupported";
+
+export interface Source {
+  url: string;
+  /** Presented only when the address alone is refused: a public playlist is the same for everybody and stays cacheable. */
+  ticket: string | null;
+}
+
+const TICK_MS = 250;
+/** A shorter gap is a hiccup that needs no words. */
+const BUFFERING_AFTER_MS = 600;
+/** Picture stopped and live edge standing still for this long: it is the broadcaster who is gone, not our network. */
+const INTERRUPTED_AFTER_MS = 3000;
+const ASK_AGAIN_MS = 2000;
+const RETRY_MAX_MS = 15_000;
+/** Further behind than this, catching up by pace would take too long: jump. There is no rewind a viewer could have meant. */
+const JUMP_AFTER_S = 6;
+const JUMP_EVERY_MS = 5000;
+const FINAL: ReadonlySet<PlayerState> = new Set(["ended", "private", "unsupported"]);
+
+export class Player {
+  state: PlayerState = "loading";
+  qualities: Quality[] = [];
+
+  #engine: Engine | null = null;
+  #source: Source | null = null;
+  #withTicket = false;
+  #sameOrigin = false;
+  #everPlayed = false;
+  #complete = false;
+  #failures = 0;
+  #retry = 0;
+  #advancedAt = 0;
+  #movedAt = 0;
+  #position = 0;
+  #playedMs = 0;
+  #jumpedAt = 0;
+
+  constructor(
+    readonly video: HTMLVideoElement,
+    private readonly onState: (state: PlayerState) => void,
+    private readonly onQualities: (qualities: Quality[]) => void,
+  ) {
+    video.addEventListener("pause", () => this.#everPlayed && !video.ended && !FINAL.has(this.state) && this.#set("paused"));
+    video.addEventListener("play", () => this.state === "paused" && this.#set("buffering"));
+    video.addEventListener("ended", () => this.#complete && this.#set("ended"));
+    window.setInterval(() => this.#tick(), TICK_MS);
+  }
+
+  async load(source: Source): Promise<void> {
+    this.#source = source;
+    this.#engine ??= await makeEngine(this.video, (event) => this.#onEngine(event));
+    if (!this.#engine) return this.#set("unsupported");
+    this.#open();
+  }
+
+  /** Control says that the show is over. What is buffered is still played. */
+  expectEnd(): void {
+    this.#complete = true;
+    if (this.state !== "playing") this.end();
+  }
+
+  end(): void {
+    window.clearTimeout(this.#retry);
+    this.#engine?.stop();
+    this.#set("ended");
+  }
+
+  /** Control says that media arrived: no need to wait for the next asking. */
+  wake(): void {
+    if (this.state === "waiting" || this.state === "offline" || this.state === "broken") this.#askAgain(0);
+  }
+
+  /** The user's wish to see it, from a touch or a key: the only moment at which browsers allow sound. */
+  async play(): Promise<void> {
+    this.#chase(0);
+    try {
+      await this.video.play();
+    } catch {
+      this.#set("blocked");
+    }
+  }
+
+  toLive(): void {
+    this.#chase(0);
+    if (this.video.paused) void this.play();
+  }
+
+  delayMs(): number | null {
+    return this.#everPlayed ? (this.#engine?.delayMs() ?? null) : null;
+  }
+
+  chooseQuality(level: number | null): void {
+    this.#engine?.chooseQuality(level);
+  }
+
+  #open(): void {
+    const source = this.#source;
+    if (!source || !this.#engine) return;
+    window.clearTimeout(this.#retry);
+    this.#complete = false;
+    const url = new URL(source.url, location.href);
+    if (this.#withTicket && source.ticket) url.searchParams.set("ticket", source.ticket);
+    this.#engine.load(this.#sameOrigin ? url.pathname + url.search : url.href);
+  }
+
+  #askAgain(afterMs: number): void {
+    window.clearTimeout(this.#retry);
+    this.#retry = window.setTimeout(() => this.#open(), afterMs);
+  }
+
+  #onEngine(event: EngineEvent): void {
+    switch (event.kind) {
+      case "found":
+        this.#advancedAt = this.#movedAt = performance.now();
+        this.qualities = event.qualities;
+        this.onQualities(event.qualities);
+        void this.#start();
+        break;
+      case "advanced":
+        this.#advancedAt = performance.now();
+        break;
+      case "complete":
+        this.#complete = true;
+        if (bufferedAhead(this.video) < 0.1 && this.#everPlayed) this.end();
+        break;
+      case "missing":
+        this.#onMissing(event.status);
+        break;
+      case "failed":
+        this.#set("broken");
+        this.#askAgain(this.#backOff());
+    }
+  }
+
+  #onMissing(status: number): void {
+    const forbidden = status === 401 || status === 403;
+    if (forbidden && !this.#withTicket && this.#source?.ticket) {
+      this.#withTicket = true;
+      return this.#open();
+    }
+    if (status === 0 && !this.#everPlayed && !this.#sameOrigin && this.#elsewhere()) {
+      // The configured address may be one this browser cannot reach ("localhost" seen from a phone); this server has it too.
+      this.#sameOrigin = true;
+      return this.#open();
+    }
+    if (forbidden) return this.#set("private");
+    if (status === 410 || this.#complete) return this.end();
+    if (this.#everPlayed) this.#set(status === 0 && !navigator.onLine ? "offline" : "interrupted");
+    else this.#set(status === 404 ? "waiting" : "offline");
+    this.#askAgain(status === 404 ? ASK_AGAIN_MS : this.#backOff());
+  }
+
+  #elsewhere(): boolean {
+    return new URL(this.#source?.url ?? "", location.href).origin !== location.origin;
+  }
+
+  #backOff(): number {
+    return Math.min(RETRY_MAX_MS, 1000 * 2 ** this.#failures++) * (0.75 + Math.random() / 2);
+  }
+
+  /** With sound when the browser lets us, else muted, else it waits for a touch. */
+  async #start(): Promise<void> {
+    const { video } = this;
+    try {
+      await video.play();
+    } catch (error) {
+      if ((error as DOMException).name !== "NotAllowedError") return;
+      if (video.muted) return this.#set("blocked");
+      video.muted = true;
+      await this.#start();
+    }
+  }
+
+  #tick(): void {
+    const { video } = this;
+    const now = performance.now();
+    const moved = video.currentTime - this.#position;
+    this.#position = video.currentTime;
+    if (moved > 0 && !video.paused) {
+      this.#movedAt = now;
+      this.#everPlayed = true;
+      this.#failures = 0;
+      // A seek is not playback.
+      if (moved < 2) this.#playedMs += moved * 1000;
+      if (!FINAL.has(this.state)) this.#set("playing");
+      this.#chase(JUMP_AFTER_S);
+    } else if (!video.paused && this.#everPlayed && (this.state === "playing" || this.state === "buffering")) {
+      this.#stall(now);
+    }
+    const delay = this.delayMs();
+    const { dataset } = document.documentElement;
+    if (delay !== null) dataset["delayMs"] = String(Math.round(delay));
+    dataset["playedMs"] = String(Math.round(this.#playedMs));
+  }
+
+  #stall(now: number): void {
+    const still = now - this.#movedAt;
+    if (this.#complete && bufferedAhead(this.video) < 0.1) this.end();
+    else if (still > INTERRUPTED_AFTER_MS && now - this.#advancedAt > INTERRUPTED_AFTER_MS) this.#set("interrupted");
+    else if (still > BUFFERING_AFTER_MS) this.#set("buffering");
+  }
+
+  #chase(behindMaxSeconds: number): void {
+    const live = this.#engine?.livePosition() ?? null;
+    const now = performance.now();
+    if (live === null || live - this.video.currentTime <= behindMaxSeconds) return;
+    if (behindMaxSeconds > 0 && now - this.#jumpedAt < JUMP_EVERY_MS) return;
+    this.#jumpedAt = now;
+    this.video.currentTime = live;
+  }
+
+  #set(state: PlayerState): void {
+    if (state === this.state) return;
+    this.state = state;
+    document.documentElement.dataset["playerState"] = state;
+    this.onState(state);
+  }
+}

@@ -1,0 +1,159 @@
+// The page's socket to one session's room. In: frames of /ws. Out: RoomEvents. Driven by watch.ts.
+// It stays connected by itself: a lost socket is reopened with growing, jittered pauses, at once when the network or the tab returns.
+import { accessToken } from "../api/tokens.js";
+
+export interface RoomMessage {
+  id: string;
+  userId: string;
+  userName: string;
+  message: string;
+  timestamp: Date;
+  isHighlighted: boolean;
+}
+
+export type RoomEvent =
+  | { kind: "open"; again: boolean }
+  | { kind: "lost" }
+  | { kind: "viewers"; count: number }
+  | { kind: "message"; message: RoomMessage }
+  | { kind: "status"; live: boolean }
+  | { kind: "ended" };
+
+interface Frame {
+  type?: unknown;
+  sessionId?: unknown;
+  data?: Record<string, unknown> | null;
+}
+
+const PING_EVERY_MS = 25_000;
+/** Two pings unanswered: the connection is dead, whatever the browser believes. */
+const SILENCE_MAX_MS = 60_000;
+const RETRY_FIRST_MS = 500;
+/** Longer would feel broken to a viewer; shorter would let a full room storm a server that just restarted. */
+const RETRY_MAX_MS = 15_000;
+
+export class Room {
+  #socket: WebSocket | null = null;
+  #attempts = 0;
+  #opened = false;
+  #stopped = false;
+  #heardAt = 0;
+  #timer = 0;
+  #pinger = 0;
+
+  constructor(
+    private readonly sessionId: string,
+    private readonly ticket: () => string | null,
+    private readonly on: (event: RoomEvent) => void,
+  ) {
+    window.addEventListener("online", this.#soon);
+    document.addEventListener("visibilitychange", this.#soon);
+  }
+
+  connect(): void {
+    if (this.#stopped || this.#socket) return;
+    window.clearTimeout(this.#timer);
+    const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`);
+    this.#socket = socket;
+    socket.addEventListener("open", () => this.#join(socket));
+    socket.addEventListener("message", (event) => this.#hear(event.data));
+    socket.addEventListener("close", () => this.#lose(socket));
+  }
+
+  /** Leaves and comes back as whoever is signed in now. */
+  rejoin(): void {
+    const socket = this.#socket;
+    if (!socket) return;
+    this.#lose(socket);
+    socket.close(1000);
+    this.#attempts = 0;
+    this.connect();
+  }
+
+  /** For good: the show is over. */
+  stop(): void {
+    this.#stopped = true;
+    window.clearTimeout(this.#timer);
+    window.removeEventListener("online", this.#soon);
+    document.removeEventListener("visibilitychange", this.#soon);
+    const socket = this.#socket;
+    if (!socket) return;
+    this.#lose(socket);
+    socket.close(1000);
+  }
+
+  #join(socket: WebSocket): void {
+    const token = accessToken();
+    if (token) socket.send(JSON.stringify({ type: "auth", token }));
+    const ticket = this.ticket();
+    socket.send(JSON.stringify({ type: "join_session", sessionId: this.sessionId, ...(ticket ? { ticket } : {}) }));
+    this.#heardAt = Date.now();
+    this.#pinger = window.setInterval(() => {
+      if (Date.now() - this.#heardAt > SILENCE_MAX_MS) {
+        this.#lose(socket);
+        socket.close(4000);
+      } else socket.send(JSON.stringify({ type: "ping" }));
+    }, PING_EVERY_MS);
+    this.on({ kind: "open", again: this.#opened });
+    this.#opened = true;
+  }
+
+  #hear(text: unknown): void {
+    this.#heardAt = Date.now();
+    this.#attempts = 0;
+    const frame = parse(text);
+    if (frame.sessionId !== undefined && frame.sessionId !== this.sessionId) return;
+    const data = frame.data ?? {};
+    switch (frame.type) {
+      case "session_joined":
+      case "viewer_joined":
+      case "viewer_left":
+      case "viewer_count":
+        if (typeof data["viewerCount"] === "number") this.on({ kind: "viewers", count: data["viewerCount"] });
+        break;
+      case "new_message":
+        if (typeof data["id"] === "string") this.on({ kind: "message", message: message(data) });
+        break;
+      case "session_status":
+        this.on({ kind: "status", live: data["status"] === "live" });
+        break;
+      case "session_ended":
+        this.on({ kind: "ended" });
+        break;
+    }
+  }
+
+  #lose(socket: WebSocket): void {
+    if (this.#socket !== socket) return;
+    this.#socket = null;
+    window.clearInterval(this.#pinger);
+    if (this.#stopped) return;
+    this.on({ kind: "lost" });
+    const ceiling = Math.min(RETRY_MAX_MS, RETRY_FIRST_MS * 2 ** this.#attempts++);
+    this.#timer = window.setTimeout(() => this.connect(), ceiling / 2 + (Math.random() * ceiling) / 2);
+  }
+
+  readonly #soon = (): void => {
+    if (document.visibilityState === "visible") this.connect();
+  };
+}
+
+function parse(text: unknown): Frame {
+  try {
+    const frame: unknown = JSON.parse(String(text));
+    return typeof frame === "object" && frame !== null ? frame : {};
+  } catch {
+    return {};
+  }
+}
+
+function message(data: Record<string, unknown>): RoomMessage {
+  return {
+    id: String(data["id"]),
+    userId: String(data["userId"] ?? ""),
+    userName: String(data["userName"] ?? ""),
+    message: String(data["message"] ?? ""),
+    timestamp: new Date(String(data["timestamp"])),
+    isHighlighted: data["isHighlighted"] === true,
+  };
+}
