@@ -1,17 +1,19 @@
-//! Makes sure that the folder the pages are embedded from exists, so that the server compiles on a machine without node.
+//! What cargo cannot see by itself about the files this crate embeds.
 //!
-//! An empty folder is fine: the pages then answer with the command that builds them. A release build carries the files
-//! inside and must be made anew when they change; a debug build reads them from the disk and need not.
+//! New migration files must rebuild it. The folder of the pages must exist, so that the server compiles on a machine
+//! without node: empty is fine, the pages then answer with the command that builds them. A release build carries the
+//! pages inside and must be made anew when they change; a debug build reads them from the disk and need not.
 
 use std::path::Path;
 
 fn main() {
-    let dist = Path::new("web/dist");
-    if let Err(error) = std::fs::create_dir_all(dist) {
-        panic!("cannot create control/{}: {error}. Create it by hand, or run `make web`.", dist.display());
+    println!("cargo:rerun-if-changed=../migrations/sqlite");
+    println!("cargo:rerun-if-changed=../migrations/postgres");
+    let pages = Path::new("web/dist");
+    if let Err(error) = std::fs::create_dir_all(pages) {
+        panic!("cannot create control/{}: {error}. Create it by hand, or run `make web`.", pages.display());
     }
-    println!("cargo:rerun-if-changed=build.rs");
     if std::env::var("PROFILE").is_ok_and(|profile| profile == "release") {
-        println!("cargo:rerun-if-changed={}", dist.display());
+        println!("cargo:rerun-if-changed={}", pages.display());
     }
 }
