@@ -1,3 +1,7 @@
+-- How a user is shown beside what they do: the columns of app_user that other slices may join. Read by session and chat.
+create view user_card as
+select user_id, display_name, coalesce(avatar, '') as avatar from app_user;
+
 -- One live show, from its creation to its end and after. Written by the session slice; presence adds the viewer figures,
 -- chat and gifts count themselves in, each in the transaction of what it counts.
 create table session (

@@ -1,0 +1,91 @@
+//! The facts media tells: what happened, to which session, when. Each carries all its reader needs, so nobody asks back.
+
+use std::time::{Duration, SystemTime};
+
+use crate::id::{GuestId, SessionId, UserId};
+use crate::session::EndReason;
+
+/// A fact from the live plane, in the past tense.
+#[derive(Debug, Clone)]
+pub enum LiveFact {
+    /// The first media of a session arrived, or media came back after a restart of the server.
+    WentLive { session_id: SessionId, at: SystemTime },
+    /// The publisher is gone; viewers stay attached for the grace.
+    Interrupted { session_id: SessionId, at: SystemTime },
+    /// The publisher is back within the grace.
+    Resumed { session_id: SessionId, at: SystemTime },
+    /// The broadcast is over for good.
+    Ended { session_id: SessionId, at: SystemTime, reason: EndReason },
+    /// A viewer received its first media.
+    ViewerJoined {
+        session_id: SessionId,
+        viewer_id: String,
+        identity: Option<ViewerIdentity>,
+        transport: Transport,
+        at: SystemTime,
+    },
+    /// A viewer is gone. Comes exactly once for each join that was told.
+    ViewerLeft { session_id: SessionId, viewer_id: String, watched: Duration, at: SystemTime },
+    /// Everybody who watches now. Repairs what a full queue lost.
+    Audience { session_id: SessionId, viewers: Vec<ViewerEntry>, at: SystemTime },
+    /// Something about the incoming media that the host should know, such as B-frames. `code` is stable, for the
+    /// app to translate.
+    IngestWarning { session_id: SessionId, code: String, at: SystemTime },
+}
+
+impl LiveFact {
+    /// The session the fact is about.
+    pub fn session_id(&self) -> &SessionId {
+        match self {
+            Self::WentLive { session_id, .. }
+            | Self::Interrupted { session_id, .. }
+            | Self::Resumed { session_id, .. }
+            | Self::Ended { session_id, .. }
+            | Self::ViewerJoined { session_id, .. }
+            | Self::ViewerLeft { session_id, .. }
+            | Self::Audience { session_id, .. }
+            | Self::IngestWarning { session_id, .. } => session_id,
+        }
+    }
+}
+
+/// One viewer in an audience snapshot.
+#[derive(Debug, Clone)]
+pub struct ViewerEntry {
+    pub viewer_id: String,
+    pub identity: Option<ViewerIdentity>,
+    pub transport: Transport,
+    pub joined_at: SystemTime,
+}
+
+/// Who a viewer is, as far as its ticket said. Admission gives it out; media carries it back unopened.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ViewerIdentity {
+    User(UserId),
+    /// Somebody without an account, named by `joinSession`.
+    Guest(GuestId),
+}
+
+impl ViewerIdentity {
+    /// The id that stands for this person in counts and in frames.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::User(user_id) => user_id.as_str(),
+            Self::Guest(guest_id) => guest_id.as_str(),
+        }
+    }
+
+    pub fn user_id(&self) -> Option<&UserId> {
+        match self {
+            Self::User(user_id) => Some(user_id),
+            Self::Guest(_) => None,
+        }
+    }
+}
+
+/// How a viewer watches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Transport {
+    Whep,
+    Hls,
+}

@@ -1,0 +1,30 @@
+//! Sessions: the durable record of live shows.
+//!
+//! A session is made by its host (`createSession`), waits, goes live with the first media, survives the loss of its
+//! publisher for a grace that media keeps (`live ⇄ interrupted`), and ends once: by its host, by the grace, or because it
+//! was forgotten. Publisher connections come and go; the session is what viewers, chat and gifts hang on.
+//!
+//! - The stream key is shown to the host once and kept as a digest. It alone admits a publisher.
+//! - Public sessions play without a ticket; private ones for the host and for bearers of a ticket.
+//! - Counters are written in the transaction of what they count. After the end they never change, so asking for the
+//!   stats again gives the same answer.
+//! - Viewer figures come from presence, at most once a second.
+
+mod audience;
+mod model;
+mod procedures;
+mod service;
+mod store;
+mod stream_key;
+mod ticket;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::model::{Cause, Details, EndReason, HostCard, Session, SessionKind, SessionState, SessionStats};
+pub(crate) use self::audience::{AudienceReport, VisitReport};
+pub(crate) use self::procedures::namespace;
+pub(crate) use self::service::{Moved, Parts};
+pub use self::service::{Created, Sessions};
+pub use self::stream_key::StreamKey;
+pub(crate) use self::ticket::TicketPrinter;

@@ -1,0 +1,373 @@
+//! The rules of sessions and the transactions that keep them. Publishes after commit.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::model::{Cause, Details, EndReason, HostCard, Role, Session, SessionState, SessionStats};
+use super::store::{self, ActiveFilter};
+use super::stream_key::StreamKey;
+use super::ticket::{Ticket, TicketPrinter};
+use crate::bus::{Bus, DomainEvent};
+use crate::caller::{Caller, SignedIn};
+use crate::clock::{Clock, Timestamp};
+use crate::config::{PublicConfig, SessionConfig};
+use crate::db::{Database, Transaction};
+use crate::error::{Code, Error, Refusal, SIGN_IN, Text};
+use crate::id::{GuestId, SessionId, UserId};
+use crate::plain_text::{Lines, plain};
+use crate::ports::LivePlane;
+use crate::presence::{LiveIngress, ViewerIdentity};
+use crate::secret::Secret;
+
+const NO_SUCH_SESSION: Refusal =
+    Refusal::new(Code::NotFound, "no_such_session", Text::new("البث غير موجود", "There is no such session"));
+const SESSION_OVER: Refusal =
+    Refusal::new(Code::NotFound, "session_over", Text::new("انتهى هذا البث", "This session is over"));
+const PRIVATE: Refusal =
+    Refusal::new(Code::Forbidden, "private_session", Text::new("هذا البث خاص", "This session is private"));
+const FULL: Refusal = Refusal::new(
+    Code::PreconditionFailed,
+    "session_full",
+    Text::new("اكتمل عدد المشاهدين في هذا البث", "This session has all the viewers it takes"),
+);
+const NOT_HOST: Refusal = Refusal::new(
+    Code::Forbidden,
+    "not_host",
+    Text::new("هذا الإجراء متاح لصاحب البث فقط", "Only the host of the session may do this"),
+);
+const NOT_APPROVED: Refusal = Refusal::new(
+    Code::Forbidden,
+    "not_approved",
+    Text::new("يحتاج الانضمام كمضيف مشارك إلى موافقة صاحب البث", "The host has to approve a co-host first"),
+);
+const TOO_MANY_UNFINISHED: Refusal = Refusal::new(
+    Code::Conflict,
+    "too_many_unfinished",
+    Text::new("لديك عدد كبير من البثوث غير المنتهية، أنهِ أحدها أولًا", "Too many unfinished sessions, end one first"),
+);
+const EMPTY_TITLE: Refusal =
+    Refusal::new(Code::BadRequest, "empty_title", Text::new("عنوان البث فارغ", "The title is empty"));
+
+/// The session slice. Clones share everything.
+#[derive(Clone)]
+pub struct Sessions {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    db: Database,
+    bus: Bus,
+    plane: Arc<dyn LivePlane>,
+    presence: LiveIngress,
+    tickets: TicketPrinter,
+    clock: Clock,
+    config: SessionConfig,
+    public: PublicConfig,
+}
+
+/// What the slice is made with.
+pub(crate) struct Parts {
+    pub(crate) db: Database,
+    pub(crate) bus: Bus,
+    pub(crate) plane: Arc<dyn LivePlane>,
+    pub(crate) presence: LiveIngress,
+    pub(crate) tickets: TicketPrinter,
+    pub(crate) clock: Clock,
+    pub(crate) config: SessionConfig,
+    pub(crate) public: PublicConfig,
+}
+
+/// A session just made, with the key nobody will be shown again.
+#[derive(Debug, Clone)]
+pub struct Created {
+    pub session: Session,
+    pub host: HostCard,
+    pub stream_key: StreamKey,
+}
+
+/// A viewer's admission.
+#[derive(Debug, Clone)]
+pub(crate) struct Joined {
+    pub(crate) ticket: Ticket,
+    pub(crate) token: Secret,
+    pub(crate) at: Timestamp,
+    pub(crate) permissions: Permissions,
+}
+
+/// What somebody may do in a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Permissions {
+    pub(crate) chat: bool,
+    pub(crate) send_gifts: bool,
+    pub(crate) request_co_host: bool,
+    pub(crate) moderate: bool,
+}
+
+/// One page of what is live.
+#[derive(Debug, Clone)]
+pub(crate) struct ActivePage {
+    pub(crate) sessions: Vec<(Session, HostCard)>,
+    pub(crate) total: u64,
+}
+
+/// How far a fact of media moved a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Moved {
+    Yes,
+    /// It stood there already.
+    No,
+    /// The session has ended, whatever media believes.
+    Over,
+    Unknown,
+}
+
+impl Sessions {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { db, bus, plane, presence, tickets, clock, config, public } = parts;
+        Self { inner: Arc::new(Inner { db, bus, plane, presence, tickets, clock, config, public }) }
+    }
+
+    /// Makes a session that waits for its first media.
+    pub(crate) async fn create(&self, host_id: &UserId, details: Details) -> Result<Created, Error> {
+        let Inner { db, bus, clock, config, .. } = &*self.inner;
+        let (now, stream_key) = (clock.now(), StreamKey::generate());
+        let session = Session::waiting(SessionId::generate(), host_id.clone(), cleaned(details)?, now);
+
+        let mut tx = db.begin().await?;
+        let host = store::host_card(&mut tx, host_id).await?.ok_or(SIGN_IN)?;
+        let abandoned = store::abandon(&mut tx, host_id, now.minus(config.waiting_max), now).await?;
+        let inserted = store::insert(&mut tx, &session, &stream_key.digest(), config.unfinished_per_host).await?;
+        let session = inserted.ok_or(TOO_MANY_UNFINISHED)?;
+        tx.commit().await?;
+
+        abandoned.iter().for_each(|session| bus.publish(ended(session)));
+        tracing::info!(session.id = %session.id, user.id = %host_id, "session created");
+        Ok(Created { session, host, stream_key })
+    }
+
+    /// Gives an unfinished session of this host another key; the old one no longer admits.
+    pub(crate) async fn rotate_key(&self, session_id: &SessionId) -> Result<StreamKey, Error> {
+        let stream_key = StreamKey::generate();
+        let mut tx = self.inner.db.begin().await?;
+        store::set_key(&mut tx, session_id, &stream_key.digest()).await?.ok_or(NO_SUCH_SESSION)?;
+        tx.commit().await?;
+        Ok(stream_key)
+    }
+
+    /// Admits somebody as a viewer, or the host as a co-host of their own show.
+    pub(crate) async fn join(&self, caller: &Caller, session_id: &str, role: Role) -> Result<Joined, Error> {
+        let session = self.visible(session_id, caller.user_id(), None).await?;
+        let is_host = caller.user_id() == Some(&session.host_id);
+        if session.is_over() {
+            return Err(SESSION_OVER.into());
+        }
+        if role == Role::CoHost && !is_host {
+            return Err(NOT_APPROVED.into());
+        }
+        if !is_host && self.is_full(&session) {
+            return Err(FULL.into());
+        }
+        let known = caller.user_id().cloned().map(ViewerIdentity::User);
+        let viewer = known.unwrap_or_else(|| ViewerIdentity::Guest(GuestId::generate()));
+        let signed_in = caller.user_id().is_some();
+        let permissions = Permissions {
+            chat: signed_in,
+            send_gifts: signed_in && !is_host,
+            request_co_host: signed_in && role == Role::Viewer,
+            moderate: is_host,
+        };
+        let at = self.inner.clock.now();
+        let ticket = Ticket { session_id: session.id, viewer, role };
+        let token = self.inner.tickets.print(&ticket, at).map_err(|error| Error::Internal(error.to_string().into()))?;
+        Ok(Joined { ticket, token, at, permissions })
+    }
+
+    /// One page of what is live, most watched first.
+    pub(crate) async fn active(&self, filter: ActiveFilter, limit: i64, offset: i64) -> Result<ActivePage, Error> {
+        let mut reader = self.inner.db.reader().await?;
+        let total = store::count_active(&mut reader, &filter).await?;
+        let sessions = store::active(&mut reader, &filter, limit, offset).await?;
+        Ok(ActivePage { sessions, total })
+    }
+
+    /// Ends a session for its host. Ending it again gives the same stats.
+    pub(crate) async fn end(&self, host: &SignedIn, session_id: &str) -> Result<SessionStats, Error> {
+        let id = SessionId::parse(session_id).ok_or(NO_SUCH_SESSION)?;
+        let session = self.find(&id).await?.ok_or(NO_SUCH_SESSION)?;
+        if session.host_id != host.user_id {
+            return Err(NOT_HOST.into());
+        }
+        // Viewers of the last second are counted in before the counters are closed.
+        self.inner.presence.settle(&id).await;
+        let (_, session) = self.shift(&id, Cause::Over, self.inner.clock.now(), Some(EndReason::Host)).await?;
+        let session = session.ok_or(NO_SUCH_SESSION)?;
+        self.end_broadcast(&id, EndReason::Host).await;
+        Ok(session.stats(self.inner.clock.now()))
+    }
+
+    /// A session that this user, or the bearer of this ticket, may see; ended ones included.
+    pub(crate) async fn visible(
+        &self,
+        session_id: &str,
+        user_id: Option<&UserId>,
+        ticket: Option<&Secret>,
+    ) -> Result<Session, Error> {
+        let id = SessionId::parse(session_id).ok_or(NO_SUCH_SESSION)?;
+        let session = self.find(&id).await?.ok_or(NO_SUCH_SESSION)?;
+        let is_host = user_id == Some(&session.host_id);
+        let is_invited = || ticket.and_then(|ticket| self.ticket(&id, ticket)).is_some();
+        if session.details.is_private && !is_host && !is_invited() {
+            return Err(PRIVATE.into());
+        }
+        Ok(session)
+    }
+
+    /// What a ticket says, if it is good and for this session, and when it ends.
+    pub(crate) fn ticket(&self, session_id: &SessionId, ticket: &Secret) -> Option<(Ticket, Timestamp)> {
+        let read = self.inner.tickets.read(ticket.reveal());
+        if let Err(cause) = &read {
+            tracing::debug!(%cause, session.id = %session_id, "ticket refused");
+        }
+        read.ok().filter(|(ticket, _)| ticket.session_id == *session_id)
+    }
+
+    /// Whether one more viewer is one too many.
+    pub(crate) fn is_full(&self, session: &Session) -> bool {
+        let watching = self.inner.presence.viewer_count(&session.id);
+        session.details.max_viewers.is_some_and(|max| watching >= u64::from(max))
+    }
+
+    pub(crate) async fn find(&self, id: &SessionId) -> Result<Option<Session>, Error> {
+        Ok(store::find(&mut self.inner.db.reader().await?, id).await?)
+    }
+
+    /// The session a stream key publishes to.
+    pub(crate) async fn find_by_key(&self, key: &StreamKey) -> Result<Option<Session>, Error> {
+        if !key.is_plausible() {
+            return Ok(None);
+        }
+        Ok(store::find_by_key(&mut self.inner.db.reader().await?, &key.digest()).await?)
+    }
+
+    /// A host's newest session that has not ended.
+    pub(crate) async fn newest_unfinished(&self, host_id: &UserId) -> Result<Option<Session>, Error> {
+        let newest = store::unfinished_of(&mut self.inner.db.reader().await?, host_id, 1).await?;
+        Ok(newest.into_iter().next())
+    }
+
+    /// Counts a message into its session, in the transaction that posts it; `false` when the session takes none.
+    pub(crate) async fn count_message(tx: &mut Transaction, id: &SessionId) -> Result<bool, Error> {
+        Ok(store::count_message(tx, id).await?)
+    }
+
+    /// Follows a fact of media.
+    pub(crate) async fn follow(
+        &self,
+        id: &SessionId,
+        cause: Cause,
+        at: Timestamp,
+        reason: Option<EndReason>,
+    ) -> Result<Moved, Error> {
+        let (before, session) = self.shift(id, cause, at, reason).await?;
+        let Some(session) = session else { return Ok(Moved::Unknown) };
+        if before == Some(SessionState::Ended) && cause == Cause::MediaArrived {
+            // Ended while its publisher was on the way in.
+            self.end_broadcast(id, EndReason::Host).await;
+        }
+        Ok(match before {
+            Some(before) if before != session.state => Moved::Yes,
+            _ if session.is_over() => Moved::Over,
+            _ => Moved::No,
+        })
+    }
+
+    /// Sessions that were live when the server last stopped. They count as interrupted until media says otherwise.
+    pub(crate) async fn interrupt_all(&self) -> Result<Vec<SessionId>, Error> {
+        let mut tx = self.inner.db.begin().await?;
+        let resumable = store::interrupt_all(&mut tx).await?;
+        tx.commit().await?;
+        Ok(resumable)
+    }
+
+    pub(super) fn db(&self) -> &Database {
+        &self.inner.db
+    }
+
+    pub(crate) fn playback_url(&self, id: &SessionId) -> String {
+        format!("{}/{id}/index.m3u8", self.inner.public.hls_url.trim_end_matches('/'))
+    }
+
+    /// Where encoders push; they append `/<streamKey>`.
+    pub(crate) fn rtmp_url(&self) -> &str {
+        self.inner.public.rtmp_url.trim_end_matches('/')
+    }
+
+    /// Our own `/ws` as clients reach it.
+    pub(crate) fn chat_endpoint(&self) -> String {
+        let base = self.inner.public.base_url.trim_end_matches('/');
+        match base.split_once("://") {
+            Some(("https", host)) => format!("wss://{host}/ws"),
+            Some((_, host)) => format!("ws://{host}/ws"),
+            None => format!("ws://{base}/ws"),
+        }
+    }
+
+    /// Moves a session and tells the bus; returns where it stood and where it stands, `None` for an unknown one.
+    async fn shift(
+        &self,
+        id: &SessionId,
+        cause: Cause,
+        at: Timestamp,
+        reason: Option<EndReason>,
+    ) -> Result<(Option<SessionState>, Option<Session>), Error> {
+        let mut tx = self.inner.db.begin().await?;
+        let Some(session) = store::lock(&mut tx, id).await? else { return Ok((None, None)) };
+        let (from, to) = (session.state, session.state.after(cause));
+        if from == to {
+            return Ok((Some(from), Some(session)));
+        }
+        let session = store::shift(&mut tx, id, to, at, reason).await?;
+        tx.commit().await?;
+        tracing::info!(session.id = %id, from = from.as_str(), to = to.as_str(), ?cause, "session moved");
+        self.inner.bus.publish(moved(&session, from, at));
+        Ok((Some(from), Some(session)))
+    }
+
+    /// The order is best effort: media hears it within the limit, or meets the ended session at its next fact.
+    async fn end_broadcast(&self, id: &SessionId, reason: EndReason) {
+        let order = self.inner.plane.end_broadcast(id, reason);
+        if tokio::time::timeout(ORDER_TIMEOUT, order).await.is_err() {
+            tracing::warn!(session.id = %id, "the live plane did not take the order to end a broadcast in time");
+        }
+    }
+}
+
+/// Handing an order over is a matter of microseconds; a plane that takes longer is stuck, and the host need not wait.
+const ORDER_TIMEOUT: Duration = Duration::from_secs(3);
+
+fn cleaned(details: Details) -> Result<Details, Error> {
+    let title = plain(&details.title, Lines::One);
+    if title.is_empty() {
+        return Err(EMPTY_TITLE.into());
+    }
+    let description = details.description.map(|text| plain(&text, Lines::Many));
+    let category = details.category.map(|text| plain(&text, Lines::One));
+    Ok(Details { title, description, category, ..details })
+}
+
+fn moved(session: &Session, from: SessionState, at: Timestamp) -> DomainEvent {
+    let session_id = session.id.clone();
+    match (from, session.state) {
+        (_, SessionState::Ended) => ended(session),
+        (_, SessionState::Interrupted | SessionState::Waiting) => DomainEvent::SessionInterrupted { session_id, at },
+        (SessionState::Waiting, SessionState::Live) => {
+            DomainEvent::SessionWentLive { session_id, host_id: session.host_id.clone(), at }
+        }
+        (_, SessionState::Live) => DomainEvent::SessionResumed { session_id, at },
+    }
+}
+
+fn ended(session: &Session) -> DomainEvent {
+    let ended_at = session.ended_at.unwrap_or(session.created_at);
+    DomainEvent::SessionEnded { session_id: session.id.clone(), ended_at, stats: session.stats(ended_at) }
+}

@@ -1,0 +1,167 @@
+//! The app's WebSocket: `/ws` and `/ws/{sessionId}`.
+//!
+//! A request walks: `gate` (may it connect) → `socket` (its task) → `dispatch` (its frames) → a service. An event walks:
+//! bus → `rooms` → `log` (encoded once) → `socket` of each member. Rooms say nothing about viewers; those counts come
+//! from presence.
+
+mod dispatch;
+mod frame;
+mod gate;
+mod log;
+mod pace;
+mod rooms;
+mod socket;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{ConnectInfo, Path, Query, State, WebSocketUpgrade};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde::Deserialize;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::dispatch::Conversation;
+use self::gate::{Gate, GateRefusal};
+use self::rooms::Rooms;
+use self::socket::{Socket, SocketTimes};
+use crate::bus::Bus;
+use crate::caller::{CallerReader, Identity};
+use crate::chat::Chat;
+use crate::clock::Clock;
+use crate::config::WsConfig;
+use crate::presence::LiveIngress;
+use crate::secret::Secret;
+use crate::session::Sessions;
+
+/// What sockets work with.
+pub(crate) struct Services {
+    pub(crate) callers: CallerReader,
+    pub(crate) sessions: Sessions,
+    pub(crate) chat: Chat,
+    pub(crate) presence: LiveIngress,
+    pub(crate) clock: Clock,
+}
+
+/// Every socket of this node.
+pub(crate) struct Ws {
+    config: WsConfig,
+    callers: CallerReader,
+    sessions: Sessions,
+    chat: Chat,
+    presence: LiveIngress,
+    clock: Clock,
+    gate: Arc<Gate>,
+    rooms: Arc<Rooms>,
+    sockets: TaskTracker,
+    drain_by: watch::Sender<Option<Instant>>,
+}
+
+impl Ws {
+    pub(crate) fn new(config: WsConfig, services: Services) -> Arc<Self> {
+        let Services { callers, sessions, chat, presence, clock } = services;
+        let gate = Gate::new(&config);
+        let rooms = Rooms::new((&config).into());
+        let (sockets, drain_by) = (TaskTracker::new(), watch::Sender::new(None));
+        Arc::new(Self { config, callers, sessions, chat, presence, clock, gate, rooms, sockets, drain_by })
+    }
+
+    pub(crate) fn router(self: &Arc<Self>) -> Router {
+        Router::new()
+            .route("/ws", any(upgrade))
+            .route("/ws/{session_id}", any(upgrade))
+            .with_state(Arc::clone(self))
+    }
+
+    /// Carries events from the bus to the rooms until `stop`.
+    pub(crate) async fn run_rooms(self: Arc<Self>, bus: Bus, stop: CancellationToken) {
+        let events = bus.subscribe();
+        Arc::clone(&self.rooms).run(events, stop).await;
+    }
+
+    /// Asks every socket to go, spread over most of `within`, and waits for them that long.
+    pub(crate) async fn drain(&self, within: Duration) {
+        // The rest is for the goodbyes themselves.
+        let by = tokio::time::Instant::now() + within.mul_f64(0.6);
+        self.drain_by.send_replace(Some(by.into_std()));
+        self.sockets.close();
+        if tokio::time::timeout(within, self.sockets.wait()).await.is_err() {
+            tracing::warn!(sockets = self.sockets.len(), "sockets still open when the time to close them was over");
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Opening {
+    /// An access token, for clients that cannot send headers or a first frame.
+    token: Option<Secret>,
+}
+
+async fn upgrade(
+    State(ws): State<Arc<Ws>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Query(opening): Query<Opening>,
+    path: Option<Path<String>>,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    let mut caller = ws.callers.read(&headers, peer.ip());
+    let guard = match ws.gate.admit(caller.address) {
+        Ok(guard) => guard,
+        Err(refusal) => return refuse(refusal),
+    };
+    // However the token came, signing in is one path: it counts the user's sockets.
+    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let bearer = bearer.and_then(|value| value.split_once(' ')).map(|(_, token)| Secret::new(token.trim()));
+    caller.identity = Identity::Anonymous;
+
+    let tracked = ws.sockets.token();
+    let limits = (ws.config.frame_max_bytes, ws.config.read_buffer_bytes);
+    upgrade
+        .max_message_size(limits.0)
+        .max_frame_size(limits.0)
+        .read_buffer_size(limits.1)
+        .write_buffer_size(WRITE_BUFFER_BYTES)
+        .max_write_buffer_size(MAX_WRITE_BUFFER_BYTES)
+        .on_upgrade(move |wire| async move {
+            let (wake, now) = (Arc::new(Notify::new()), tokio::time::Instant::now().into_std());
+            let mut conversation = Conversation::new(Arc::clone(&ws), caller, Arc::clone(&wake), now);
+            let mut first = Vec::new();
+            let mut refused = None;
+            if let Some(token) = opening.token.or(bearer) {
+                match conversation.sign_in(&token) {
+                    Ok(reply) => first.push(reply),
+                    Err(ending) => refused = Some(ending),
+                }
+            }
+            if let (Some(Path(session_id)), None) = (path, refused) {
+                first.push(conversation.join(&session_id, None, None, now).await);
+            }
+            let socket = Socket::new(wire, conversation, wake, SocketTimes::from(&ws.config));
+            match refused {
+                Some(ending) => socket.close(ending).await,
+                None => socket.run(first, ws.drain_by.subscribe()).await,
+            }
+            drop((guard, tracked));
+        })
+}
+
+/// tungstenite hands bytes to the kernel beyond this; small, because it stays allocated for as long as the socket lives.
+const WRITE_BUFFER_BYTES: usize = 4096;
+/// Reached only while the kernel takes nothing more, which `write_timeout` ends: a batch of our largest frames.
+const MAX_WRITE_BUFFER_BYTES: usize = 512 * 1024;
+
+fn refuse(refusal: GateRefusal) -> Response {
+    let status = match refusal {
+        GateRefusal::ServerFull => StatusCode::SERVICE_UNAVAILABLE,
+        GateRefusal::AddressFull | GateRefusal::TooManyHandshakes => StatusCode::TOO_MANY_REQUESTS,
+    };
+    // Spread out, so that those refused do not return together.
+    let retry = HeaderValue::from(rand::random_range(2..=10_u16));
+    (status, [(header::RETRY_AFTER, retry)], refusal.to_string()).into_response()
+}
