@@ -4,8 +4,12 @@
 //! [`store`] keeps what must last. [`seam`] holds what this plane asks of others and tells them; it knows nothing of
 //! the control plane.
 
+pub mod codec;
 pub mod config;
+pub mod hls;
 pub mod hub;
+pub mod ingest;
 mod metrics;
 pub mod model;
 pub mod seam;
+pub mod store;

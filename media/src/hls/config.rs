@@ -1,0 +1,151 @@
+//! Settings of the HLS output.
+
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// How shows are cut, listed and served over HLS.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HlsConfig {
+    /// Wanted length of a segment; each is cut at the first keyframe from here on. Shorter: faster start for players
+    /// without low latency, more requests. Longer: better caching. Whole seconds.
+    #[serde(with = "humantime_serde")]
+    pub segment_duration: Duration,
+    /// Wanted length of a part, rounded to whole frames. Shorter: less delay, more requests; a player keeps three parts
+    /// back.
+    #[serde(with = "humantime_serde")]
+    pub part_duration: Duration,
+    /// Segments in the live playlist. More: viewers can go further back, more memory per show.
+    pub window_segments: usize,
+    /// How long the live playlist of an ended show is served before the whole recording takes its place. Long enough
+    /// for every player to see the end.
+    #[serde(with = "humantime_serde")]
+    pub end_linger: Duration,
+    /// Frames that may wait for the packager. When full, frames are lost up to the next keyframe.
+    pub queue_frames: usize,
+    /// Viewers counted per show. Those beyond it are served but not counted.
+    pub max_viewers: usize,
+    /// Closed segments that may wait for the disk, all shows together. When full, a segment is not kept; live goes on.
+    pub store_queue_segments: usize,
+    /// How long a public show stays known as public before admission is asked again. Longer: fewer questions; shorter:
+    /// a show made private shuts sooner.
+    #[serde(with = "humantime_serde")]
+    pub public_recheck: Duration,
+    /// How long a private viewer's pass holds when its ticket names no end.
+    #[serde(with = "humantime_serde")]
+    pub pass_lifetime: Duration,
+}
+
+impl Default for HlsConfig {
+    fn default() -> Self {
+        Self {
+            segment_duration: Duration::from_secs(2),
+            part_duration: Duration::from_millis(200),
+            window_segments: 10,
+            end_linger: Duration::from_secs(60),
+            queue_frames: 1_024,
+            max_viewers: 100_000,
+            store_queue_segments: 256,
+            public_recheck: Duration::from_secs(10),
+            pass_lifetime: Duration::from_secs(6 * 60 * 60),
+        }
+    }
+}
+
+/// A value that cannot work: the key, what is wrong with it, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HlsFault {
+    pub key: &'static str,
+    pub problem: String,
+    pub mend: &'static str,
+}
+
+impl HlsConfig {
+    /// Everything that is wrong, all at once.
+    pub fn faults(&self) -> Vec<HlsFault> {
+        let mut faults = Vec::new();
+        let mut check = |legal: bool, key: &'static str, problem: String, mend: &'static str| {
+            if !legal {
+                faults.push(HlsFault { key, problem, mend });
+            }
+        };
+        let (segment, part) = (self.segment_duration, self.part_duration);
+        check(
+            segment.subsec_nanos() == 0 && (1..=10).contains(&segment.as_secs()),
+            "segment_duration",
+            format!("{segment:?} is not a whole number of seconds from 1 to 10"),
+            "use 2s",
+        );
+        check(
+            part >= Duration::from_millis(100) && part <= Duration::from_secs(1) && part * 2 <= segment,
+            "part_duration",
+            format!("{part:?} is not between 100ms and 1s, or more than half a segment"),
+            "use 200ms",
+        );
+        check(
+            (6..=3_600).contains(&self.window_segments),
+            "window_segments",
+            format!("{} is not between 6 and 3600", self.window_segments),
+            "use 10; players need at least three target durations, delta playlists more than six",
+        );
+        check(
+            self.end_linger >= segment * 3,
+            "end_linger",
+            format!("{:?} is shorter than three segments", self.end_linger),
+            "use 60s, so that every player sees the end",
+        );
+        check(
+            self.queue_frames >= 64,
+            "queue_frames",
+            format!("{} frames are under two seconds of a show", self.queue_frames),
+            "use 1024",
+        );
+        check(
+            self.store_queue_segments >= 4,
+            "store_queue_segments",
+            format!("{} leaves no room for a slow disk", self.store_queue_segments),
+            "use 256",
+        );
+        check(self.max_viewers > 0, "max_viewers", "nobody could be counted".to_owned(), "use 100000");
+        check(
+            !self.pass_lifetime.is_zero(),
+            "pass_lifetime",
+            "a pass would be over before it is used".to_owned(),
+            "use 6h",
+        );
+        faults
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_have_no_faults_and_all_faults_are_told_at_once() {
+        assert_eq!(HlsConfig::default().faults(), []);
+        let wrong = HlsConfig {
+            segment_duration: Duration::from_millis(1_500),
+            part_duration: Duration::from_millis(50),
+            window_segments: 2,
+            end_linger: Duration::ZERO,
+            queue_frames: 1,
+            max_viewers: 0,
+            store_queue_segments: 0,
+            public_recheck: Duration::ZERO,
+            pass_lifetime: Duration::ZERO,
+        };
+        let keys: Vec<_> = wrong.faults().into_iter().map(|fault| fault.key).collect();
+        let expected = [
+            "segment_duration",
+            "part_duration",
+            "window_segments",
+            "end_linger",
+            "queue_frames",
+            "store_queue_segments",
+            "max_viewers",
+            "pass_lifetime",
+        ];
+        assert_eq!(keys, expected);
+    }
+}

@@ -1,0 +1,15 @@
+//! 3b. FRAMES BECOME CMAF FOR HLS.
+//!
+//! frame → part → segment → playlist → viewer, and each closed segment → store:
+//!
+//! 1. [`from_hub`] reads a broadcast and feeds its packager.
+//! 2. `remux` writes an init per format and a fragment per part (ISO/IEC 14496-12, 23000-19).
+//! 3. `packager` decides where parts and segments end, keeps the live window and renders playlists (rfc8216bis).
+//! 4. `delivery` serves them, holds requests for what is not there yet, and counts viewers.
+
+mod config;
+mod packager;
+mod remux;
+mod text;
+
+pub use config::{HlsConfig, HlsFault};

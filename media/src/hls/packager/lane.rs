@@ -1,0 +1,159 @@
+//! One track of an epoch on its way into one rendition.
+//!
+//! In: frames of the track, cuts. Out: parts and closed segments in the rendition. Driven by the epoch.
+
+use super::Show;
+use super::rendition::Opening;
+use super::segmenter::{ClosedPart, Pace, Segmenter, on_file_clock};
+use super::wall_clock;
+use crate::model::{Frame, MediaTime, Timescale, TrackFormat};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+#[derive(Debug)]
+pub(super) struct Lane {
+    /// Index in `Show::renditions`.
+    pub(super) rendition: usize,
+    pub(super) format: Arc<TrackFormat>,
+    pub(super) scale: Timescale,
+    segmenter: Segmenter,
+    /// Added to times of the epoch, to stand on the show's timeline; ticks of the file clock.
+    shift: i64,
+    /// Decode time of the open segment's first frame.
+    segment_start: i64,
+    /// Times (file clock) at which followers still have to end a segment.
+    cuts: VecDeque<i64>,
+    /// Frames of a follower that are ahead of the leader.
+    pub(super) held: VecDeque<Arc<Frame>>,
+    /// Video lost frames and waits for its next keyframe.
+    pub(super) awaits_keyframe: bool,
+    /// Reused for every frame.
+    closed: Vec<ClosedPart>,
+}
+
+/// What a lane must know of its epoch.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub(super) epoch: u64,
+    pub(super) discontinuity: u64,
+    pub(super) zero: SystemTime,
+}
+
+/// A segment without a keyframe to end it is ended when it reaches this many targets: longer ones stall players that
+/// keep three segments back.
+const HARD_LIMIT: f64 = 2.1;
+
+impl Lane {
+    pub(super) fn new(rendition: usize, format: Arc<TrackFormat>, scale: Timescale, pace: Pace, shift: i64) -> Self {
+        Self {
+            rendition,
+            format,
+            scale,
+            segmenter: Segmenter::new(pace),
+            shift,
+            segment_start: 0,
+            cuts: VecDeque::new(),
+            held: VecDeque::new(),
+            awaits_keyframe: false,
+            closed: Vec::new(),
+        }
+    }
+
+    /// A frame of the leader. Returns the time (of the epoch) at which followers must cut, if it ended a segment.
+    pub(super) fn lead(&mut self, show: &mut Show, place: Place, frame: &Arc<Frame>) -> Option<MediaTime> {
+        let dts = self.file_time(frame.dts);
+        let mut cut = None;
+        if show.renditions[self.rendition].is_open() && self.ends_before(show, frame.keyframe, dts) {
+            self.end_segment(show, Some(dts));
+            cut = Some(MediaTime::new(frame.pts, self.format.timescale));
+        }
+        self.package(show, place, frame, dts);
+        cut
+    }
+
+    /// A frame of a follower, in step with the leader.
+    pub(super) fn follow(&mut self, show: &mut Show, place: Place, frame: &Arc<Frame>) {
+        let dts = self.file_time(frame.dts);
+        let pts = self.file_time(frame.pts);
+        while let Some(cut) = self.cuts.front().copied() {
+            if pts + self.segmenter.pace().frame / 2 < cut {
+                break;
+            }
+            self.cuts.pop_front();
+            self.end_segment(show, Some(dts));
+        }
+        if show.renditions[self.rendition].is_open() && self.over_hard_limit(show, dts) {
+            self.end_segment(show, Some(dts));
+        }
+        self.package(show, place, frame, dts);
+    }
+
+    pub(super) fn order_cut(&mut self, at: MediaTime) {
+        let at = at.rescale_nearest(self.scale).ticks + self.shift;
+        self.cuts.push_back(at);
+    }
+
+    /// Ends what is open, with the nominal duration for the last frame.
+    pub(super) fn end_segment(&mut self, show: &mut Show, at: Option<i64>) {
+        if let Some(part) = self.segmenter.handle_cut(at) {
+            self.push(show, part);
+        }
+        let ends_at = self.segmenter.end().map_or(Duration::ZERO, |end| super::cadence::duration(end, self.scale));
+        show.close_segment(self.rendition, ends_at);
+    }
+
+    fn package(&mut self, show: &mut Show, place: Place, frame: &Arc<Frame>, dts: i64) {
+        if !show.renditions[self.rendition].is_open() {
+            self.segment_start = dts;
+            let pts = MediaTime::new(frame.pts, self.format.timescale);
+            show.renditions[self.rendition].open_segment(Opening {
+                epoch: place.epoch,
+                discontinuity: place.discontinuity,
+                at: wall_clock(place.zero, pts.as_nanos()),
+                part_target: show.part_target,
+            });
+        }
+        let mut closed = std::mem::take(&mut self.closed);
+        self.segmenter.handle_frame(frame, dts, self.file_time(frame.pts), &mut closed);
+        for part in closed.drain(..) {
+            self.push(show, part);
+        }
+        self.closed = closed;
+    }
+
+    fn push(&self, show: &mut Show, part: ClosedPart) {
+        let rendition = &mut show.renditions[self.rendition];
+        rendition.push_part(part, self.scale);
+        let duration = rendition.open_duration();
+        show.raise_target_duration(duration);
+    }
+
+    /// Whether the open segment ends before a frame at `dts`.
+    fn ends_before(&self, show: &Show, keyframe: bool, dts: i64) -> bool {
+        let target = self.ticks(show.config.segment_duration);
+        let long_enough = dts - self.segment_start >= target - self.segmenter.pace().frame / 2;
+        (keyframe && long_enough) || self.over_hard_limit(show, dts)
+    }
+
+    fn over_hard_limit(&self, show: &Show, dts: i64) -> bool {
+        let limit = (self.ticks(show.config.segment_duration) as f64 * HARD_LIMIT) as i64;
+        dts + self.segmenter.pace().frame - self.segment_start > limit
+    }
+
+    pub(super) fn frame_ticks(&self) -> i64 {
+        self.segmenter.pace().frame
+    }
+
+    fn ticks(&self, duration: Duration) -> i64 {
+        MediaTime::new(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX), MICROS)
+            .rescale_nearest(self.scale)
+            .ticks
+    }
+
+    fn file_time(&self, ticks: i64) -> i64 {
+        on_file_clock(ticks, self.format.timescale, self.scale, self.shift)
+    }
+}
+
+const MICROS: Timescale = Timescale::new(1_000_000);

@@ -1,0 +1,257 @@
+//! The live window of one rendition: closed segments, the one being built, numbers that never go back.
+//!
+//! In: parts and the ends of segments. Out: snapshots for readers, closed segments for the store.
+//! Driven by the packager. rfc8216bis section 6.2.2.
+
+use super::cadence;
+use super::segmenter::ClosedPart;
+use super::snapshot::{Hint, Part, Picture, Position, RenditionFormat, RenditionSnapshot, Segment, ShowState};
+use crate::model::{MediaFormat, Timescale, TrackFormat};
+use crate::store::RenditionId;
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
+
+#[derive(Debug)]
+pub(crate) struct Rendition {
+    pub(crate) id: RenditionId,
+    pub(crate) format: RenditionFormat,
+    /// What the newest init was made from.
+    media: Option<MediaFormat>,
+    /// Inits by epoch, oldest first; those of listed segments and the newest.
+    inits: Vec<(u64, Bytes)>,
+    window: VecDeque<Arc<Segment>>,
+    open: Option<Segment>,
+    next_number: u64,
+    last_discontinuity: Option<u64>,
+    peak_bps: u64,
+    /// Something readers have not seen yet.
+    pub(crate) changed: bool,
+}
+
+/// What the show as a whole knows and every snapshot states.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ShowFacts {
+    pub(crate) target_duration: u64,
+    pub(crate) part_target: Duration,
+    pub(crate) state: ShowState,
+}
+
+/// Where a new segment stands.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Opening {
+    pub(crate) epoch: u64,
+    pub(crate) discontinuity: u64,
+    pub(crate) at: SystemTime,
+    pub(crate) part_target: Duration,
+}
+
+/// A player needs this many target durations in the list to start (section 6.2.2).
+const LEAST_TARGET_DURATIONS: u32 = 3;
+/// Segments shorter than this say nothing about a bit rate.
+const TELLING: Duration = Duration::from_millis(500);
+/// Bits a second claimed before anything was measured: what a modest phone sends.
+const FLOOR_VIDEO_BPS: u64 = 800_000;
+const FLOOR_AUDIO_BPS: u64 = 64_000;
+
+impl Rendition {
+    pub(crate) fn new(id: RenditionId, format: RenditionFormat) -> Self {
+        Self {
+            id,
+            format,
+            media: None,
+            inits: Vec::new(),
+            window: VecDeque::new(),
+            open: None,
+            next_number: 0,
+            last_discontinuity: None,
+            peak_bps: 0,
+            changed: false,
+        }
+    }
+
+    /// Takes up a rendition where the disk says it stopped.
+    pub(crate) fn resume(
+        id: RenditionId,
+        format: RenditionFormat,
+        segments: Vec<Segment>,
+        inits: Vec<(u64, Bytes)>,
+    ) -> Self {
+        let last = segments.last();
+        Self {
+            next_number: last.map_or(0, |segment| segment.number + 1),
+            last_discontinuity: last.map(|segment| segment.discontinuity),
+            window: segments.into_iter().map(Arc::new).collect(),
+            inits,
+            changed: true,
+            ..Self::new(id, format)
+        }
+    }
+
+    /// Whether frames of this format can follow on the newest init.
+    pub(crate) fn continues(&self, format: &TrackFormat) -> bool {
+        self.media.as_ref() == Some(&format.media)
+    }
+
+    pub(crate) fn set_init(&mut self, epoch: u64, bytes: Bytes, format: &TrackFormat) {
+        self.media = Some(format.media.clone());
+        self.inits.push((epoch, bytes));
+    }
+
+    pub(crate) fn set_format(&mut self, format: &TrackFormat, frames_per_second: f64) {
+        self.format = describe(format, frames_per_second);
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// How long the open segment is, as far as its parts are closed.
+    pub(crate) fn open_duration(&self) -> Duration {
+        self.open.as_ref().map_or(Duration::ZERO, |open| open.duration)
+    }
+
+    pub(crate) fn open_segment(&mut self, opening: Opening) {
+        let marks = self.last_discontinuity.map_or(0, |last| opening.discontinuity.saturating_sub(last));
+        self.last_discontinuity = Some(opening.discontinuity);
+        self.open = Some(Segment {
+            number: self.next_number,
+            epoch: opening.epoch,
+            init_epoch: self.inits.last().map_or(opening.epoch, |(epoch, _)| *epoch),
+            discontinuity: opening.discontinuity,
+            marks,
+            at: opening.at,
+            duration: Duration::ZERO,
+            independent: true,
+            gap: false,
+            parts: Vec::with_capacity(16),
+            part_target: opening.part_target,
+        });
+        self.next_number += 1;
+    }
+
+    pub(crate) fn push_part(&mut self, part: ClosedPart, scale: Timescale) {
+        let open = self.open.as_mut().expect("a segment is opened with its first frame");
+        let duration = cadence::duration(part.duration, scale);
+        open.independent &= part.independent || !open.parts.is_empty();
+        open.duration += duration;
+        open.parts.push(Part { duration, independent: part.independent, bytes: part.bytes });
+        self.changed = true;
+    }
+
+    /// Closes the open segment and trims the window. `None`: there was nothing in it.
+    pub(crate) fn close_segment(&mut self, window_segments: usize, target_duration: u64) -> Option<Arc<Segment>> {
+        let open = self.open.take()?;
+        if open.parts.is_empty() {
+            // Its number was never seen by anybody; the next segment takes its place, discontinuities included.
+            self.next_number = open.number;
+            self.last_discontinuity = self.window.back().map(|last| last.discontinuity);
+            return None;
+        }
+        if open.duration >= TELLING {
+            self.peak_bps = self.peak_bps.max(bits_per_second(open.byte_len(), open.duration));
+        }
+        let segment = Arc::new(open);
+        self.window.push_back(Arc::clone(&segment));
+        self.trim(window_segments, Duration::from_secs(target_duration) * LEAST_TARGET_DURATIONS);
+        self.changed = true;
+        Some(segment)
+    }
+
+    fn trim(&mut self, window_segments: usize, least: Duration) {
+        let mut listed: Duration = self.window.iter().map(|segment| segment.duration).sum();
+        while self.window.len() > window_segments {
+            let Some(first) = self.window.front() else { break };
+            if listed - first.duration < least && self.window.len() < window_segments * 4 {
+                break;
+            }
+            listed -= first.duration;
+            self.window.pop_front();
+        }
+        let needed = self.window.front().map(|first| first.init_epoch);
+        let newest = self.inits.last().map(|(epoch, _)| *epoch);
+        self.inits.retain(|(epoch, _)| Some(*epoch) >= needed || Some(*epoch) == newest);
+    }
+
+    pub(crate) fn position(&self) -> Option<Position> {
+        let open = self.open.as_ref().filter(|open| !open.parts.is_empty());
+        let newest = open.or_else(|| self.window.back().map(|segment| &**segment))?;
+        Some(Position { segment: newest.number, part: (newest.parts.len() as u64).checked_sub(1) })
+    }
+
+    /// The part that will come next. `next_segment_likely`: the open segment is as long as those before it were.
+    fn hint(&self, next_segment_likely: bool) -> Option<Hint> {
+        let last = self.window.back();
+        match &self.open {
+            Some(open) if !next_segment_likely || open.parts.is_empty() => {
+                Some(Hint { epoch: open.epoch, segment: open.number, part: open.parts.len() as u64 })
+            }
+            Some(open) => Some(Hint { epoch: open.epoch, segment: open.number + 1, part: 0 }),
+            None => last.map(|last| Hint { epoch: last.epoch, segment: last.number + 1, part: 0 }),
+        }
+    }
+
+    pub(crate) fn snapshot(
+        &self,
+        facts: ShowFacts,
+        siblings: Vec<(RenditionId, Position)>,
+        next_likely: bool,
+    ) -> RenditionSnapshot {
+        RenditionSnapshot {
+            id: self.id,
+            target_duration: facts.target_duration,
+            part_target: facts.part_target,
+            state: facts.state,
+            segments: self.window.iter().cloned().collect(),
+            open: self.open.clone().filter(|open| !open.parts.is_empty()),
+            hint: if facts.state == ShowState::Live { self.hint(next_likely) } else { None },
+            siblings,
+            inits: self.inits.clone(),
+            full: OnceLock::new(),
+            delta: OnceLock::new(),
+        }
+    }
+
+    /// The duration of the newest closed segment.
+    pub(crate) fn last_duration(&self) -> Option<Duration> {
+        self.window.back().map(|segment| segment.duration)
+    }
+
+    pub(crate) fn newest_init(&self) -> Option<(u64, &Bytes)> {
+        self.inits.last().map(|(epoch, bytes)| (*epoch, bytes))
+    }
+
+    pub(crate) fn peak_bps(&self) -> u64 {
+        if self.peak_bps > 0 { self.peak_bps } else { self.average_bps() }
+    }
+
+    pub(crate) fn average_bps(&self) -> u64 {
+        let segments =
+            || self.window.iter().map(|segment| &**segment).chain(&self.open).filter(|one| !one.parts.is_empty());
+        let bytes: u64 = segments().map(Segment::byte_len).sum();
+        let duration: Duration = segments().map(|segment| segment.duration).sum();
+        if duration >= TELLING { bits_per_second(bytes, duration) } else { self.floor_bps() }
+    }
+
+    fn floor_bps(&self) -> u64 {
+        if self.format.picture.is_some() { FLOOR_VIDEO_BPS } else { FLOOR_AUDIO_BPS }
+    }
+}
+
+pub(crate) fn describe(format: &TrackFormat, frames_per_second: f64) -> RenditionFormat {
+    match &format.media {
+        MediaFormat::Video(video) => RenditionFormat {
+            codecs: video.rfc6381.clone(),
+            picture: Some(Picture::new(video, frames_per_second)),
+            channels: None,
+        },
+        MediaFormat::Audio(audio) => {
+            RenditionFormat { codecs: audio.rfc6381.clone(), picture: None, channels: Some(audio.channels) }
+        }
+    }
+}
+
+fn bits_per_second(bytes: u64, duration: Duration) -> u64 {
+    (bytes as f64 * 8.0 / duration.as_secs_f64()).ceil() as u64
+}

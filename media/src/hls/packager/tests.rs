@@ -1,0 +1,388 @@
+//! Whole shows through the packager, held to the rules after every frame.
+
+use super::conformance::{Follower, Listing};
+use super::snapshot::RenditionSnapshot;
+use super::*;
+use crate::model::{
+    AudioCodec, AudioFormat, FrameRate, MediaFormat, Timescale, TrackFormat, TrackId, VideoCodec, VideoFormat,
+};
+use mp4_atom::{Decode, Encode};
+use std::collections::BTreeMap;
+use std::time::UNIX_EPOCH;
+
+pub(crate) fn video(rate: Option<FrameRate>, timescale: Timescale) -> TrackFormat {
+    let mut avcc = Vec::new();
+    let sps = [0x67, 0x64, 0x00, 0x1f, 0xac, 0xd9, 0x40, 0x50, 0x05, 0xbb, 0x01, 0x10, 0x00];
+    mp4_atom::Avcc::new(&sps, &[0x68, 0xeb, 0xec, 0xb2, 0x2c]).unwrap().encode(&mut avcc).unwrap();
+    let video = VideoFormat {
+        codec: VideoCodec::H264,
+        configuration: Bytes::copy_from_slice(&avcc[8..]),
+        rfc6381: "avc1.64001f".to_owned(),
+        width: 1280,
+        height: 720,
+        frame_rate: rate,
+    };
+    TrackFormat { id: TrackId(0), timescale, media: MediaFormat::Video(video) }
+}
+
+pub(crate) fn audio(id: u8, codec: AudioCodec, sample_rate: u32, samples_per_frame: u32) -> TrackFormat {
+    let (configuration, rfc6381): (&[u8], _) = match codec {
+        AudioCodec::Aac => (&[0x11, 0x90], "mp4a.40.2"),
+        AudioCodec::Opus => (&[0, 2, 1, 0x38, 0, 0, 0xbb, 0x80, 0, 0, 0], "opus"),
+    };
+    let audio = AudioFormat {
+        codec,
+        configuration: Bytes::from_static(configuration),
+        rfc6381: rfc6381.to_owned(),
+        sample_rate,
+        channels: 2,
+        samples_per_frame,
+    };
+    TrackFormat { id: TrackId(id), timescale: Timescale::new(sample_rate), media: MediaFormat::Audio(audio) }
+}
+
+/// A show as an encoder makes it: frames of all tracks in order of time, stamped in whole milliseconds as RTMP does.
+struct Script {
+    fps: f64,
+    gop: Duration,
+    stated: bool,
+    audio: Option<(AudioCodec, u32, u32)>,
+    video: bool,
+    b_frames: i64,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        let audio = Some((AudioCodec::Aac, 48_000, 1_024));
+        Self { fps: 30.0, gop: Duration::from_secs(2), stated: true, audio, video: true, b_frames: 0 }
+    }
+}
+
+impl Script {
+    fn epoch(&self, zero: SystemTime) -> Arc<Epoch> {
+        let mut tracks = Vec::new();
+        if self.video {
+            let rate = FrameRate { numerator: (self.fps * 1_000.0).round() as u32, denominator: 1_000 };
+            tracks.push(Arc::new(video(self.stated.then_some(rate), Timescale::MILLIS)));
+        }
+        if let Some((codec, rate, samples)) = self.audio {
+            tracks.push(Arc::new(audio(tracks.len() as u8, codec, rate, samples)));
+        }
+        Arc::new(Epoch { tracks, zero })
+    }
+
+    /// Frames up to `length`, by decode time.
+    fn frames(&self, length: Duration) -> Vec<Arc<Frame>> {
+        let mut frames = Vec::new();
+        let length_ms = length.as_secs_f64() * 1_000.0;
+        if self.video {
+            let gop = (self.gop.as_secs_f64() * self.fps).round() as i64;
+            let count = (length.as_secs_f64() * self.fps) as i64;
+            let millis = |frame: i64| (frame as f64 * 1_000.0 / self.fps).floor() as i64;
+            for frame in 0..count {
+                let position = frame % gop;
+                // I P B B P B B …: shown order differs from decoding order by up to b_frames.
+                let group = self.b_frames + 1;
+                let shown = match (position, self.b_frames) {
+                    (_, 0) | (0, _) => frame,
+                    (position, _) if (position - 1) % group == 0 => frame + self.b_frames,
+                    _ => frame - 1,
+                };
+                let delay = if self.b_frames > 0 { 1 } else { 0 };
+                let payload = Bytes::from(format!("video {frame:06}").repeat(40));
+                let (dts, pts) = (millis(frame), millis(shown + delay));
+                frames.push((
+                    millis(frame) as f64,
+                    Frame { track: TrackId(0), dts, pts, keyframe: position == 0, payload },
+                ));
+            }
+        }
+        if let Some((_, rate, samples)) = self.audio {
+            let track = TrackId(u8::from(self.video));
+            let mut at = 0;
+            while at as f64 * 1_000.0 / f64::from(rate) < length_ms {
+                let payload = Bytes::from(format!("audio {at:09}").repeat(8));
+                let millis = at as f64 * 1_000.0 / f64::from(rate);
+                // Rounded to milliseconds and back, as it comes out of RTMP.
+                let ticks = (millis.floor() * f64::from(rate) / 1_000.0).round() as i64;
+                frames.push((millis + 5.0, Frame { track, dts: ticks, pts: ticks, keyframe: true, payload }));
+                at += i64::from(samples);
+            }
+        }
+        frames.sort_by(|one, other| one.0.total_cmp(&other.0));
+        frames.into_iter().map(|(_, frame)| Arc::new(frame)).collect()
+    }
+}
+
+/// The packager with a strict reader on every rendition.
+struct Theatre {
+    packager: Packager,
+    followers: BTreeMap<RenditionId, Follower>,
+    latest: BTreeMap<RenditionId, (RenditionSnapshot, Listing)>,
+    kept: Vec<Kept>,
+}
+
+impl Theatre {
+    fn new() -> Self {
+        Self::with(Packager::new(HlsConfig::default()))
+    }
+
+    fn with(packager: Packager) -> Self {
+        Self { packager, followers: BTreeMap::new(), latest: BTreeMap::new(), kept: Vec::new() }
+    }
+
+    fn play(&mut self, frames: &[Arc<Frame>]) {
+        for frame in frames {
+            self.packager.handle_frame(frame);
+            self.look();
+        }
+    }
+
+    fn look(&mut self) {
+        for snapshot in self.packager.poll_snapshots() {
+            if snapshot.is_empty() {
+                continue;
+            }
+            let listing = self.followers.entry(snapshot.id).or_default().follow(&snapshot);
+            self.latest.insert(snapshot.id, (snapshot, listing));
+        }
+        while let Some(kept) = self.packager.poll_kept() {
+            self.kept.push(kept);
+        }
+    }
+
+    fn listing(&self, id: &str) -> &Listing {
+        &self.latest[&RenditionId::parse(id).unwrap()].1
+    }
+
+    fn text(&self, id: &str) -> String {
+        media_playlist::render(&self.latest[&RenditionId::parse(id).unwrap()].0)
+    }
+
+    fn segments(&self, id: &str) -> Vec<Arc<Segment>> {
+        let id = RenditionId::parse(id).unwrap();
+        let of = |kept: &Kept| match kept {
+            Kept::Segment { rendition, segment, .. } if *rendition == id => Some(Arc::clone(segment)),
+            Kept::Segment { .. } | Kept::Epoch { .. } | Kept::Ended { .. } => None,
+        };
+        self.kept.iter().filter_map(of).collect()
+    }
+}
+
+/// Decode time, presentation time and duration in ticks of every sample of a segment.
+fn samples(segment: &Segment) -> Vec<(i64, i64, i64)> {
+    let mut samples = Vec::new();
+    for part in &segment.parts {
+        let moof = mp4_atom::Moof::decode(&mut &part.bytes[..]).unwrap();
+        let mut at = moof.traf[0].tfdt.as_ref().unwrap().base_media_decode_time as i64;
+        for entry in moof.traf[0].trun[0].samples.iter() {
+            let duration = i64::from(entry.duration.unwrap());
+            samples.push((at, at + entry.cts.unwrap(), duration));
+            at += duration;
+        }
+    }
+    samples
+}
+
+fn zero() -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(1_795_000_000)
+}
+
+/// Longer than the window, so that segments leave it.
+const SHOW: Duration = Duration::from_secs(25);
+
+#[test]
+fn every_usual_show_obeys_the_rules() {
+    let audios = [
+        Some((AudioCodec::Aac, 48_000, 1_024)),
+        Some((AudioCodec::Aac, 44_100, 1_024)),
+        Some((AudioCodec::Opus, 48_000, 960)),
+        None,
+    ];
+    let rates = [24.0, 25.0, 29.97, 30.0, 60.0];
+    let shows = rates.iter().flat_map(|fps| [1, 2, 4].map(|gop| (*fps, gop)));
+    // Every rate with every GOP, every audio with each of them at least once.
+    let shows = shows.enumerate().map(|(index, (fps, gop))| (fps, gop, audios[index % 4], index % 3 == 0));
+    for (fps, gop, audio, stated) in shows.chain(audios.map(|audio| (30.0, 2, audio, true))) {
+        let script = Script { fps, gop: Duration::from_secs(gop), stated, audio, ..Script::default() };
+        let mut theatre = Theatre::new();
+        theatre.packager.handle_epoch(&script.epoch(zero()));
+        theatre.play(&script.frames(SHOW));
+        let listing = theatre.listing("v0");
+        let expected = if gop == 4 { 4 } else { 2 };
+        assert_eq!(listing.target_duration, expected, "{fps} fps, GOP {gop}");
+        assert!(listing.independent_segments && listing.closed().count() >= 6, "{fps} fps, GOP {gop}");
+        if audio.is_some() {
+            assert_eq!(theatre.listing("a0").target_duration, expected, "renditions share the target");
+        }
+    }
+}
+
+#[test]
+fn audio_only_shows_obey_the_rules() {
+    for audio in [(AudioCodec::Aac, 48_000, 1_024), (AudioCodec::Aac, 44_100, 1_024), (AudioCodec::Opus, 48_000, 960)] {
+        let script = Script { video: false, audio: Some(audio), ..Script::default() };
+        let mut theatre = Theatre::new();
+        theatre.packager.handle_epoch(&script.epoch(zero()));
+        theatre.play(&script.frames(SHOW));
+        let listing = theatre.listing("a0");
+        assert_eq!(listing.target_duration, 2);
+        assert!(listing.closed().all(|segment| (1.9..2.1).contains(&segment.duration)));
+    }
+}
+
+#[test]
+fn audio_is_cut_where_video_is_within_one_frame() {
+    for (fps, b_frames) in [(25.0, 0), (29.97, 0), (30.0, 2)] {
+        let script = Script { fps, b_frames, ..Script::default() };
+        let mut theatre = Theatre::new();
+        theatre.packager.handle_epoch(&script.epoch(zero()));
+        theatre.play(&script.frames(SHOW));
+        let (videos, audios) = (theatre.segments("v0"), theatre.segments("a0"));
+        assert!(videos.len() > 10 && audios.len() + 1 >= videos.len());
+        for (video, audio) in videos.iter().zip(&audios) {
+            assert_eq!(video.number, audio.number);
+            let apart = video.at.duration_since(audio.at).unwrap_or_else(|error| error.duration());
+            assert!(apart <= Duration::from_micros(21_400), "{apart:?} apart in segment {}", video.number);
+            let (first, shown) = (samples(video)[0].1 as f64 / 90_000.0, samples(audio)[0].1 as f64 / 48_000.0);
+            assert!((first - shown).abs() <= 0.0214, "file times {first} and {shown} in segment {}", video.number);
+        }
+    }
+}
+
+#[test]
+fn no_sample_is_lost_and_presentation_times_are_exact() {
+    let script = Script { b_frames: 2, ..Script::default() };
+    let mut theatre = Theatre::new();
+    theatre.packager.handle_epoch(&script.epoch(zero()));
+    let frames = script.frames(SHOW);
+    theatre.play(&frames);
+    theatre.packager.handle_interruption();
+    theatre.look();
+
+    let pts: Vec<i64> = frames.iter().filter(|frame| frame.track.0 == 0).map(|frame| frame.pts * 90).collect();
+    let video: Vec<_> = theatre.segments("v0").iter().flat_map(|segment| samples(segment)).collect();
+    assert_eq!(video.iter().map(|sample| sample.1).collect::<Vec<_>>(), pts);
+    assert!(video.windows(2).all(|pair| pair[1].0 == pair[0].0 + pair[0].2), "decode times leave no gap");
+
+    let audio: Vec<_> = theatre.segments("a0").iter().flat_map(|segment| samples(segment)).collect();
+    // The sound before the first picture (one frame of B-frame delay) is dropped: 33 ms are one or two AAC frames.
+    let sent = frames.iter().filter(|frame| frame.track.0 == 1).count();
+    assert!((1..=2).contains(&(sent - audio.len())), "{sent} sent, {} kept", audio.len());
+    assert!(audio.iter().all(|sample| sample.2 == 1_024), "every AAC frame lasts 1024 samples");
+    assert!(audio.windows(2).all(|pair| pair[1].0 == pair[0].0 + pair[0].2));
+}
+
+#[test]
+fn a_part_is_out_with_its_last_frame() {
+    let script = Script::default();
+    let mut theatre = Theatre::new();
+    theatre.packager.handle_epoch(&script.epoch(zero()));
+    let mut frames = script.frames(Duration::from_secs(1));
+    frames.retain(|frame| frame.track.0 == 0);
+    theatre.play(&frames[..6]);
+    assert_eq!(theatre.listing("v0").segments[0].parts.len(), 1, "six frames at 30 fps are a part of 200 ms");
+    assert_eq!(theatre.listing("v0").hint.as_deref(), Some("0/0.1.m4s"));
+}
+
+#[test]
+fn a_returning_publisher_makes_one_discontinuity_and_numbers_go_on() {
+    let script = Script::default();
+    let mut theatre = Theatre::new();
+    theatre.packager.handle_epoch(&script.epoch(zero()));
+    theatre.play(&script.frames(Duration::from_millis(5_300)));
+    theatre.packager.handle_interruption();
+    theatre.look();
+    let interrupted = theatre.listing("v0").clone();
+    assert!(!interrupted.ended && interrupted.hint.is_none());
+    let before = interrupted.closed().count();
+
+    // A publisher that connects and sends nothing leaves no trace.
+    theatre.packager.handle_epoch(&script.epoch(zero() + Duration::from_secs(7)));
+    theatre.packager.handle_interruption();
+    theatre.packager.handle_epoch(&script.epoch(zero() + Duration::from_secs(8)));
+    theatre.play(&script.frames(Duration::from_millis(6_300)));
+    for id in ["v0", "a0"] {
+        let listing = theatre.listing(id);
+        let marks: Vec<u64> = listing.segments.iter().map(|segment| segment.discontinuities).collect();
+        assert_eq!(marks.iter().sum::<u64>(), 1, "{id}: {marks:?}");
+        assert_eq!(marks[before], 1);
+        assert_eq!(listing.segments[before].map, None, "formats are the same, so is the init");
+        assert!(listing.segments[before].uri.as_ref().unwrap().starts_with("1/"), "keys carry the new epoch");
+    }
+    assert_eq!(theatre.listing("v0").segments[before].at, "2026-11-18T11:06:48.000Z");
+    let (videos, audios) = (theatre.segments("v0"), theatre.segments("a0"));
+    let (video, audio) = (samples(&videos[before])[0].1 as f64 / 90e3, samples(&audios[before])[0].1 as f64 / 48e3);
+    assert!((video - audio).abs() <= 0.0214, "sound and picture stay together: {video} {audio}");
+}
+
+#[test]
+fn new_formats_bring_a_new_init() {
+    let script = Script::default();
+    let mut theatre = Theatre::new();
+    theatre.packager.handle_epoch(&script.epoch(zero()));
+    theatre.play(&script.frames(Duration::from_millis(4_500)));
+    let other = Script { fps: 24.0, audio: Some((AudioCodec::Opus, 48_000, 960)), ..Script::default() };
+    theatre.packager.handle_epoch(&other.epoch(zero() + Duration::from_secs(5)));
+    theatre.play(&other.frames(Duration::from_millis(4_500)));
+    let maps =
+        |id: &str| -> Vec<String> { theatre.listing(id).segments.iter().filter_map(|one| one.map.clone()).collect() };
+    assert_eq!(maps("v0"), ["0/init.mp4", "1/init.mp4"]);
+    assert_eq!(maps("a0"), ["0/init.mp4", "1/init.mp4"]);
+}
+
+#[test]
+fn a_video_without_keyframes_is_cut_at_the_hard_limit() {
+    let script = Script { gop: Duration::from_secs(100), ..Script::default() };
+    let mut theatre = Theatre::new();
+    theatre.packager.handle_epoch(&script.epoch(zero()));
+    theatre.play(&script.frames(SHOW));
+    let listing = theatre.listing("v0");
+    assert_eq!(listing.target_duration, 4);
+    assert!(!listing.independent_segments);
+    assert!(listing.closed().count() >= 5);
+}
+
+#[test]
+fn an_end_closes_the_playlist_for_good() {
+    let script = Script::default();
+    let mut theatre = Theatre::new();
+    theatre.packager.handle_epoch(&script.epoch(zero()));
+    theatre.play(&script.frames(Duration::from_millis(4_700)));
+    theatre.packager.handle_end();
+    theatre.look();
+    for id in ["v0", "a0"] {
+        let listing = theatre.listing(id);
+        assert!(listing.ended && listing.hint.is_none() && listing.reports.is_empty());
+        assert!(listing.segments.iter().all(|segment| segment.parts.is_empty()));
+        let total: f64 = listing.segments.iter().map(|segment| segment.duration).sum();
+        assert!((total - 4.7).abs() < 0.05, "{total}");
+    }
+    assert!(matches!(theatre.kept.last(), Some(Kept::Ended { target_duration: 2 })));
+}
+
+#[test]
+fn frames_lost_by_us_are_waited_out_until_the_next_keyframe() {
+    let script = Script::default();
+    let mut theatre = Theatre::new();
+    theatre.packager.handle_epoch(&script.epoch(zero()));
+    let frames = script.frames(Duration::from_secs(8));
+    theatre.play(&frames[..200]);
+    theatre.packager.handle_lag();
+    theatre.play(&frames[260..]);
+    let video: Vec<_> = theatre.segments("v0").iter().flat_map(|segment| samples(segment)).collect();
+    assert!(video.windows(2).all(|pair| pair[1].0 >= pair[0].0 + pair[0].2));
+}
+
+#[test]
+fn playlists_read_as_reviewed() {
+    let script = Script::default();
+    let mut theatre = Theatre::new();
+    theatre.packager.handle_epoch(&script.epoch(zero()));
+    theatre.play(&script.frames(Duration::from_millis(2_450)));
+    assert_eq!(theatre.text("v0"), include_str!("testdata/video.m3u8"));
+    assert_eq!(theatre.text("a0"), include_str!("testdata/audio.m3u8"));
+    let multivariant = render_multivariant(&theatre.packager.choices(), true, "");
+    assert_eq!(multivariant, include_str!("testdata/multivariant.m3u8"));
+    assert!(m3u8_rs::parse_master_playlist_res(multivariant.as_bytes()).is_ok());
+}
