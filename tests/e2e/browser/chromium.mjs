@@ -86,7 +86,6 @@ serve(
     dataset: ({ page }) => at(page).page.evaluate(() => ({ ...document.documentElement.dataset })),
     evaluate: ({ page, expression }) => at(page).page.evaluate(expression),
     log: ({ page }) => at(page).log,
-    text: ({ page, selector }) => at(page).page.locator(selector).allInnerTexts(),
     say: async ({ page, selector, text }) => {
       const field = at(page).page.locator(selector);
       await field.fill(text, { timeout: 10_000 });

@@ -1,0 +1,183 @@
+//! The real `chobi` on free ports with a data directory of its own.
+
+use super::process::{Process, bound_to_test};
+use super::wait::{Limit, holds, until};
+use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
+use std::fs::File;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// SIGTERM to exit: the drain, with room for a busy machine.
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+
+pub(crate) struct Server {
+    // Field order is drop order: the process before its directory, the turn last.
+    process: Option<Process>,
+    pub(crate) http_port: u16,
+    pub(crate) rtmp_port: u16,
+    pub(crate) ops_port: u16,
+    settings: Vec<(String, String)>,
+    flags: Vec<String>,
+    dir: TempDir,
+    _turn: Turn,
+}
+
+impl Server {
+    pub(crate) async fn start() -> Result<Self> {
+        Self::start_with(&[], &[]).await
+    }
+
+    /// `settings` are environment variables on top of the ports and the data directory, `flags` those of `chobi serve`.
+    pub(crate) async fn start_with(settings: &[(&str, &str)], flags: &[&str]) -> Result<Self> {
+        let turn = Turn::take()?;
+        let [http_port, rtmp_port, ops_port] = free_ports()?;
+        let mut server = Self {
+            process: None,
+            http_port,
+            rtmp_port,
+            ops_port,
+            settings: settings.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
+            dir: tempfile::Builder::new().prefix("chobi-e2e-").tempdir()?,
+            _turn: turn,
+        };
+        server.run().await?;
+        Ok(server)
+    }
+
+    /// Starts the process and waits until it calls itself ready.
+    async fn run(&mut self) -> Result<()> {
+        let mut command = command(self.dir.path());
+        command.arg("serve").args(&self.flags);
+        for (section, port) in [("HTTP", self.http_port), ("RTMP", self.rtmp_port), ("OPS", self.ops_port)] {
+            command.env(format!("CHOBI_{section}__LISTEN"), format!("127.0.0.1:{port}"));
+        }
+        command.env("CHOBI_DATA_DIR", self.data_dir());
+        command.envs(self.settings.iter().map(|(name, value)| (name, value)));
+        let process = self.process.insert(Process::start("chobi", command, &self.dir.path().join("chobi.log"))?);
+        let readyz = format!("http://127.0.0.1:{}/readyz", self.ops_port);
+        holds(Limit::PROCESS, "the server to be ready", async || {
+            process.must_run()?;
+            Ok(reqwest::get(&readyz).await?.status().is_success())
+        })
+        .await
+    }
+
+    pub(crate) fn base(&self) -> String {
+        format!("http://127.0.0.1:{}", self.http_port)
+    }
+
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// A place for the logs of what the test starts beside the server.
+    pub(crate) fn scratch(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub(crate) fn log(&self) -> String {
+        self.process.as_ref().map(Process::output).unwrap_or_default()
+    }
+
+    /// Peak resident memory of the running process so far.
+    pub(crate) fn peak_memory_bytes(&self) -> Result<u64> {
+        let id = self.process.as_ref().context("the server is stopped")?.id();
+        let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+        let kib: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
+        Ok(kib * 1024)
+    }
+
+    /// The sum over all labels of one counter or gauge on the operators' port; 0 when it was never touched.
+    pub(crate) async fn metric(&self, name: &str) -> Result<f64> {
+        self.metric_where(name, "").await
+    }
+
+    /// The same for the lines that contain `label`.
+    pub(crate) async fn metric_where(&self, name: &str, label: &str) -> Result<f64> {
+        let text = reqwest::get(format!("http://127.0.0.1:{}/metrics", self.ops_port)).await?.text().await?;
+        let of_name = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
+        text.lines()
+            .filter(of_name)
+            .filter(|line| line.contains(label))
+            .map(|line| Ok(line.rsplit(' ').next().unwrap_or_default().parse::<f64>()?))
+            .sum()
+    }
+
+    /// SIGTERM, and exit code 0 within the limit.
+    pub(crate) async fn stop(&mut self) -> Result<()> {
+        let mut process = self.ask_to_stop()?;
+        let status = until(STOP_LIMIT, "the server to exit after SIGTERM", async || process.has_ended()).await?;
+        ensure!(status.success(), "SIGTERM ended the server with {status} instead of code 0");
+        Ok(())
+    }
+
+    fn ask_to_stop(&mut self) -> Result<Process> {
+        let mut process = self.process.take().context("the server is stopped already")?;
+        process.must_run()?;
+        process.signal(Signal::TERM)?;
+        Ok(process)
+    }
+
+    /// Stops it and starts it again on the same ports and data.
+    pub(crate) async fn restart(&mut self) -> Result<()> {
+        self.stop().await?;
+        self.run().await
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if self.process.is_none() {
+            return;
+        }
+        let status = self.ask_to_stop().and_then(|mut process| process.wait(STOP_LIMIT));
+        if !std::thread::panicking() {
+            assert!(matches!(status, Ok(status) if status.success()), "the server stops cleanly after every walk: {status:?}");
+        }
+    }
+}
+
+/// `chobi` in `dir` with nothing of this machine's environment in it.
+pub(crate) fn command(dir: &Path) -> Command {
+    let mut command = bound_to_test(env!("CARGO_BIN_EXE_chobi"));
+    command.env_clear().current_dir(dir);
+    if let Some(path) = std::env::var_os("PATH") {
+        command.env("PATH", path);
+    }
+    // For looking closer at one walk: CHOBI_TEST_LOG=debug cargo test --test e2e publish_to_hls
+    if let Ok(level) = std::env::var("CHOBI_TEST_LOG") {
+        command.env("CHOBI_LOG__LEVEL", level);
+    }
+    command
+}
+
+/// Ports nobody listens on now. All are held until all are found, so they differ.
+pub(crate) fn free_ports<const N: usize>() -> Result<[u16; N]> {
+    let mut held = Vec::with_capacity(N);
+    let mut ports = [0; N];
+    for port in &mut ports {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        *port = listener.local_addr()?.port();
+        held.push(listener);
+    }
+    Ok(ports)
+}
+
+/// The whole machine for one walk at a time, across test threads and test processes: two encoders and two browsers on
+/// two cores would measure each other.
+pub(crate) struct Turn(#[expect(dead_code, reason = "held for its lock")] File);
+
+impl Turn {
+    pub(crate) fn take() -> Result<Self> {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("e2e.turn");
+        let file = File::options().create(true).append(true).open(path)?;
+        file.lock()?;
+        Ok(Self(file))
+    }
+}

@@ -1,0 +1,13 @@
+//! The whole binary against its real counterparts, one walk per file: ffmpeg and GStreamer publish, the app's own client
+//! calls, Chromium watches, and the server knows nothing of being tested.
+
+mod harness;
+
+mod bad_input;
+mod configuration;
+mod encoders;
+mod pages;
+mod publish_to_hls;
+mod reconnect;
+mod restart;
+mod startup;

@@ -1,0 +1,47 @@
+//! How soon there is something: the server ready, the demo's picture on a newcomer's screen.
+
+use crate::harness::wait::holds;
+use crate::harness::{Api, Browser, Limit, Server, Visit, report, until};
+use anyhow::{Context, Result, ensure};
+use serde_json::json;
+use std::time::Instant;
+
+#[tokio::test]
+async fn starts_ready_and_stops_clean() -> Result<()> {
+    let asked = Instant::now();
+    let mut server = Server::start().await?;
+    report!("ready after {} ms, the test's own polling included", asked.elapsed().as_millis());
+    let alive = reqwest::get(format!("http://127.0.0.1:{}/healthz", server.ops_port)).await?;
+    ensure!(alive.status().is_success(), "alive: {alive:?}");
+    let outside = reqwest::get(format!("{}/metrics", server.base())).await?;
+    ensure!(outside.status() == 404, "operators' pages are not on the public port: {outside:?}");
+    let status = reqwest::get(format!("{}/api", server.base())).await?.text().await?;
+    ensure!(status.contains("\"status\":\"ok\""), "as the app asks for it: {status}");
+    let asked = Instant::now();
+    server.stop().await?;
+    report!("stopped after {} ms", asked.elapsed().as_millis());
+    Ok(())
+}
+
+#[tokio::test]
+async fn demo_is_a_picture_within_seconds() -> Result<()> {
+    let asked = Instant::now();
+    let server = Server::start_with(&[], &["--demo"]).await?;
+    let api = Api::of(&server)?;
+    let item = until(Limit::MEDIA, "the demo to be live", async || {
+        let answer = api.query("streaming.getActiveSessions", json!({})).await?;
+        Ok(answer["sessions"].get(0).cloned())
+    })
+    .await?;
+    let id = item["id"].as_str().context("it has an id")?;
+    let browser = Browser::start()?;
+    let page = browser.open(&format!("{}/watch/{id}", server.base()), Visit::default()).await?;
+    page.player_state("playing").await?;
+    report!("the demo is on the screen {} ms after the command, the start of the browser included", asked.elapsed().as_millis());
+    let clip_loops = async || Ok(page.played_ms().await? > 0 && page.dataset("playerState").await?.as_deref() == Some("playing"));
+    holds(Limit::EVENT, "the clip to move", clip_loops).await?;
+    page.plays_on(4_000).await?;
+    let log = page.log().await?;
+    ensure!(log.errors.is_empty() && log.foreign.is_empty(), "nothing to complain about: {log:?}");
+    Ok(())
+}
