@@ -96,7 +96,9 @@ function showCategories(): void {
 
 fillIcons();
 startHeader();
-setText(must("#empty-ffmpeg"), ffmpegLine(`rtmp://${location.hostname}:1935/live/${t("yourKey")}`));
+// Word by word, so that a line never breaks inside an option.
+const words = ffmpegLine(`rtmp://${location.hostname}:1935/live/YOUR_KEY`).split(" ");
+must("#empty-ffmpeg").replaceChildren(...words.flatMap((word) => [h("span", { class: "token" }, word), " "]));
 setText(must("#empty-server"), `rtmp://${location.hostname}:1935/live`);
 more.addEventListener("click", () => {
   wanted += PAGE;

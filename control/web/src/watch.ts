@@ -1,7 +1,7 @@
 // One show: the picture, its state and the conversation. In: the session id in the address. Joins it, and keeps trying what may yet
 // succeed: a show that has not begun, a full house, a server that restarts.
 import { onAccountChange, signedInUser } from "./api/tokens.js";
-import { codeOf, wording } from "./api/errors.js";
+import { codeOf, reasonOf, wording } from "./api/errors.js";
 import { must } from "./dom.js";
 import { t } from "./i18n/index.js";
 import { openAuthDialog } from "./ui/auth-dialog.js";
@@ -74,6 +74,7 @@ function refuse(error: unknown): void {
     case "NOT_FOUND":
     case "BAD_REQUEST":
       chat.close();
+      if (reasonOf(error) === "session_over") return setState("ended", () => status.show("ended"));
       return setState("notfound", () => status.show("notFound"));
     case "UNAUTHORIZED":
     case "FORBIDDEN":

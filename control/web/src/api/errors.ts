@@ -26,6 +26,12 @@ export function codeOf(error: unknown): string | null {
   return data?.code ?? null;
 }
 
+/** The server's stable word for which of its rules said no, where one did. */
+export function reasonOf(error: unknown): string | null {
+  if (!(error instanceof TRPCClientError)) return null;
+  return (error.data as { reason?: string } | null | undefined)?.reason ?? null;
+}
+
 /** Names of the input fields that validation refused. */
 export function refusedFields(error: unknown): string[] {
   if (codeOf(error) !== "BAD_REQUEST") return [];

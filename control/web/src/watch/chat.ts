@@ -31,6 +31,8 @@ export class Chat {
   #hasOlder = false;
   #loadingOlder = false;
   #unread = 0;
+  /** The reader is at the bottom and wants to stay there, whatever grows or shrinks. */
+  #reading = true;
   #closed = false;
   #allowed = true;
 
@@ -41,6 +43,8 @@ export class Chat {
   ) {
     must("#chat-sign-in").addEventListener("click", onSignIn);
     this.#scroller.addEventListener("scroll", () => this.#onScroll(), { passive: true });
+    const observer = new ResizeObserver(() => this.#reading && this.#toBottom());
+    for (const element of [this.#list, this.#scroller]) observer.observe(element);
     this.#unreadButton.addEventListener("click", () => this.#toBottom());
     this.#form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -75,10 +79,9 @@ export class Chat {
   }
 
   receive(message: RoomMessage): void {
-    const reading = this.#atBottom();
     if (!this.#append(message)) return;
     this.#say("");
-    if (reading || message.userId === signedInUser()?.id) this.#toBottom();
+    if (this.#reading || message.userId === signedInUser()?.id) this.#toBottom();
     else this.#showUnread(this.#unread + 1);
   }
 
@@ -151,7 +154,7 @@ export class Chat {
     if (this.#seen.has(message.id)) return false;
     this.#seen.add(message.id);
     this.#list.append(this.#line(message));
-    if (this.#list.childElementCount > LINES_MAX && this.#atBottom()) {
+    if (this.#list.childElementCount > LINES_MAX && this.#reading) {
       const oldest = this.#list.firstElementChild;
       this.#seen.delete((oldest as HTMLElement | null)?.dataset["id"] ?? "");
       oldest?.remove();
@@ -172,7 +175,9 @@ export class Chat {
   }
 
   #onScroll(): void {
-    if (this.#atBottom()) this.#showUnread(0);
+    const { scrollHeight, scrollTop, clientHeight } = this.#scroller;
+    this.#reading = scrollHeight - scrollTop - clientHeight < BOTTOM_SLACK;
+    if (this.#reading) this.#showUnread(0);
     if (this.#scroller.scrollTop < 80) void this.#older();
   }
 
@@ -198,11 +203,8 @@ export class Chat {
     }
   }
 
-  #atBottom(): boolean {
-    return this.#scroller.scrollHeight - this.#scroller.scrollTop - this.#scroller.clientHeight < BOTTOM_SLACK;
-  }
-
   #toBottom(): void {
+    this.#reading = true;
     this.#scroller.scrollTop = this.#scroller.scrollHeight;
     this.#showUnread(0);
   }

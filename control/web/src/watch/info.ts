@@ -13,12 +13,14 @@ const CLOCK_MS = 15_000;
 
 export class Info {
   hostId: string | null = null;
+  #host = "";
+  #category = "";
   #startedAt: Date | null = null;
 
   constructor(private readonly sessionId: string) {
     must("#poster").replaceChildren(cover(sessionId));
     must("#share").addEventListener("click", () => void this.#share());
-    window.setInterval(() => this.#showClock(), CLOCK_MS);
+    window.setInterval(() => this.#showMeta(), CLOCK_MS);
   }
 
   async start(): Promise<void> {
@@ -38,8 +40,8 @@ export class Info {
     this.#startedAt = session.startedAt ?? null;
     document.title = `${session.title} – ${t("brand")}`;
     setText(must("#show-title"), session.title);
-    setText(must("#show-host"), session.hostName);
-    setText(must("#show-category"), session.category ?? "");
+    this.#host = session.hostName;
+    this.#category = session.category ?? "";
     const face = must<HTMLElement>("#show-face");
     setText(face, initial(session.hostName));
     face.style.setProperty("--hue", String(hue(session.hostId)));
@@ -47,11 +49,13 @@ export class Info {
     if (session.thumbnail) must("#poster").replaceChildren(h("img", { src: session.thumbnail, alt: "", class: "cover-art" }));
     if (must<HTMLElement>("#viewers").hidden) this.setViewers(session.viewerCount);
     must("#info").removeAttribute("data-unknown");
-    this.#showClock();
+    this.#showMeta();
   }
 
-  #showClock(): void {
-    if (this.#startedAt) setText(must("#show-since"), liveFor(this.#startedAt));
+  /** Each part stands for itself, whichever way its letters run. */
+  #showMeta(): void {
+    const parts = [this.#host, this.#category, this.#startedAt ? liveFor(this.#startedAt) : ""].filter((part) => part !== "");
+    must("#show-meta").replaceChildren(...parts.flatMap((part, index) => [index > 0 ? " · " : "", h("bdi", {}, part)]));
   }
 
   async #share(): Promise<void> {
