@@ -165,7 +165,7 @@ impl Ingress {
                 if let Some(audience) = self.audiences.remove(&session_id) {
                     let mut only = HashMap::from([(session_id, audience)]);
                     self.write(&mut only).await;
-                    self.audiences.extend(only);
+                    self.audiences.extend(only.into_iter().filter(|(_, audience)| !audience.is_over()));
                 }
                 let _ = done.send(());
             }

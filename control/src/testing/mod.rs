@@ -3,6 +3,8 @@
 //! Compiled for this crate's own tests and under the feature `test-support`, never into the server.
 
 mod postgres;
+#[cfg(test)]
+pub(crate) mod stage;
 
 use std::ops::Deref;
 
