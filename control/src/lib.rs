@@ -13,6 +13,7 @@ pub mod id;
 mod plain_text;
 mod ports;
 mod presence;
+mod rate;
 pub mod secret;
 mod session;
 #[cfg(any(test, feature = "test-support"))]

@@ -31,9 +31,11 @@ use std::collections::BTreeMap;
 use serde::{Serialize, Serializer};
 
 use super::issue::{Issues, Path};
+use super::superjson::Encoded;
 use super::typescript::Ts;
 use super::value::Value;
 use crate::clock::Timestamp;
+use crate::error::Error;
 use crate::id::{GuestId, LoginId, MessageId, SessionId, UserId};
 
 /// The input of a procedure. Made by [`input!`], or `()` for none.
@@ -57,7 +59,7 @@ impl Input for () {
 }
 
 /// A type inside an answer: how TypeScript sees it, and whether this value is to be left out.
-pub(crate) trait Output: Serialize {
+pub(crate) trait Output: Serialize + Sized {
     fn typescript() -> Ts;
 
     fn is_absent(&self) -> bool {
@@ -66,6 +68,21 @@ pub(crate) trait Output: Serialize {
 
     /// Whether a member of this type may be missing.
     const MAY_BE_ABSENT: bool = false;
+
+    /// This as the whole answer.
+    fn encode(&self) -> Result<Encoded, Error> {
+        Encoded::of(self)
+    }
+}
+
+impl Output for () {
+    fn typescript() -> Ts {
+        Ts::Plain("void")
+    }
+
+    fn encode(&self) -> Result<Encoded, Error> {
+        Ok(Encoded::undefined())
+    }
 }
 
 /// A member that is always present and may be `null`.

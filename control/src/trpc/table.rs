@@ -141,7 +141,7 @@ impl<S: Clone + Send + Sync + 'static> Namespace<S> {
                 let caller = C::from_caller(caller)?;
                 let input = read_input::<I>(read)?;
                 let output = handler(service, caller, input).await?;
-                Encoded::of(&output)
+                output.encode()
             })
         };
         self.procedures.push(Procedure {

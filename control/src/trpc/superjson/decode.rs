@@ -1,6 +1,6 @@
 //! In: an envelope as the client sent it. Out: a [`Value`] with its annotations applied.
 //!
-//! Bounded: nesting to 32 levels, 10 000 annotations, and each annotation's path may be no deeper than the value.
+//! Bounded: nesting to 32 levels and 10 000 annotations. An annotation whose path leads nowhere marks nothing.
 
 use std::collections::BTreeMap;
 
@@ -16,37 +16,30 @@ const DEPTH_MAX: usize = 32;
 const ANNOTATIONS_MAX: usize = 10_000;
 
 /// Undoes the transformer. Anything that is no envelope is `undefined` for the validator, as with the original.
-pub(crate) fn decode(envelope: Option<Json>) -> Result<Value, Error> {
-    let Some(Json::Object(mut envelope)) = envelope else { return Ok(Value::Undefined) };
-    let mut value = match envelope.remove("json") {
-        Some(json) => plain(json, 0)?,
-        None => return Ok(Value::Undefined),
-    };
-    if let Some(Json::Object(mut meta)) = envelope.remove("meta")
-        && let Some(values) = meta.remove("values")
-    {
+pub(crate) fn decode(envelope: &Json) -> Result<Value, Error> {
+    let Some(json) = envelope.get("json") else { return Ok(Value::Undefined) };
+    let mut value = plain(json, 0)?;
+    if let Some(values) = envelope.get("meta").and_then(|meta| meta.get("values")) {
         let mut annotations = 0;
-        annotate_tree(&mut value, &values, &mut annotations, 0)?;
+        annotate_tree(&mut value, values, &mut annotations, 0)?;
     }
     Ok(value)
 }
 
-fn plain(json: Json, depth: usize) -> Result<Value, Error> {
+fn plain(json: &Json, depth: usize) -> Result<Value, Error> {
     if depth > DEPTH_MAX {
         return Err(refuse("Input is nested too deeply"));
     }
     Ok(match json {
         Json::Null => Value::Null,
-        Json::Bool(flag) => Value::Bool(flag),
+        Json::Bool(flag) => Value::Bool(*flag),
         Json::Number(number) => Value::Number(number.as_f64().unwrap_or(f64::NAN)),
-        Json::String(text) => Value::Text(text),
-        Json::Array(items) => {
-            Value::Array(items.into_iter().map(|item| plain(item, depth + 1)).collect::<Result<_, _>>()?)
-        }
+        Json::String(text) => Value::Text(text.clone()),
+        Json::Array(items) => Value::Array(items.iter().map(|item| plain(item, depth + 1)).collect::<Result<_, _>>()?),
         Json::Object(members) => Value::Object(
             members
-                .into_iter()
-                .map(|(key, member)| Ok((key, plain(member, depth + 1)?)))
+                .iter()
+                .map(|(key, member)| Ok((key.clone(), plain(member, depth + 1)?)))
                 .collect::<Result<BTreeMap<_, _>, Error>>()?,
         ),
     })
@@ -55,9 +48,8 @@ fn plain(json: Json, depth: usize) -> Result<Value, Error> {
 /// superjson keeps annotations as a tree: an object maps paths to subtrees; an array is an annotation for this very
 /// place, optionally followed by the subtree of its members.
 fn annotate_tree(value: &mut Value, tree: &Json, count: &mut usize, depth: usize) -> Result<(), Error> {
-    *count += 1;
-    if *count > ANNOTATIONS_MAX || depth > DEPTH_MAX {
-        return Err(refuse("Input has too many annotations"));
+    if depth > DEPTH_MAX {
+        return Err(refuse("Input is nested too deeply"));
     }
     match tree {
         Json::Object(members) => annotate_members(value, members, count, depth),
@@ -77,12 +69,14 @@ fn annotate_members(
     count: &mut usize,
     depth: usize,
 ) -> Result<(), Error> {
+    *count += members.len();
+    if *count > ANNOTATIONS_MAX {
+        return Err(refuse("Input has too many annotations"));
+    }
     for (path, subtree) in members {
         let steps = split(path)?;
         if let Some(inner) = walk(value, &steps) {
             annotate_tree(inner, subtree, count, depth + 1)?;
-        } else {
-            *count += 1;
         }
     }
     Ok(())

@@ -21,6 +21,8 @@ pub(crate) struct Encoded {
     json: Box<RawValue>,
     /// Where dates are, in superjson's path notation.
     dates: Vec<String>,
+    /// The answer is `()`: JavaScript's `undefined`.
+    is_undefined: bool,
 }
 
 impl Encoded {
@@ -32,10 +34,16 @@ impl Encoded {
             .map_err(|cause| Error::Internal(format!("answer cannot be serialised: {cause}").into()))?;
         let text = String::from_utf8(text).expect("serde_json writes UTF-8");
         let json = RawValue::from_string(text).expect("serde_json writes JSON");
-        Ok(Self { json, dates: dates.into_inner() })
+        Ok(Self { json, dates: dates.into_inner(), is_undefined: false })
     }
 
-    /// The envelope, with every path below `prefix` (which is empty or ends in a dot).
+    /// The answer of a procedure that has none.
+    pub(crate) fn undefined() -> Self {
+        let json = RawValue::from_string("null".to_owned()).expect("null is JSON");
+        Self { json, dates: Vec::new(), is_undefined: true }
+    }
+
+    /// The envelope.
     pub(crate) fn write(&self, out: &mut String) {
         out.push_str("{\"json\":");
         out.push_str(self.json.get());
@@ -48,23 +56,26 @@ impl Encoded {
         self.json.get()
     }
 
-    /// `,"meta":…` with all paths below `prefix`, or nothing.
-    pub(crate) fn write_meta(&self, prefix: &str, out: &mut String) {
-        if self.dates.is_empty() {
-            return;
+    /// `,"meta":…` with the answer standing at `place` of the JSON, which is empty for its root; or nothing.
+    pub(crate) fn write_meta(&self, place: &str, out: &mut String) {
+        let marks = self.dates.iter().map(|path| (path.as_str(), "Date"));
+        let marks: Vec<(&str, &str)> = marks.chain(self.is_undefined.then_some(("", "undefined"))).collect();
+        match marks.as_slice() {
+            [] => {}
+            [("", kind)] if place.is_empty() => {
+                let _ = write!(out, ",\"meta\":{{\"values\":[\"{kind}\"]}}");
+            }
+            marks => {
+                out.push_str(",\"meta\":{\"values\":{");
+                for (index, (path, kind)) in marks.iter().enumerate() {
+                    let comma = if index == 0 { "" } else { "," };
+                    let dot = if place.is_empty() || path.is_empty() { "" } else { "." };
+                    let key = serde_json::Value::from(format!("{place}{dot}{path}"));
+                    let _ = write!(out, "{comma}{key}:[\"{kind}\"]");
+                }
+                out.push_str("}}");
+            }
         }
-        if self.dates.len() == 1 && self.dates[0].is_empty() && prefix.is_empty() {
-            out.push_str(",\"meta\":{\"values\":[\"Date\"]}");
-            return;
-        }
-        out.push_str(",\"meta\":{\"values\":{");
-        for (index, path) in self.dates.iter().enumerate() {
-            let comma = if index == 0 { "" } else { "," };
-            let whole = format!("{prefix}{path}");
-            let key = serde_json::Value::from(whole.trim_end_matches('.'));
-            let _ = write!(out, "{comma}{key}:[\"Date\"]");
-        }
-        out.push_str("}}");
     }
 }
 

@@ -1,9 +1,9 @@
 //! The declaring macros, seen from a slice.
 
-use super::value::Value;
-use super::{Input, Issues, Nullable, Output, Path, Ts, choices, input, output};
 use crate::clock::Timestamp;
 use crate::error::Error;
+use crate::trpc::value::Value;
+use crate::trpc::{Input, Issues, Nullable, Output, Path, Ts, choices, input, output};
 
 choices! {
     /// What a show sends.
