@@ -10,6 +10,8 @@ pub const PUBLISH_REFUSED: &str = "chobi_publish_refused_total";
 pub const INGEST_BYTES: &str = "chobi_ingest_bytes_total";
 /// Frames written to the hub, by `kind` (video, audio).
 pub const INGEST_FRAMES: &str = "chobi_ingest_frames_total";
+/// Bodies of publications that were no use, by `reason`.
+pub const INGEST_SKIPPED: &str = "chobi_ingest_skipped_total";
 /// Time jumps in publications, by `mend` (smoothed, rebased, discontinuity).
 pub const INGEST_TIME_JUMPS: &str = "chobi_ingest_time_jumps_total";
 /// Broadcasts by `state` (live, interrupted).

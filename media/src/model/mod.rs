@@ -4,10 +4,12 @@ mod addr;
 mod frame;
 mod id;
 mod time;
+mod timeline;
 mod track;
 
 pub use addr::PeerAddr;
 pub use frame::{Epoch, Frame};
 pub use id::{BroadcastId, InvalidId, TrackId, ViewerId};
 pub use time::{CounterUnwrapper, MediaTime, Timescale};
+pub use timeline::{Lane, Mend, Placement, SampleClock, Timeline};
 pub use track::{AudioCodec, AudioFormat, FrameRate, MediaFormat, TrackFormat, VideoCodec, VideoFormat};

@@ -128,9 +128,9 @@ impl ChunkReader {
         }
     }
 
-    /// Allows large media messages from now on.
-    pub fn accept_media(&mut self) {
-        self.media_accepted = true;
+    /// Whether large media messages are allowed from now on.
+    pub fn set_media_accepted(&mut self, accepted: bool) {
+        self.media_accepted = accepted;
     }
 
     /// The next whole message, or `None` when `input` is used up. Set Chunk Size and Abort take effect here and are

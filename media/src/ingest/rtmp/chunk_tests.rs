@@ -12,7 +12,7 @@ const LIMITS: ChunkLimits = ChunkLimits {
 
 fn reader() -> ChunkReader {
     let mut reader = ChunkReader::new(LIMITS);
-    reader.accept_media();
+    reader.set_media_accepted(true);
     reader
 }
 
@@ -264,7 +264,7 @@ fn every_limit_is_an_error_and_memory_follows_what_arrived() {
         (3..64).chain([0]).map(|id| read_all(&mut crowd, &header(id, [0, 0, 9], 9))).collect();
     assert!(crowded.is_ok(), "the limit itself is fine");
     let mut unfinished = ChunkReader::new(ChunkLimits { unfinished_max_bytes: 200, ..LIMITS });
-    unfinished.accept_media();
+    unfinished.set_media_accepted(true);
     let held = read_all(
         &mut unfinished,
         &[header(3, [0, 4, 0], 9), vec![0; 128], header(4, [0, 4, 0], 9), vec![0; 128]].concat(),

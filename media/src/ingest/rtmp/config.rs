@@ -17,8 +17,8 @@ pub struct RtmpConfig {
     pub max_connections: usize,
     /// The same from one address. Encoders behind one company's or carrier's address share it.
     pub max_connections_per_ip: usize,
-    /// Connections that have not finished their handshake. Lower protects better against half-open floods, higher
-    /// admits more encoders that start in the same second.
+    /// Connections that have not finished their handshake, about 8 KiB each. Lower protects better against half-open
+    /// floods, higher admits more encoders that start in the same second.
     pub max_handshakes: usize,
     /// From accept to the end of the handshake.
     #[serde(with = "humantime_serde")]
@@ -45,7 +45,7 @@ impl Default for RtmpConfig {
             app: "live".to_owned(),
             max_connections: 2_000,
             max_connections_per_ip: 256,
-            max_handshakes: 256,
+            max_handshakes: 1_024,
             handshake_timeout: Duration::from_secs(5),
             publish_timeout: Duration::from_secs(10),
             first_media_timeout: Duration::from_secs(20),

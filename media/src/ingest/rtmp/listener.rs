@@ -1,0 +1,111 @@
+//! The accept loop: every connection gets a place and a task, or is closed.
+//!
+//! In: connections. Out: tasks that run `connection`. Driven by the media plane's start.
+
+use super::RtmpConfig;
+use super::connection::{self, Context};
+use super::places::{PlaceLimits, Places};
+use crate::hub::Hub;
+use crate::metrics;
+use crate::model::PeerAddr;
+use crate::seam::{Admission, EventSink};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+/// The bound port. Nothing is accepted before [`Listener::run`].
+pub struct Listener {
+    socket: TcpListener,
+    places: Arc<Places>,
+    context: Arc<Context>,
+    connections_made: u64,
+    accept_pause: Duration,
+}
+
+/// After a failed accept (no file descriptors, mostly) the loop rests this long, doubling up to the maximum.
+const ACCEPT_PAUSE_FIRST: Duration = Duration::from_millis(10);
+const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// How long connections may take to say goodbye when the server stops.
+const DRAIN_MAX: Duration = Duration::from_secs(5);
+
+impl Listener {
+    /// Binds the port of `config`; the address says which it is where the configuration left it open.
+    pub async fn bind(
+        config: RtmpConfig,
+        hub: Hub,
+        admission: Arc<dyn Admission>,
+        events: Arc<dyn EventSink>,
+        cancel: CancellationToken,
+    ) -> io::Result<(Self, SocketAddr)> {
+        let socket = TcpListener::bind(config.listen).await?;
+        let address = socket.local_addr()?;
+        let limits = PlaceLimits {
+            connections: config.max_connections,
+            per_address: config.max_connections_per_ip,
+            handshakes: config.max_handshakes,
+        };
+        let context = Arc::new(Context { config, hub, admission, events, cancel });
+        let places = Places::new(limits);
+        Ok((Self { socket, places, context, connections_made: 0, accept_pause: ACCEPT_PAUSE_FIRST }, address))
+    }
+
+    /// Serves until cancelled; returns when all connections are closed, at the latest after [`DRAIN_MAX`].
+    pub async fn run(mut self) {
+        let cancel = self.context.cancel.clone();
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                () = cancel.cancelled() => break,
+                Some(ended) = connections.join_next(), if !connections.is_empty() => report_panic(ended),
+                accepted = self.socket.accept() => match accepted {
+                    Ok((socket, address)) => self.admit(&mut connections, socket, address),
+                    Err(error) => self.rest_after(&error).await,
+                },
+            }
+        }
+        let drained = tokio::time::timeout(DRAIN_MAX, async {
+            while let Some(ended) = connections.join_next().await {
+                report_panic(ended);
+            }
+        });
+        if drained.await.is_err() {
+            tracing::warn!(connections = connections.len(), "RTMP connections did not close in time and were cut");
+            connections.shutdown().await;
+        }
+    }
+
+    fn admit(&mut self, connections: &mut JoinSet<()>, socket: TcpStream, address: SocketAddr) {
+        self.accept_pause = ACCEPT_PAUSE_FIRST;
+        match self.places.take(address.ip()) {
+            Ok(place) => {
+                self.connections_made += 1;
+                let context = Arc::clone(&self.context);
+                connections.spawn(connection::run(socket, PeerAddr(address), self.connections_made, context, place));
+            }
+            Err(none) => ::metrics::counter!(metrics::RTMP_CLOSED, "reason" => none.reason()).increment(1),
+        }
+    }
+
+    async fn rest_after(&mut self, error: &io::Error) {
+        // The peer gave up between its SYN and our accept.
+        if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
+            return;
+        }
+        tracing::warn!(%error, pause_ms = self.accept_pause.as_millis(), "RTMP connections cannot be accepted");
+        tokio::time::sleep(self.accept_pause).await;
+        self.accept_pause = (self.accept_pause * 2).min(ACCEPT_PAUSE_MAX);
+    }
+}
+
+/// A panic ends one connection, never the listener.
+fn report_panic(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!(%error, "an RTMP connection failed by a defect of ours");
+    }
+}
