@@ -28,15 +28,10 @@ use self::bundle::{Bundle, Freshness};
 use self::language::Language;
 use self::policy::Policy;
 
-/// The pages, for shows played from this very server. Owns the fallback of the whole site: what no route knows is a
-/// page that says so.
-pub fn router() -> Router {
-    Pages::new(Bundle::of::<Dist>(), Policy::new(None)).router()
-}
-
-/// The pages, when `hls_url` (`public.hls_url`) may name another host: the browser is then allowed to fetch from there.
-pub fn router_playing_from(hls_url: &str) -> Router {
-    Pages::new(Bundle::of::<Dist>(), Policy::new(Some(hls_url))).router()
+/// The pages. Browsers may fetch media from where `hls_url` points, besides this server. Owns the fallback of the whole
+/// site: what no route knows is a page that says so.
+pub(crate) fn router_playing_from(hls_url: &str) -> Router {
+    Pages::new(Bundle::of::<Dist>(), Policy::new(hls_url)).router()
 }
 
 /// What `control/web` built. build.rs makes the folder, so that this compiles without node.

@@ -38,7 +38,7 @@ async fn ask(router: Router, method: &str, path: &str, headers: &[(&str, &str)])
 }
 
 async fn get_with(path: &str, headers: &[(&str, &str)]) -> Answer {
-    ask(Pages::new(Bundle::of::<Fixture>(), Policy::new(None)).router(), "GET", path, headers).await
+    ask(Pages::new(Bundle::of::<Fixture>(), Policy::new("")).router(), "GET", path, headers).await
 }
 
 const BROWSER: (&str, &str) = ("accept", "text/html,application/xhtml+xml,*/*;q=0.8");
@@ -117,7 +117,7 @@ async fn unknown_address_is_a_page_for_people_and_a_word_for_programs() {
         let word = get_with(path, &[]).await;
         assert_eq!((word.status, word.body.as_str()), (StatusCode::NOT_FOUND, "not found\n"), "{path}");
     }
-    let router = Pages::new(Bundle::of::<Fixture>(), Policy::new(None)).router();
+    let router = Pages::new(Bundle::of::<Fixture>(), Policy::new("")).router();
     assert_eq!(ask(router, "POST", "/nowhere", &[BROWSER]).await.status, StatusCode::NOT_FOUND);
 }
 
@@ -142,14 +142,14 @@ async fn no_name_leads_out_of_the_bundle() {
 
 #[tokio::test]
 async fn head_tells_the_length_and_sends_nothing() {
-    let router = Pages::new(Bundle::of::<Fixture>(), Policy::new(None)).router();
+    let router = Pages::new(Bundle::of::<Fixture>(), Policy::new("")).router();
     let answer = ask(router, "HEAD", "/", &[]).await;
     assert_eq!((answer.status, answer.header("content-length"), answer.body.as_str()), (StatusCode::OK, "8", ""));
 }
 
 #[tokio::test]
 async fn pages_that_were_never_built_say_how_to_build_them() {
-    let router = Pages::new(Bundle::of::<NotBuilt>(), Policy::new(None)).router();
+    let router = Pages::new(Bundle::of::<NotBuilt>(), Policy::new("")).router();
     let answer = ask(router, "GET", "/", &[BROWSER]).await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(answer.body.contains("make web"), "{}", answer.body);
@@ -159,7 +159,7 @@ async fn pages_that_were_never_built_say_how_to_build_them() {
 #[tokio::test]
 async fn built_pages_obey_the_policy_and_name_only_files_that_exist() {
     for path in ["/?lang=ar", "/?lang=en", "/watch/session_1?lang=ar", "/watch/session_1?lang=en"] {
-        let page = ask(router(), "GET", path, &[]).await;
+        let page = ask(router_playing_from(""), "GET", path, &[]).await;
         if page.status == StatusCode::SERVICE_UNAVAILABLE {
             assert!(Dist::get("home.ar.html").is_none(), "{path}: built, yet not served");
             continue;
@@ -171,7 +171,11 @@ async fn built_pages_obey_the_policy_and_name_only_files_that_exist() {
         let named: Vec<_> = page.body.split('"').filter(|text| text.starts_with("/assets/")).collect();
         assert!(named.len() >= 4, "{path} names {named:?}");
         for asset in named {
-            assert_eq!(ask(router(), "GET", asset, &[]).await.status, StatusCode::OK, "{path} names {asset}");
+            assert_eq!(
+                ask(router_playing_from(""), "GET", asset, &[]).await.status,
+                StatusCode::OK,
+                "{path} names {asset}"
+            );
         }
     }
 }

@@ -11,7 +11,7 @@ export function card(session: SessionListItem): HTMLElement {
     h("span", { class: "live-tag" }, h("i", { class: "nuqta", "aria-hidden": "true" }), session.type === "audio" ? t("audioShow") : t("live")),
     h("span", { class: "viewers-tag" }, icon("eye"), h("span", { class: "card-viewers", "aria-hidden": "true" }), h("span", { class: "sr-only card-viewers-long" })));
   const face = h("span", { class: "avatar", "aria-hidden": "true" }, initial(session.hostName));
-  const words = h("div", { class: "card-words" }, h("h3", { class: "card-title", dir: "auto" }),
+  const words = h("div", { class: "card-words" }, h("h2", { class: "card-title", dir: "auto" }),
     h("p", { class: "card-host" }, h("bdi", { class: "card-host-name" })),
     h("p", { class: "card-meta" }, h("bdi", { class: "card-category" }), h("span", { class: "card-since" })));
   const link = h("a", { class: "card", href: `/watch/${encodeURIComponent(session.id)}` }, art, h("div", { class: "card-foot" }, face, words));

@@ -85,7 +85,7 @@ function showDelay(player: Player): void {
   button.dataset["behind"] = String(behind);
   button.disabled = !behind && !player.video.paused;
   setText(must("#delay"), believable ? delay(ms) : "");
-  button.setAttribute("aria-label", behind ? t("toLive") : believable ? `${t("live")}, ${t("delay", { time: delay(ms) })}` : t("live"));
+  button.title = behind ? t("toLive") : believable ? t("delay", { time: delay(ms) }) : "";
 }
 
 function showQualities(select: HTMLSelectElement, qualities: Quality[]): void {

@@ -70,6 +70,7 @@ export class Player {
 
   async load(source: Source): Promise<void> {
     this.#source = source;
+    this.#sameOrigin = isLoopback(new URL(source.url, location.href).hostname);
     this.#engine ??= await makeEngine(this.video, (event) => this.#onEngine(event));
     if (!this.#engine) return this.#set("unsupported");
     this.#open();
@@ -161,7 +162,7 @@ export class Player {
       return this.#open();
     }
     if (status === 0 && !this.#everPlayed && !this.#sameOrigin && this.#elsewhere()) {
-      // The configured address may be one this browser cannot reach ("localhost" seen from a phone); this server has it too.
+      // The configured address may be one this browser cannot reach; this server has the show too.
       this.#sameOrigin = true;
       return this.#open();
     }
@@ -237,4 +238,9 @@ export class Player {
     document.documentElement.dataset["playerState"] = state;
     this.onState(state);
   }
+}
+
+/** "localhost" is the server's own name for itself. Seen from here, that is the host this page came from. */
+function isLoopback(hostname: string): boolean {
+  return hostname === "localhost" || hostname === "[::1]" || /^127(\.\d+){3}$/.test(hostname);
 }
