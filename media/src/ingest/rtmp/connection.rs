@@ -49,6 +49,7 @@ struct Publication {
     publisher: Publisher,
     to_hub: ToHub,
     since: Instant,
+    bytes: ::metrics::Counter,
 }
 
 /// Several frames of audio and video, or a quarter of a large keyframe.
@@ -174,6 +175,9 @@ impl Connection {
         self.last_read = Instant::now();
         let wall = SystemTime::now();
         self.net.count_received(input.len());
+        if let Some(publication) = &self.publication {
+            publication.bytes.increment(input.len() as u64);
+        }
         while let Some(message) = self.reader.next(&mut input)? {
             if message.type_id == message_type::AGGREGATE {
                 for message in split_aggregate(message) {
@@ -225,7 +229,12 @@ impl Connection {
             Ok(publisher) => {
                 let broadcast = publisher.broadcast().id();
                 tracing::info!(broadcast.id = %broadcast, conn.id = self.id, protocol = "rtmp", peer = %self.peer, "publishing starts");
-                self.publication = Some(Publication { publisher, to_hub: ToHub::default(), since: Instant::now() });
+                self.publication = Some(Publication {
+                    publisher,
+                    to_hub: ToHub::default(),
+                    since: Instant::now(),
+                    bytes: ::metrics::counter!(metrics::INGEST_BYTES, "protocol" => "rtmp"),
+                });
                 self.net.accept();
                 self.reader.set_media_accepted(true);
                 self.flush(WRITE_MAX).await

@@ -1,0 +1,1 @@
+//! Formats that no encoder on this machine sends.

@@ -1,0 +1,1 @@
+//! Each limit, from outside, while a show runs on the same listener.

@@ -1,0 +1,9 @@
+//! RTMP ingest from outside: real sockets, real encoders, hostile bytes.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod encoders;
+mod formats;
+mod limits;
+mod refusals;

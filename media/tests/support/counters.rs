@@ -1,0 +1,51 @@
+//! A metrics recorder that tests can read.
+
+use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+
+#[derive(Default)]
+struct Counters {
+    counters: Mutex<HashMap<String, Arc<AtomicU64>>>,
+}
+
+static COUNTERS: OnceLock<&'static Counters> = OnceLock::new();
+
+/// Installs the recorder; the first call of a process does.
+pub fn install() {
+    COUNTERS.get_or_init(|| {
+        let counters: &'static Counters = Box::leak(Box::default());
+        metrics::set_global_recorder(counters).expect("nobody else installs a recorder");
+        counters
+    });
+}
+
+/// What a counter shows, e.g. `read("chobi_rtmp_connections_closed_total", "reason", "idle")`.
+pub fn read(name: &str, label: &str, value: &str) -> u64 {
+    let counters = COUNTERS.get().expect("counters are installed first").counters.lock().unwrap();
+    counters.get(&format!("{name} {label}={value}")).map_or(0, |counter| counter.load(Ordering::Relaxed))
+}
+
+fn text(key: &Key) -> String {
+    let labels: Vec<_> = key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
+    format!("{} {}", key.name(), labels.join(" "))
+}
+
+impl Recorder for Counters {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::from_arc(Arc::clone(self.counters.lock().unwrap().entry(text(key)).or_default()))
+    }
+
+    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::noop()
+    }
+
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::noop()
+    }
+}
