@@ -61,7 +61,11 @@ export class HlsEngine implements Engine {
       else if (details.advanced) this.on({ kind: "advanced" });
     });
     hls.on(Events.ERROR, (_, data) => this.#onError(hls, data));
-    this.#pace = new PaceKeeper(this.video, () => ({ latency: hls.latency, target: hls.targetLatency }));
+    this.#pace = new PaceKeeper(this.video, () => ({
+      parts: (hls.latestLevelDetails?.partTarget ?? 0) > 0,
+      latency: hls.latency,
+      target: hls.targetLatency,
+    }));
     hls.attachMedia(this.video);
     hls.loadSource(url);
   }
