@@ -2,14 +2,22 @@
 //!
 //! frame → part → segment → playlist → viewer, and each closed segment → store:
 //!
-//! 1. [`from_hub`] reads a broadcast and feeds its packager.
+//! 1. `from_hub` reads a broadcast and feeds its packager.
 //! 2. `remux` writes an init per format and a fragment per part (ISO/IEC 14496-12, 23000-19).
 //! 3. `packager` decides where parts and segments end, keeps the live window and renders playlists (rfc8216bis).
-//! 4. `delivery` serves them, holds requests for what is not there yet, and counts viewers.
+//! 4. `show` holds the newest snapshots, `delivery` serves them, holds requests for what is not there yet, and counts
+//!    viewers.
+//! 5. `recording` reads back what the store kept: after a restart, and once a show is over.
 
 mod config;
+mod delivery;
+mod from_hub;
 mod packager;
+mod recording;
 mod remux;
+mod service;
+mod show;
 mod text;
 
 pub use config::{HlsConfig, HlsFault};
+pub use service::{Service, ServiceError};

@@ -88,8 +88,9 @@ impl OpenEpoch {
         Some(Self { epoch: Arc::clone(epoch), tracks, leader, stage: Stage::Gathering { frames: Vec::new() } })
     }
 
-    pub(super) fn has(&self, id: RenditionId) -> bool {
-        self.tracks.iter().any(|track| track.id == id)
+    /// The renditions its tracks become.
+    pub(super) fn ids(&self) -> impl Iterator<Item = RenditionId> {
+        self.tracks.iter().map(|track| track.id)
     }
 
     pub(super) fn handle_frame(&mut self, show: &mut Show, frame: &Arc<Frame>) {

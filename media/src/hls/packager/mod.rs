@@ -197,7 +197,7 @@ impl Packager {
 
     /// What the multivariant playlist offers: the renditions of the present epoch, or of the last one.
     pub(crate) fn choices(&self) -> Vec<Choice> {
-        let present = |id: RenditionId| self.epoch.as_ref().is_none_or(|epoch| epoch.has(id));
+        let present = |id: RenditionId| self.epoch.as_ref().is_none_or(|epoch| epoch.ids().any(|one| one == id));
         let shown =
             self.show.renditions.iter().filter(|rendition| present(rendition.id) && rendition.position().is_some());
         shown
@@ -208,6 +208,14 @@ impl Packager {
                 average_bps: rendition.average_bps(),
             })
             .collect()
+    }
+
+    /// Whether a player that comes now finds every rendition it is offered: all tracks of the epoch have begun, or the
+    /// missing one had a whole segment's time to.
+    pub(crate) fn is_ready(&self) -> bool {
+        let begun = |id: RenditionId| self.show.renditions.iter().any(|one| one.id == id && one.position().is_some());
+        let segment_closed = self.show.renditions.iter().any(|rendition| rendition.last_duration().is_some());
+        segment_closed || self.epoch.as_ref().is_some_and(|epoch| epoch.ids().all(begun))
     }
 
     fn finish_epoch(&mut self) {

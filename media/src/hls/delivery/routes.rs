@@ -1,0 +1,373 @@
+//! `GET|HEAD|OPTIONS /hls/<broadcast>/…` from request to response.
+//!
+//! In: HTTP requests. Out: playlists and media. Driven by the binary's listener.
+
+use super::super::packager::ShowState;
+use super::super::recording::RecordingPlaylists;
+use super::super::service::Shared;
+use super::super::show::{Channel, Show};
+use super::super::text::Text;
+use super::answer::{self, Caching};
+use super::gate::{Pass, random_viewer};
+use super::hold::{self, HoldError};
+use super::request::{self, Directives, Resource, Target};
+use super::viewers::HeldGuard;
+use crate::metrics;
+use crate::model::ViewerId;
+use crate::seam::{Refusal, ViewerIdentity};
+use crate::store::{ObjectKey, ObjectName, RenditionId, RenditionKind};
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use axum::routing::any;
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, SET_COOKIE};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+pub(crate) fn router(shared: Arc<Shared>) -> Router {
+    Router::new().route("/hls/{*resource}", any(handle)).with_state(shared)
+}
+
+async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let (parts, _) = request.into_parts();
+    let what;
+    let response = match (&parts.method, Target::parse(parts.uri.path())) {
+        (&Method::OPTIONS, _) => return answer::preflight(),
+        (&Method::GET | &Method::HEAD, Some(target)) => {
+            what = target.resource.kind();
+            let query = parts.uri.query().unwrap_or("");
+            let visit = Visit { shared: &shared, target, query, headers: &parts.headers, method: &parts.method };
+            visit.serve().await
+        }
+        (&Method::GET | &Method::HEAD, None) => {
+            what = "unknown";
+            answer::refusal(StatusCode::NOT_FOUND, "there is no such resource", None)
+        }
+        _ => {
+            what = "unknown";
+            answer::refusal(StatusCode::METHOD_NOT_ALLOWED, "only GET, HEAD and OPTIONS", None)
+        }
+    };
+    let status = response.status();
+    ::metrics::counter!(metrics::HLS_REQUESTS, "what" => what, "status" => status_label(status)).increment(1);
+    answer::without_body(&parts.method, response)
+}
+
+/// Statuses we answer with, as labels that need no allocation.
+fn status_label(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        200 => "200",
+        206 => "206",
+        400 => "400",
+        401 => "401",
+        403 => "403",
+        404 => "404",
+        405 => "405",
+        410 => "410",
+        416 => "416",
+        503 => "503",
+        _ => "other",
+    }
+}
+
+/// One request.
+struct Visit<'a> {
+    shared: &'a Shared,
+    target: Target<'a>,
+    query: &'a str,
+    headers: &'a HeaderMap,
+    method: &'a Method,
+}
+
+/// Whose request it is.
+#[derive(Debug, Default)]
+struct Visitor {
+    viewer: Option<ViewerId>,
+    identity: Option<ViewerIdentity>,
+    /// A pass that was just signed; addresses must carry it.
+    signed: Option<String>,
+    /// Came with a ticket or a pass: nobody else may be given what it is given.
+    private: bool,
+}
+
+/// How long a request waits for a show that has begun to have its first part.
+const FIRST_PART_LIMIT: Duration = Duration::from_secs(6);
+/// When to look again for a show that is not there.
+const NOT_LIVE_RETRY: Duration = Duration::from_secs(2);
+/// The viewer's cookie lasts a day: long enough for any show, short enough to follow nobody around.
+const COOKIE_SECONDS: u32 = 86_400;
+const VIEWER_COOKIE: &str = "chobi_viewer";
+const VIEWER_HEADER: &str = "x-playback-session-id";
+
+impl Visit<'_> {
+    async fn serve(&self) -> Response {
+        let visitor = match self.admit().await {
+            Ok(visitor) => visitor,
+            Err(refusal) => return refused(&refusal),
+        };
+        match self.shared.shows.get(&self.target.broadcast) {
+            Some(show) => self.serve_show(&show, visitor).await,
+            None => self.serve_recording(&visitor).await,
+        }
+    }
+
+    /// Lets the visitor in by its pass, by its ticket, or as anyone.
+    async fn admit(&self) -> Result<Visitor, Refusal> {
+        let broadcast = &self.target.broadcast;
+        if let Some(pass) = self.target.pass {
+            let pass = self.shared.pass_key.check(broadcast, pass, SystemTime::now()).ok_or(Refusal::BadCredentials)?;
+            return Ok(Visitor::with_pass(pass, None));
+        }
+        let admission = &*self.shared.admission;
+        if let Some(ticket) = request::ticket(self.query, self.headers) {
+            let lifetime = self.shared.config.pass_lifetime;
+            let (pass, text) = self.shared.pass_key.admit_ticket(broadcast, ticket, admission, lifetime).await?;
+            return Ok(Visitor::with_pass(pass, Some(text)));
+        }
+        self.shared.gates.admit_anyone(broadcast, admission, self.shared.config.public_recheck).await?;
+        Ok(Visitor { viewer: self.anonymous(), ..Visitor::default() })
+    }
+
+    /// The id a viewer without a ticket brings along: the player's own, or our cookie.
+    fn anonymous(&self) -> Option<ViewerId> {
+        let own = self.headers.get(VIEWER_HEADER).and_then(|value| value.to_str().ok());
+        own.or_else(|| request::cookie(self.headers, VIEWER_COOKIE)).and_then(|id| ViewerId::parse(id).ok())
+    }
+
+    async fn serve_show(&self, show: &Show, visitor: Visitor) -> Response {
+        if visitor.viewer.as_ref().is_some_and(|viewer| show.viewers.is_refused(viewer)) {
+            return answer::refusal(StatusCode::FORBIDDEN, "you were removed from this show", None);
+        }
+        let _held: Option<HeldGuard<'_>> = visitor.viewer.as_ref().map(|viewer| show.viewers.hold(viewer));
+        match self.target.resource {
+            Resource::Multivariant => {
+                self.wait_for_first_part(show).await;
+                let offer = show.offer();
+                if offer.choices.is_empty() {
+                    return not_live();
+                }
+                self.multivariant(&visitor, &offer.text, |prefix| offer.render(prefix))
+            }
+            Resource::Playlist(rendition) => match self.channel(show, rendition).await {
+                Some(channel) => self.playlist(&channel, &visitor).await,
+                None => not_live(),
+            },
+            Resource::Object { rendition, epoch, object } => {
+                let chunks = match show.channel(rendition) {
+                    Some(channel) => match live_object(&channel, epoch, object) {
+                        Found::Here(chunks) => Some(chunks),
+                        Found::Nowhere => None,
+                        Found::Stored => self.stored(rendition, epoch, object).await,
+                    },
+                    None => self.stored(rendition, epoch, object).await,
+                };
+                self.media(chunks, rendition, Some(show), &visitor)
+            }
+            Resource::Part { rendition, epoch, segment, part } => {
+                let Some(channel) = show.channel(rendition) else { return no_such_media() };
+                match hold::part(&channel, (epoch, segment, part), &self.shared.cancel).await {
+                    Ok(part) => self.media(Some(vec![part.bytes]), rendition, Some(show), &visitor),
+                    Err(error) => self.not_held(error),
+                }
+            }
+        }
+    }
+
+    /// A show that is over, from its journal.
+    async fn serve_recording(&self, visitor: &Visitor) -> Response {
+        let playlists = match self.shared.recordings.playlists(&self.target.broadcast, &self.shared.keeper).await {
+            Ok(Some(playlists)) => playlists,
+            Ok(None) => return not_live(),
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(broadcast.id = %self.target.broadcast, error, "recording cannot be read");
+                return answer::refusal(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "the recording cannot be read",
+                    Some(NOT_LIVE_RETRY),
+                );
+            }
+        };
+        match self.target.resource {
+            Resource::Multivariant => {
+                self.multivariant(visitor, &playlists.multivariant, |prefix| playlists.render(prefix))
+            }
+            Resource::Playlist(rendition) => match playlists.media.get(&rendition) {
+                Some(text) => answer::playlist(text, request::encoding(self.headers), Caching::Ended),
+                None => no_such_media(),
+            },
+            Resource::Object { rendition, epoch, object } => {
+                let chunks = self.stored(rendition, epoch, object).await;
+                self.media(chunks, rendition, None, visitor)
+            }
+            // Parts are for those who watched live; a recording has segments only.
+            Resource::Part { .. } => no_such_media(),
+        }
+    }
+
+    /// `shared`: the text everybody gets; a viewer with a fresh pass gets one with the pass in every address.
+    fn multivariant(&self, visitor: &Visitor, shared: &Text, render: impl FnOnce(&str) -> String) -> Response {
+        let encoding = request::encoding(self.headers);
+        if let Some(pass) = &visitor.signed {
+            let text = Text::new(render(&format!("~{pass}/")));
+            return answer::playlist(&text, encoding, Caching::FreshPrivate);
+        }
+        if visitor.private {
+            return answer::playlist(shared, encoding, Caching::FreshPrivate);
+        }
+        if visitor.viewer.is_some() {
+            return answer::playlist(shared, encoding, Caching::Fresh);
+        }
+        let mut response = answer::playlist(shared, encoding, Caching::FreshPrivate);
+        response.headers_mut().insert(SET_COOKIE, viewer_cookie());
+        response
+    }
+
+    async fn playlist(&self, channel: &Channel, visitor: &Visitor) -> Response {
+        let directives = match Directives::parse(self.query) {
+            Ok(directives) => directives,
+            Err(error) => return answer::refusal(StatusCode::BAD_REQUEST, &error.to_string(), None),
+        };
+        let snapshot = match directives.block {
+            None => channel.snapshot(),
+            Some((segment, part)) => match hold::playlist(channel, segment, part, &self.shared.cancel).await {
+                Ok(snapshot) => snapshot,
+                Err(error) => return self.not_held(error),
+            },
+        };
+        let caching = match (snapshot.state, visitor.private) {
+            (ShowState::Ended, false) => Caching::Ended,
+            (ShowState::Ended | ShowState::Live | ShowState::Interrupted, true) => Caching::FreshPrivate,
+            (ShowState::Live | ShowState::Interrupted, false) => Caching::Fresh,
+        };
+        let text = if directives.skip { snapshot.delta_playlist() } else { snapshot.playlist() };
+        answer::playlist(text, request::encoding(self.headers), caching)
+    }
+
+    /// The channel of a rendition, waited for while the show is starting.
+    async fn channel(&self, show: &Show, rendition: RenditionId) -> Option<Arc<Channel>> {
+        if let Some(channel) = show.channel(rendition) {
+            return Some(channel);
+        }
+        self.wait_for_first_part(show).await;
+        show.channel(rendition)
+    }
+
+    async fn wait_for_first_part(&self, show: &Show) {
+        let mut ready = show.watch_ready();
+        if *ready.borrow() {
+            return;
+        }
+        tokio::select! {
+            _ = tokio::time::timeout(FIRST_PART_LIMIT, ready.wait_for(|ready| *ready)) => {}
+            () = self.shared.cancel.cancelled() => {}
+        }
+    }
+
+    async fn stored(&self, rendition: RenditionId, epoch: u64, object: ObjectName) -> Option<Vec<Bytes>> {
+        let key = ObjectKey { broadcast: self.target.broadcast.clone(), rendition, epoch, object };
+        match self.shared.keeper.get(&key).await {
+            Ok(chunks) => chunks,
+            Err(error) => {
+                tracing::debug!(%key, error = &error as &dyn std::error::Error, "object cannot be read");
+                None
+            }
+        }
+    }
+
+    fn media(
+        &self,
+        chunks: Option<Vec<Bytes>>,
+        rendition: RenditionId,
+        show: Option<&Show>,
+        visitor: &Visitor,
+    ) -> Response {
+        let Some(chunks) = chunks else { return no_such_media() };
+        let caching = if visitor.private { Caching::ImmutablePrivate } else { Caching::Immutable };
+        let content_type = match rendition.kind {
+            RenditionKind::Video => "video/mp4",
+            RenditionKind::Audio => "audio/mp4",
+        };
+        let response = answer::media(chunks, content_type, caching, self.headers);
+        if *self.method == Method::GET && response.status().is_success() {
+            let length = response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+            ::metrics::counter!(metrics::HLS_BYTES).increment(length.unwrap_or(0));
+            let is_init = matches!(self.target.resource, Resource::Object { object: ObjectName::Init, .. });
+            if let (Some(show), Some(viewer), false) = (show, &visitor.viewer, is_init) {
+                show.viewers.served(viewer, visitor.identity.as_ref());
+            }
+        }
+        response
+    }
+
+    fn not_held(&self, error: HoldError) -> Response {
+        let retry = Some(self.shared.config.segment_duration);
+        let (status, retry) = match error {
+            HoldError::TooFarAhead => (StatusCode::BAD_REQUEST, None),
+            HoldError::NoSuchPart => (StatusCode::NOT_FOUND, None),
+            HoldError::TimedOut | HoldError::Stopping => (StatusCode::SERVICE_UNAVAILABLE, retry),
+        };
+        answer::refusal(status, &error.to_string(), retry)
+    }
+}
+
+impl Visitor {
+    fn with_pass(pass: Pass, signed: Option<String>) -> Self {
+        Self { viewer: Some(pass.viewer), identity: pass.identity, signed, private: true }
+    }
+}
+
+/// Where the bytes of an object of a living show are.
+enum Found {
+    Here(Vec<Bytes>),
+    /// Older than the window.
+    Stored,
+    /// Not made yet; the disk need not be asked.
+    Nowhere,
+}
+
+fn live_object(channel: &Channel, epoch: u64, object: ObjectName) -> Found {
+    let snapshot = channel.snapshot();
+    match object {
+        ObjectName::Init => snapshot.init(epoch).map_or(Found::Stored, |init| Found::Here(vec![init.clone()])),
+        ObjectName::Segment(number) => match snapshot.segment(epoch, number) {
+            Some(segment) if !segment.parts.is_empty() => Found::Here(segment.chunks()),
+            Some(_) => Found::Stored,
+            None if snapshot.last_closed().is_none_or(|last| number > last) => Found::Nowhere,
+            None => Found::Stored,
+        },
+    }
+}
+
+fn viewer_cookie() -> HeaderValue {
+    let cookie =
+        format!("{VIEWER_COOKIE}={}; Path=/hls; Max-Age={COOKIE_SECONDS}; HttpOnly; SameSite=Lax", random_viewer());
+    HeaderValue::try_from(cookie).expect("our cookie is ASCII")
+}
+
+fn not_live() -> Response {
+    answer::refusal(StatusCode::NOT_FOUND, "this show is not live", Some(NOT_LIVE_RETRY))
+}
+
+fn no_such_media() -> Response {
+    answer::refusal(StatusCode::NOT_FOUND, "there is no such media", None)
+}
+
+fn refused(refusal: &Refusal) -> Response {
+    let (status, retry) = match refusal {
+        Refusal::BadCredentials => (StatusCode::UNAUTHORIZED, None),
+        Refusal::Forbidden => (StatusCode::FORBIDDEN, None),
+        Refusal::NotFound => (StatusCode::NOT_FOUND, Some(NOT_LIVE_RETRY)),
+        Refusal::Ended => (StatusCode::GONE, None),
+        Refusal::Busy | Refusal::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, Some(NOT_LIVE_RETRY)),
+    };
+    answer::refusal(status, &refusal.to_string(), retry)
+}
+
+impl RecordingPlaylists {
+    fn render(&self, prefix: &str) -> String {
+        super::super::packager::render_multivariant(&self.choices, self.independent, prefix)
+    }
+}

@@ -1,0 +1,165 @@
+//! The packager task of one broadcast.
+//!
+//! In: the hub's feed. Out: snapshots for delivery, objects and journal entries for the store.
+//! It never waits for the disk while the show runs: what the keeper does not take is lost for the recording only.
+
+use super::packager::{Kept, Packager};
+use super::recording::{self, Recording};
+use super::service::Shared;
+use super::show::Show;
+use crate::hub::{Broadcast, Feed, Phase, Subscriber};
+use crate::metrics;
+use crate::store::journal::Entry;
+use crate::store::{ObjectKey, ObjectName};
+use std::sync::Arc;
+
+/// Feed items handled before readers are told: a burst of cached frames is one news, and a flood cannot hold it back.
+const BATCH: usize = 64;
+
+/// Runs until the show is over and its end has been seen, or the server stops.
+pub(super) async fn run(shared: Arc<Shared>, broadcast: Arc<Broadcast>, subscriber: Subscriber, show: Arc<Show>) {
+    let packager = open(&shared, &show).await;
+    let mut task = Packaging { shared: Arc::clone(&shared), show: Arc::clone(&show), packager };
+    task.publish();
+    let outcome = task.drive(subscriber).await;
+    match (outcome, broadcast.phase()) {
+        (Outcome::Over, Phase::Ended(reason)) => {
+            tracing::debug!(?reason, "recording ends");
+            task.packager.handle_end();
+            task.publish();
+            shared.keeper.settle().await;
+            shared.recordings.forget(&show.id);
+            tokio::select! {
+                () = tokio::time::sleep(shared.config.end_linger) => {}
+                () = shared.cancel.cancelled() => {}
+            }
+        }
+        // The server stops, or the broadcast never had media: the show can be taken up again.
+        (Outcome::Stopping | Outcome::Over, _) => {
+            task.packager.handle_interruption();
+            task.publish();
+            task.note_stop();
+        }
+    }
+    shared.shows.remove(&show);
+}
+
+/// Begins a show, or takes it up where the disk says it stopped.
+async fn open(shared: &Shared, show: &Show) -> Packager {
+    let config = shared.config.clone();
+    let resume = async {
+        let recording = Recording::read(shared.keeper.recover(&show.id).await?);
+        if recording.is_empty() {
+            return Ok(None);
+        }
+        recording.resume(&show.id, config.window_segments, &shared.keeper).await.map(Some)
+    };
+    match resume.await {
+        Ok(Some(resume)) => {
+            tracing::info!(broadcast.id = %show.id, epoch = resume.next_epoch, "show is taken up from the disk");
+            Packager::resume(config, resume)
+        }
+        Ok(None) => Packager::new(config),
+        Err(error) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(broadcast.id = %show.id, error, "the disk cannot be read; the show's numbers begin again");
+            Packager::new(config)
+        }
+    }
+}
+
+struct Packaging {
+    shared: Arc<Shared>,
+    show: Arc<Show>,
+    packager: Packager,
+}
+
+enum Outcome {
+    /// The hub says nothing more.
+    Over,
+    /// The server stops.
+    Stopping,
+}
+
+impl Packaging {
+    async fn drive(&mut self, mut subscriber: Subscriber) -> Outcome {
+        let cancel = self.shared.cancel.clone();
+        loop {
+            let feed = tokio::select! {
+                feed = subscriber.recv() => feed,
+                () = cancel.cancelled() => return Outcome::Stopping,
+            };
+            let mut over = self.handle(feed);
+            for _ in 1..BATCH {
+                match subscriber.try_recv() {
+                    Some(feed) if !over => over = self.handle(feed),
+                    _ => break,
+                }
+            }
+            self.publish();
+            if over {
+                return Outcome::Over;
+            }
+        }
+    }
+
+    /// Whether the feed is over.
+    fn handle(&mut self, feed: Feed) -> bool {
+        match feed {
+            Feed::Epoch(epoch) => self.packager.handle_epoch(&epoch),
+            Feed::Frame(frame) => self.packager.handle_frame(&frame),
+            Feed::Lagged { frames } => {
+                tracing::debug!(frames, "packager lost frames");
+                self.packager.handle_lag();
+            }
+            Feed::Interrupted => self.packager.handle_interruption(),
+            Feed::Ended(_) => return true,
+        }
+        false
+    }
+
+    /// Tells readers and the store what is new.
+    fn publish(&mut self) {
+        let snapshots = self.packager.poll_snapshots();
+        if !snapshots.is_empty() {
+            for snapshot in snapshots.into_iter().filter(|snapshot| !snapshot.is_empty()) {
+                self.show.publish(snapshot);
+            }
+            self.show.set_offer(self.packager.choices());
+            if self.packager.is_ready() {
+                self.show.set_ready();
+            }
+        }
+        while let Some(kept) = self.packager.poll_kept() {
+            self.keep(&kept);
+        }
+    }
+
+    fn keep(&self, kept: &Kept) {
+        let keeper = &self.shared.keeper;
+        let key = |rendition, epoch, object| ObjectKey { broadcast: self.show.id.clone(), rendition, epoch, object };
+        // What does not fit is counted by the keeper; the show goes on without it.
+        let _ = match kept {
+            Kept::Segment { rendition, segment, .. } => {
+                ::metrics::counter!(metrics::HLS_SEGMENTS).increment(1);
+                let key = key(*rendition, segment.epoch, ObjectName::Segment(segment.number));
+                keeper.keep(key, segment.chunks(), Some(recording::entry(kept)))
+            }
+            Kept::Epoch { number, renditions, .. } => {
+                for rendition in renditions {
+                    if let Some(init) = &rendition.init {
+                        let _ = keeper.keep(key(rendition.id, *number, ObjectName::Init), vec![init.clone()], None);
+                    }
+                }
+                keeper.note(self.show.id.clone(), recording::entry(kept))
+            }
+            Kept::Ended { .. } => keeper.note(self.show.id.clone(), recording::entry(kept)),
+        };
+    }
+
+    fn note_stop(&self) {
+        if self.show.watch_ready().borrow().to_owned() {
+            let _ = self.shared.keeper.note(self.show.id.clone(), Entry::Stopped);
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! What the disk knows of a show: enough to go on after a restart, and to play it from the beginning once it is over.
+//!
+//! In: journal entries. Out: where to resume, or the playlists of the whole recording. Pure but for the inits, which
+//! are read from the store. Driven by the packager task and by delivery.
+
+use super::packager::{
+    Choice, Kept, Picture, RenditionFormat, Resume, ResumeRendition, Segment, render_multivariant, render_recording,
+};
+use super::text::Text;
+use crate::model::BroadcastId;
+use crate::store::journal::{Entry, EpochRendition, PictureEntry, SegmentEntry};
+use crate::store::{Keeper, ObjectKey, ObjectName, RenditionId, StoreError};
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A show as its journal tells it.
+#[derive(Debug, Default)]
+pub(crate) struct Recording {
+    renditions: BTreeMap<RenditionId, RecordedRendition>,
+    next_epoch: u64,
+    discontinuity: u64,
+    end: Duration,
+    /// Nothing that was shown is missing.
+    whole: bool,
+    /// The target duration it ended with, once it has.
+    ended: Option<u64>,
+}
+
+#[derive(Debug)]
+struct RecordedRendition {
+    format: RenditionFormat,
+    segments: Vec<Segment>,
+    bytes: u64,
+    peak_bps: u64,
+}
+
+/// The playlists of an ended show.
+#[derive(Debug)]
+pub(crate) struct RecordingPlaylists {
+    pub(crate) choices: Vec<Choice>,
+    pub(crate) independent: bool,
+    pub(crate) multivariant: Text,
+    pub(crate) media: BTreeMap<RenditionId, Text>,
+}
+
+/// Recordings that were asked for lately. When full, the one asked for longest ago goes.
+#[derive(Debug, Default)]
+pub(crate) struct Recordings {
+    /// Newest last.
+    known: Mutex<VecDeque<(BroadcastId, Arc<RecordingPlaylists>)>>,
+}
+
+/// A recording of two hours is half a megabyte of text.
+const MAX_KNOWN: usize = 32;
+
+impl Recordings {
+    /// `None`: there is no recording, or the show is not over.
+    pub(crate) async fn playlists(
+        &self,
+        broadcast: &BroadcastId,
+        keeper: &Keeper,
+    ) -> Result<Option<Arc<RecordingPlaylists>>, StoreError> {
+        if let Some((_, playlists)) = self.known.lock().iter().find(|(id, _)| id == broadcast) {
+            return Ok(Some(Arc::clone(playlists)));
+        }
+        let recording = Recording::read(keeper.journal(broadcast).await?);
+        if recording.is_empty() || recording.ended.is_none() {
+            return Ok(None);
+        }
+        let playlists = Arc::new(recording.playlists());
+        let mut known = self.known.lock();
+        if known.len() >= MAX_KNOWN {
+            known.pop_front();
+        }
+        known.push_back((broadcast.clone(), Arc::clone(&playlists)));
+        Ok(Some(playlists))
+    }
+
+    /// What was known of a show is out of date.
+    pub(crate) fn forget(&self, broadcast: &BroadcastId) {
+        self.known.lock().retain(|(id, _)| id != broadcast);
+    }
+}
+
+/// More renditions than any show has; a journal that names more is damaged.
+const MAX_RENDITIONS: usize = 64;
+
+impl Recording {
+    pub(crate) fn read(entries: Vec<Entry>) -> Self {
+        let mut recording = Self::default();
+        for entry in entries {
+            recording.take(entry);
+        }
+        recording
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.renditions.values().all(|rendition| rendition.segments.is_empty())
+    }
+
+    fn take(&mut self, entry: Entry) {
+        match entry {
+            Entry::Epoch { number, discontinuity, renditions } => {
+                self.whole = false;
+                self.ended = None;
+                self.next_epoch = self.next_epoch.max(number + 1);
+                self.discontinuity = self.discontinuity.max(discontinuity);
+                for rendition in renditions {
+                    let format = format_of(&rendition);
+                    if let Some(known) = self.renditions.get_mut(&rendition.id) {
+                        known.format = format;
+                    } else if self.renditions.len() < MAX_RENDITIONS {
+                        let fresh = RecordedRendition { format, segments: Vec::new(), bytes: 0, peak_bps: 0 };
+                        self.renditions.insert(rendition.id, fresh);
+                    }
+                }
+            }
+            Entry::Segment(segment) => self.take_segment(&segment),
+            Entry::Stopped => self.whole = true,
+            Entry::Ended { target_duration_secs } => {
+                self.whole = true;
+                self.ended = Some(target_duration_secs);
+            }
+        }
+    }
+
+    fn take_segment(&mut self, entry: &SegmentEntry) {
+        let Some(rendition) = self.renditions.get_mut(&entry.rendition) else { return };
+        // A line that was lost leaves a hole in the numbers; a playlist cannot have one, so a gap stands for it.
+        let next = rendition.segments.last().map_or(entry.number, |last| last.number + 1);
+        if entry.number < next || entry.number - next > MAX_LOST {
+            return;
+        }
+        for _ in next..entry.number {
+            rendition.push_gap();
+        }
+        let segment = segment_of(entry);
+        let bits = entry.bytes as f64 * 8.0;
+        if segment.duration >= Duration::from_millis(500) {
+            rendition.peak_bps = rendition.peak_bps.max((bits / segment.duration.as_secs_f64()).ceil() as u64);
+        }
+        rendition.bytes += entry.bytes;
+        rendition.segments.push(segment);
+        self.whole = false;
+        self.end = self.end.max(Duration::from_nanos(entry.ends_at_nanos));
+    }
+
+    /// Where the show goes on. What was shown but is not on the disk becomes a gap, so that its number is not used for
+    /// other bytes.
+    pub(crate) async fn resume(
+        mut self,
+        broadcast: &BroadcastId,
+        window_segments: usize,
+        keeper: &Keeper,
+    ) -> Result<Resume, StoreError> {
+        let mut renditions = Vec::new();
+        for (id, mut rendition) in std::mem::take(&mut self.renditions) {
+            if !self.whole && !rendition.segments.is_empty() {
+                rendition.push_gap();
+                self.end += rendition.segments.last().map_or(Duration::ZERO, |gap| gap.duration);
+            }
+            let old = rendition.segments.len().saturating_sub(window_segments);
+            let segments = rendition.segments.split_off(old);
+            let mut epochs: Vec<u64> = segments.iter().map(|segment| segment.init_epoch).collect();
+            epochs.dedup();
+            let mut inits = Vec::new();
+            for epoch in epochs {
+                let key = ObjectKey { broadcast: broadcast.clone(), rendition: id, epoch, object: ObjectName::Init };
+                if let Some(chunks) = keeper.get(&key).await? {
+                    inits.push((epoch, chunks.concat().into()));
+                }
+            }
+            renditions.push(ResumeRendition { id, format: rendition.format, segments, inits });
+        }
+        let Self { next_epoch, discontinuity, end, .. } = self;
+        Ok(Resume { next_epoch, discontinuity, end, renditions })
+    }
+
+    /// The whole show, for a player that comes after its end.
+    pub(crate) fn playlists(&self) -> RecordingPlaylists {
+        let shown = || self.renditions.iter().filter(|(_, rendition)| !rendition.segments.is_empty());
+        let longest = shown().flat_map(|(_, rendition)| &rendition.segments).map(|segment| segment.duration).max();
+        let longest = longest.map_or(0, |longest| (longest.as_secs_f64() + 0.5).floor() as u64);
+        let target_duration = self.ended.unwrap_or(0).max(longest).max(1);
+        let independent = shown().all(|(_, rendition)| rendition.segments.iter().all(|segment| segment.independent));
+        let media = shown()
+            .map(|(id, rendition)| (*id, Text::new(render_recording(target_duration, &rendition.segments))))
+            .collect();
+        let choices: Vec<Choice> = shown().map(|(id, rendition)| rendition.choice(*id)).collect();
+        let multivariant = Text::new(render_multivariant(&choices, independent, ""));
+        RecordingPlaylists { choices, independent, multivariant, media }
+    }
+}
+
+/// Lines lost in a row that are still bridged: a store that failed for ten minutes.
+const MAX_LOST: u64 = 300;
+
+impl RecordedRendition {
+    fn push_gap(&mut self) {
+        let Some(last) = self.segments.last() else { return };
+        let duration = if last.duration.is_zero() { Duration::from_secs(1) } else { last.duration };
+        let gap = Segment {
+            number: last.number + 1,
+            at: last.at + duration,
+            duration,
+            gap: true,
+            marks: 0,
+            parts: Vec::new(),
+            ..last.clone()
+        };
+        self.segments.push(gap);
+    }
+
+    fn choice(&self, id: RenditionId) -> Choice {
+        let duration: Duration = self.segments.iter().map(|segment| segment.duration).sum();
+        let average_bps = (self.bytes as f64 * 8.0 / duration.as_secs_f64().max(0.1)).ceil() as u64;
+        Choice { id, format: self.format.clone(), peak_bps: self.peak_bps.max(average_bps), average_bps }
+    }
+}
+
+/// What the packager made, as the journal says it.
+pub(crate) fn entry(kept: &Kept) -> Entry {
+    match kept {
+        Kept::Epoch { number, discontinuity, renditions } => Entry::Epoch {
+            number: *number,
+            discontinuity: *discontinuity,
+            renditions: renditions
+                .iter()
+                .map(|rendition| EpochRendition {
+                    id: rendition.id,
+                    init_epoch: rendition.init_epoch,
+                    codecs: rendition.format.codecs.clone(),
+                    picture: rendition.format.picture.map(|picture| PictureEntry {
+                        width: picture.width,
+                        height: picture.height,
+                        frames_per_second: picture.frames_per_second,
+                    }),
+                    channels: rendition.format.channels,
+                })
+                .collect(),
+        },
+        Kept::Segment { rendition, segment, ends_at } => Entry::Segment(SegmentEntry {
+            rendition: *rendition,
+            number: segment.number,
+            epoch: segment.epoch,
+            init_epoch: segment.init_epoch,
+            discontinuity: segment.discontinuity,
+            marks: segment.marks,
+            at_micros: micros(segment.at),
+            duration_nanos: nanos(segment.duration),
+            ends_at_nanos: nanos(*ends_at),
+            independent: segment.independent,
+            kept: true,
+            bytes: segment.byte_len(),
+        }),
+        Kept::Ended { target_duration } => Entry::Ended { target_duration_secs: *target_duration },
+    }
+}
+
+fn segment_of(entry: &SegmentEntry) -> Segment {
+    Segment {
+        number: entry.number,
+        epoch: entry.epoch,
+        init_epoch: entry.init_epoch,
+        discontinuity: entry.discontinuity,
+        marks: entry.marks.min(MAX_LOST),
+        at: UNIX_EPOCH + Duration::from_micros(entry.at_micros),
+        duration: Duration::from_nanos(entry.duration_nanos),
+        independent: entry.independent,
+        gap: !entry.kept,
+        parts: Vec::new(),
+        part_target: Duration::ZERO,
+    }
+}
+
+fn format_of(entry: &EpochRendition) -> RenditionFormat {
+    let picture = entry.picture.map(|picture| Picture {
+        width: picture.width,
+        height: picture.height,
+        frames_per_second: picture.frames_per_second,
+    });
+    // The text comes from a file that people may touch, and goes between quotes.
+    let codecs = entry.codecs.chars().filter(|letter| letter.is_ascii_graphic() && *letter != '"').collect();
+    RenditionFormat { codecs, picture, channels: entry.channels }
+}
+
+fn micros(at: SystemTime) -> u64 {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,200 @@
+//! HLS for all broadcasts of this process: one packager task each, one router for all.
+//!
+//! In: broadcasts as the hub opens them. Out: a router, viewer events, recordings on disk.
+
+use super::config::HlsConfig;
+use super::delivery::{self, Gates, PassKey, Viewers};
+use super::from_hub;
+use super::recording::Recordings;
+use super::show::Show;
+use crate::hub::Broadcast;
+use crate::model::{BroadcastId, ViewerId};
+use crate::seam::{Admission, EventSink};
+use crate::store::{DiskStore, Keeper, StoreError};
+use axum::Router;
+use parking_lot::RwLock;
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+
+/// The HLS output. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Service {
+    shared: Arc<Shared>,
+    /// Packager tasks and the two clocks; they end with the cancellation.
+    tasks: TaskTracker,
+}
+
+/// What packager tasks and requests share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) config: HlsConfig,
+    pub(super) shows: Shows,
+    pub(super) recordings: Recordings,
+    pub(super) keeper: Keeper,
+    pub(super) admission: Arc<dyn Admission>,
+    pub(super) gates: Gates,
+    pub(super) pass_key: PassKey,
+    pub(super) cancel: CancellationToken,
+    events: Arc<dyn EventSink>,
+}
+
+impl std::fmt::Debug for dyn Admission {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Admission")
+    }
+}
+
+/// Shows that are live, interrupted, or over so lately that players still ask for their end. As many as the hub admits
+/// broadcasts.
+#[derive(Debug, Default)]
+pub(super) struct Shows {
+    by_id: RwLock<HashMap<BroadcastId, Arc<Show>>>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    #[error("cannot read or make the pass key {}", path.display())]
+    PassKey { path: PathBuf, source: io::Error },
+}
+
+/// How often silent viewers are looked for: a leave is told at most this much late.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// How often everyone who is present is told, to repair lost joins and leaves.
+const SNAPSHOT_EVERY: Duration = Duration::from_secs(10);
+/// A viewer who asks for nothing during this many target durations has left.
+const SILENT_TARGETS: u32 = 3;
+
+impl Service {
+    /// Starts the packager of every broadcast that `opened` brings. Recordings lie under `<data_dir>/hls`.
+    pub fn start(
+        config: HlsConfig,
+        data_dir: &Path,
+        opened: mpsc::Receiver<Arc<Broadcast>>,
+        admission: Arc<dyn Admission>,
+        events: Arc<dyn EventSink>,
+        cancel: CancellationToken,
+    ) -> Result<Self, ServiceError> {
+        let path = data_dir.join("hls-pass.key");
+        let pass_key = PassKey::load_or_create(&path).map_err(|source| ServiceError::PassKey { path, source })?;
+        let disk = DiskStore::new(data_dir.join("hls"));
+        let keeping = TaskTracker::new();
+        let keeper = Keeper::start(Arc::new(disk.clone()), disk, config.store_queue_segments, &keeping);
+        let shared = Arc::new(Shared {
+            config,
+            shows: Shows::default(),
+            recordings: Recordings::default(),
+            keeper,
+            admission,
+            gates: Gates::default(),
+            pass_key,
+            cancel,
+            events,
+        });
+        let tasks = TaskTracker::new();
+        tasks.spawn(accept(Arc::clone(&shared), opened, tasks.clone()));
+        tasks.spawn(watch_viewers(Arc::clone(&shared)));
+        Ok(Self { shared, tasks })
+    }
+
+    /// Serves `/hls/…`.
+    pub fn router(&self) -> Router {
+        delivery::router(Arc::clone(&self.shared))
+    }
+
+    /// Cuts a viewer off and refuses it for the rest of the broadcast.
+    pub fn eject(&self, broadcast: &BroadcastId, viewer: &ViewerId) {
+        if let Some(show) = self.shared.shows.get(broadcast) {
+            show.viewers.eject(viewer);
+        }
+    }
+
+    /// Removes the recording of a show that is over. One that is live is left alone: `false`.
+    pub async fn delete_recording(&self, broadcast: &BroadcastId) -> Result<bool, StoreError> {
+        if self.shared.shows.get(broadcast).is_some() {
+            return Ok(false);
+        }
+        self.shared.recordings.forget(broadcast);
+        self.shared.keeper.delete(broadcast).await?;
+        Ok(true)
+    }
+
+    /// Waits, after the cancellation, until every show has written what it had. Held requests are answered by then.
+    pub async fn stopped(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.shared.keeper.settle().await;
+    }
+}
+
+impl Shows {
+    pub(super) fn get(&self, id: &BroadcastId) -> Option<Arc<Show>> {
+        self.by_id.read().get(id).cloned()
+    }
+
+    fn insert(&self, show: &Arc<Show>) {
+        self.by_id.write().insert(show.id.clone(), Arc::clone(show));
+    }
+
+    /// Takes this very show out; a later one with its id stays.
+    pub(super) fn remove(&self, show: &Arc<Show>) {
+        let mut shows = self.by_id.write();
+        if shows.get(&show.id).is_some_and(|present| Arc::ptr_eq(present, show)) {
+            shows.remove(&show.id);
+        }
+        drop(shows);
+        show.viewers.clear();
+    }
+
+    fn all(&self) -> Vec<Arc<Show>> {
+        self.by_id.read().values().cloned().collect()
+    }
+}
+
+/// Starts a packager task per broadcast.
+async fn accept(shared: Arc<Shared>, mut opened: mpsc::Receiver<Arc<Broadcast>>, tasks: TaskTracker) {
+    loop {
+        let broadcast = tokio::select! {
+            opened = opened.recv() => match opened {
+                Some(broadcast) => broadcast,
+                None => return,
+            },
+            () = shared.cancel.cancelled() => return,
+        };
+        let (id, events) = (broadcast.id().clone(), Arc::clone(&shared.events));
+        let viewers = Viewers::new(id.clone(), events, shared.config.max_viewers);
+        let show = Arc::new(Show::new(id, viewers));
+        shared.shows.insert(&show);
+        // Subscribed before the disk is read, so that no frame is missed meanwhile.
+        let subscriber = broadcast.subscribe(shared.config.queue_frames);
+        let span = tracing::info_span!("hls", broadcast.id = %show.id);
+        tasks.spawn(from_hub::run(Arc::clone(&shared), broadcast, subscriber, show).instrument(span));
+    }
+}
+
+/// Notices who has left, and tells who is there.
+async fn watch_viewers(shared: Arc<Shared>) {
+    let mut sweep = tokio::time::interval(SWEEP_EVERY);
+    let mut snapshot = tokio::time::interval(SNAPSHOT_EVERY);
+    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    snapshot.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = sweep.tick() => {
+                for show in shared.shows.all() {
+                    let target = show.target_duration().max(shared.config.segment_duration);
+                    show.viewers.sweep(target * SILENT_TARGETS);
+                }
+            }
+            _ = snapshot.tick() => shared.shows.all().iter().for_each(|show| show.viewers.tell_snapshot()),
+            () = shared.cancel.cancelled() => return,
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! What delivery sees of a show: snapshots that the packager task publishes and requests wait for.
+
+use super::delivery::Viewers;
+use super::packager::{Choice, RenditionSnapshot, render_multivariant};
+use super::text::Text;
+use crate::model::BroadcastId;
+use crate::store::RenditionId;
+use arc_swap::ArcSwap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+#[derive(Debug)]
+pub(crate) struct Show {
+    pub(crate) id: BroadcastId,
+    channels: ArcSwap<Vec<Arc<Channel>>>,
+    offer: ArcSwap<Offer>,
+    /// Every rendition has a part.
+    ready: watch::Sender<bool>,
+    pub(crate) viewers: Viewers,
+}
+
+/// One rendition's newest snapshot; rung with every part.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    pub(crate) id: RenditionId,
+    newest: watch::Sender<Arc<RenditionSnapshot>>,
+}
+
+/// What the multivariant playlist is made of.
+#[derive(Debug)]
+pub(crate) struct Offer {
+    pub(crate) choices: Vec<Choice>,
+    independent: bool,
+    /// The same for everyone who needs no pass.
+    pub(crate) text: Text,
+}
+
+impl Show {
+    pub(crate) fn new(id: BroadcastId, viewers: Viewers) -> Self {
+        Self {
+            id,
+            channels: ArcSwap::default(),
+            offer: ArcSwap::from_pointee(Offer::new(Vec::new(), true)),
+            ready: watch::Sender::new(false),
+            viewers,
+        }
+    }
+
+    pub(crate) fn channel(&self, id: RenditionId) -> Option<Arc<Channel>> {
+        self.channels.load().iter().find(|channel| channel.id == id).cloned()
+    }
+
+    pub(crate) fn offer(&self) -> Arc<Offer> {
+        self.offer.load_full()
+    }
+
+    /// The longest target duration any rendition states.
+    pub(crate) fn target_duration(&self) -> Duration {
+        let longest = self.channels.load().iter().map(|channel| channel.snapshot().target_duration).max();
+        Duration::from_secs(longest.unwrap_or(0))
+    }
+
+    pub(crate) fn watch_ready(&self) -> watch::Receiver<bool> {
+        self.ready.subscribe()
+    }
+
+    /// Only the packager task of the show calls these.
+    pub(crate) fn publish(&self, snapshot: RenditionSnapshot) {
+        let snapshot = Arc::new(snapshot);
+        match self.channel(snapshot.id) {
+            Some(channel) => drop(channel.newest.send_replace(snapshot)),
+            None => {
+                let mut channels = Vec::clone(&self.channels.load());
+                channels.push(Arc::new(Channel { id: snapshot.id, newest: watch::Sender::new(snapshot) }));
+                self.channels.store(Arc::new(channels));
+            }
+        }
+    }
+
+    pub(crate) fn set_offer(&self, choices: Vec<Choice>) {
+        let independent = self.channels.load().iter().all(|channel| channel.snapshot().independent());
+        let before = self.offer.load();
+        if before.choices != choices || before.independent != independent {
+            self.offer.store(Arc::new(Offer::new(choices, independent)));
+        }
+    }
+
+    pub(crate) fn set_ready(&self) {
+        self.ready.send_if_modified(|ready| !std::mem::replace(ready, true));
+    }
+}
+
+impl Offer {
+    fn new(choices: Vec<Choice>, independent: bool) -> Self {
+        let text = Text::new(render_multivariant(&choices, independent, ""));
+        Self { choices, independent, text }
+    }
+
+    pub(crate) fn render(&self, prefix: &str) -> String {
+        render_multivariant(&self.choices, self.independent, prefix)
+    }
+}
+
+impl Channel {
+    /// The newest there is.
+    pub(crate) fn snapshot(&self) -> Arc<RenditionSnapshot> {
+        Arc::clone(&self.newest.borrow())
+    }
+
+    pub(crate) fn watch(&self) -> watch::Receiver<Arc<RenditionSnapshot>> {
+        self.newest.subscribe()
+    }
+}

@@ -1,0 +1,159 @@
+//! What a broadcast has made, line by line: `index.jsonl` in its folder. Appended to, never rewritten.
+//!
+//! In: entries. Out: the same entries after a restart. Driven by the keeper; read when a show is resumed or replayed.
+//! A line is torn when the process dies while writing it; only the last can be, and it is dropped.
+
+use super::{RenditionId, StoreError};
+use serde::{Deserialize, Serialize};
+use std::fs::{self, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "entry", rename_all = "snake_case")]
+pub enum Entry {
+    /// An epoch began; its number is used up.
+    Epoch { number: u64, discontinuity: u64, renditions: Vec<EpochRendition> },
+    /// A segment was closed.
+    Segment(SegmentEntry),
+    /// The server stopped in good order: nothing that was shown is missing above.
+    Stopped,
+    /// The show is over.
+    Ended { target_duration_secs: u64 },
+}
+
+/// A rendition as it is in an epoch.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EpochRendition {
+    pub id: RenditionId,
+    /// The epoch its init lies under.
+    pub init_epoch: u64,
+    /// RFC 6381.
+    pub codecs: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub picture: Option<PictureEntry>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channels: Option<u8>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct PictureEntry {
+    pub width: u16,
+    pub height: u16,
+    pub frames_per_second: f64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SegmentEntry {
+    pub rendition: RenditionId,
+    pub number: u64,
+    pub epoch: u64,
+    pub init_epoch: u64,
+    pub discontinuity: u64,
+    /// Discontinuity tags before it.
+    pub marks: u64,
+    /// Wall clock of its first frame, microseconds since 1970.
+    pub at_micros: u64,
+    pub duration_nanos: u64,
+    /// Where it ends on the show's timeline.
+    pub ends_at_nanos: u64,
+    pub independent: bool,
+    /// Its bytes are in the store.
+    pub kept: bool,
+    pub bytes: u64,
+}
+
+/// The journal's name in the folder of its broadcast.
+pub const FILE: &str = "index.jsonl";
+
+/// Appends one line.
+pub(super) fn append(folder: &Path, entry: &Entry) -> Result<(), StoreError> {
+    let path = folder.join(FILE);
+    let mut line = serde_json::to_vec(entry).expect("entries hold nothing JSON cannot say");
+    line.push(b'\n');
+    let mut options = OpenOptions::new();
+    let options = options.append(true).create(true);
+    let mut file = match options.open(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            fs::create_dir_all(folder).map_err(StoreError::disk("make", folder))?;
+            options.open(&path)
+        }
+        opened => opened,
+    }
+    .map_err(StoreError::disk("open", &path))?;
+    // One write, so that a line is torn only by a crash within it.
+    file.write_all(&line).map_err(StoreError::disk("append to", &path))?;
+    if matches!(entry, Entry::Ended { .. } | Entry::Stopped) {
+        // The one moment at which waiting for the platter costs nothing: nothing comes after.
+        file.sync_all().map_err(StoreError::disk("sync", &path))?;
+    }
+    Ok(())
+}
+
+/// All entries, oldest first; none where there is no journal.
+pub(super) fn read(folder: &Path) -> Result<Vec<Entry>, StoreError> {
+    let path = folder.join(FILE);
+    let text = match fs::read(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        read => read.map_err(StoreError::disk("read", &path))?,
+    };
+    let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let mut torn = 0_usize;
+    let entries = lines.filter_map(|line| serde_json::from_slice(line).inspect_err(|_| torn += 1).ok()).collect();
+    if torn > 0 {
+        tracing::warn!(path = %path.display(), lines = torn, "lines of a journal cannot be read and are left out");
+    }
+    Ok(entries)
+}
+
+/// Ends a torn last line, so that the next one starts on its own. Called before the first append of a process.
+pub(super) fn mend(folder: &Path) -> Result<(), StoreError> {
+    let path = folder.join(FILE);
+    let torn = fs::read(&path).is_ok_and(|text| text.last().is_some_and(|byte| *byte != b'\n'));
+    if torn {
+        let mut file = OpenOptions::new().append(true).open(&path).map_err(StoreError::disk("open", &path))?;
+        file.write_all(b"\n").map_err(StoreError::disk("mend", &path))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn segment(number: u64) -> Entry {
+        Entry::Segment(SegmentEntry {
+            rendition: RenditionId::parse("a0").unwrap(),
+            number,
+            epoch: 2,
+            init_epoch: 1,
+            discontinuity: 1,
+            marks: 0,
+            at_micros: 1_795_000_000_000_000,
+            duration_nanos: 2_005_333_333,
+            ends_at_nanos: 1,
+            independent: true,
+            kept: true,
+            bytes: 12,
+        })
+    }
+
+    #[test]
+    fn a_torn_line_loses_itself_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().join("session_1");
+        assert_eq!(read(&folder).unwrap(), []);
+        append(&folder, &segment(1)).unwrap();
+        append(&folder, &segment(2)).unwrap();
+        let whole = fs::read(folder.join(FILE)).unwrap();
+        for cut in 1..whole.len() / 2 {
+            fs::write(folder.join(FILE), &whole[..whole.len() - cut]).unwrap();
+            mend(&folder).unwrap();
+            append(&folder, &Entry::Stopped).unwrap();
+            let entries = read(&folder).unwrap();
+            let expected =
+                if cut == 1 { vec![segment(1), segment(2), Entry::Stopped] } else { vec![segment(1), Entry::Stopped] };
+            assert_eq!(entries, expected, "{cut} bytes lost");
+        }
+    }
+}

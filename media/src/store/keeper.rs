@@ -1,0 +1,242 @@
+//! The one writer: takes closed segments from packagers and brings them to the store, in order.
+//!
+//! In: objects and journal entries, through a bounded queue. Out: files; what waits can be read meanwhile.
+//! When the queue is full, what does not fit is not kept: counted, told at most once a second, and live goes on.
+
+use super::journal::{self, Entry};
+use super::{DiskStore, ObjectKey, SegmentStore, StoreError, disk};
+use crate::metrics;
+use crate::model::BroadcastId;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Keeper {
+    jobs: mpsc::Sender<Job>,
+    waiting: Waiting,
+    store: Arc<dyn SegmentStore>,
+    disk: DiskStore,
+}
+
+/// Objects that are not yet in the store; read from here until they are.
+type Waiting = Arc<Mutex<HashMap<ObjectKey, Vec<Bytes>>>>;
+
+enum Job {
+    Object {
+        key: ObjectKey,
+        chunks: Vec<Bytes>,
+        entry: Option<Entry>,
+    },
+    Entry {
+        broadcast: BroadcastId,
+        entry: Entry,
+    },
+    /// Answered when everything before it is done.
+    Settle(oneshot::Sender<()>),
+}
+
+/// Failures are told at most this often.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+
+impl Keeper {
+    /// Objects go to `store`, journals to the folders of `disk`. The worker ends when all clones are gone.
+    pub fn start(store: Arc<dyn SegmentStore>, disk: DiskStore, queue: usize, tasks: &TaskTracker) -> Self {
+        let (jobs, receiver) = mpsc::channel(queue);
+        let keeper = Self { jobs, waiting: Waiting::default(), store, disk };
+        let worker = Worker {
+            store: Arc::clone(&keeper.store),
+            disk: keeper.disk.clone(),
+            waiting: Arc::clone(&keeper.waiting),
+            untold: 0,
+            told: None,
+        };
+        tasks.spawn(worker.run(receiver));
+        keeper
+    }
+
+    /// Keeps an object, then writes `entry`. Never waits.
+    pub fn keep(&self, key: ObjectKey, chunks: Vec<Bytes>, entry: Option<Entry>) -> Result<(), StoreError> {
+        let Ok(permit) = self.jobs.try_reserve() else { return Err(self.full()) };
+        self.waiting.lock().insert(key.clone(), chunks.clone());
+        permit.send(Job::Object { key, chunks, entry });
+        Ok(())
+    }
+
+    /// Writes an entry after all that was given before. Never waits.
+    pub fn note(&self, broadcast: BroadcastId, entry: Entry) -> Result<(), StoreError> {
+        self.jobs.try_send(Job::Entry { broadcast, entry }).map_err(|_| self.full())
+    }
+
+    /// Waits until everything given so far is written or has failed.
+    pub async fn settle(&self) {
+        let (done, settled) = oneshot::channel();
+        if self.jobs.send(Job::Settle(done)).await.is_ok() {
+            let _ = settled.await;
+        }
+    }
+
+    /// The object, from the queue or the store.
+    pub async fn get(&self, key: &ObjectKey) -> Result<Option<Vec<Bytes>>, StoreError> {
+        let waiting = self.waiting.lock().get(key).cloned();
+        match waiting {
+            Some(chunks) => Ok(Some(chunks)),
+            None => Ok(self.store.get(key).await?.map(|bytes| vec![bytes])),
+        }
+    }
+
+    /// The journal of a broadcast.
+    pub async fn journal(&self, broadcast: &BroadcastId) -> Result<Vec<Entry>, StoreError> {
+        let folder = self.disk.folder(broadcast);
+        disk::blocking(move || journal::read(&folder)).await
+    }
+
+    /// The journal of a broadcast that will be written to by this process.
+    pub async fn recover(&self, broadcast: &BroadcastId) -> Result<Vec<Entry>, StoreError> {
+        let folder = self.disk.folder(broadcast);
+        disk::blocking(move || journal::mend(&folder).and_then(|()| journal::read(&folder))).await
+    }
+
+    /// Removes all that is kept of a broadcast.
+    pub async fn delete(&self, broadcast: &BroadcastId) -> Result<(), StoreError> {
+        self.settle().await;
+        self.store.delete(broadcast).await?;
+        self.disk.delete(broadcast).await
+    }
+
+    fn full(&self) -> StoreError {
+        ::metrics::counter!(metrics::STORE_FAILURES).increment(1);
+        StoreError::Full { limit: self.jobs.max_capacity() }
+    }
+}
+
+struct Worker {
+    store: Arc<dyn SegmentStore>,
+    disk: DiskStore,
+    waiting: Waiting,
+    /// Failures since the last that was told.
+    untold: u64,
+    told: Option<Instant>,
+}
+
+impl Worker {
+    async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
+        while let Some(job) = jobs.recv().await {
+            match job {
+                Job::Object { key, chunks, entry } => self.keep(key, chunks, entry).await,
+                Job::Entry { broadcast, entry } => self.note(&broadcast, entry).await,
+                // Whoever waited may have gone.
+                Job::Settle(done) => drop(done.send(())),
+            }
+        }
+    }
+
+    async fn keep(&mut self, key: ObjectKey, chunks: Vec<Bytes>, entry: Option<Entry>) {
+        let kept = self.store.put(&key, chunks).await;
+        let failed = kept.is_err();
+        if let Err(error) = kept {
+            self.failed(&error);
+        }
+        if let Some(mut entry) = entry {
+            if let Entry::Segment(segment) = &mut entry {
+                segment.kept = !failed;
+            }
+            self.note(&key.broadcast, entry).await;
+        }
+        self.waiting.lock().remove(&key);
+    }
+
+    async fn note(&mut self, broadcast: &BroadcastId, entry: Entry) {
+        let folder = self.disk.folder(broadcast);
+        if let Err(error) = disk::blocking(move || journal::append(&folder, &entry)).await {
+            self.failed(&error);
+        }
+    }
+
+    fn failed(&mut self, error: &StoreError) {
+        ::metrics::counter!(metrics::STORE_FAILURES).increment(1);
+        self.untold += 1;
+        if self.told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
+            let error = error as &dyn std::error::Error;
+            tracing::error!(error, failures = self.untold, "the store fails; shows go on but are not kept");
+            self.told = Some(Instant::now());
+            self.untold = 0;
+        }
+    }
+}
+
+impl std::fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Keeper").field("disk", &self.disk).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{ObjectName, RenditionId};
+    use async_trait::async_trait;
+    use tokio::sync::Semaphore;
+
+    /// A store that works when it is let.
+    struct SlowStore {
+        permits: Semaphore,
+        disk: DiskStore,
+    }
+
+    #[async_trait]
+    impl SegmentStore for SlowStore {
+        async fn put(&self, key: &ObjectKey, chunks: Vec<Bytes>) -> Result<(), StoreError> {
+            self.permits.acquire().await.unwrap().forget();
+            self.disk.put(key, chunks).await
+        }
+        async fn get(&self, key: &ObjectKey) -> Result<Option<Bytes>, StoreError> {
+            self.disk.get(key).await
+        }
+        async fn list(&self, broadcast: &BroadcastId) -> Result<Vec<ObjectKey>, StoreError> {
+            self.disk.list(broadcast).await
+        }
+        async fn delete(&self, broadcast: &BroadcastId) -> Result<(), StoreError> {
+            self.disk.delete(broadcast).await
+        }
+    }
+
+    fn key(number: u64) -> ObjectKey {
+        ObjectKey {
+            broadcast: BroadcastId::parse("session_1").unwrap(),
+            rendition: RenditionId::parse("v0").unwrap(),
+            epoch: 0,
+            object: ObjectName::Segment(number),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_a_slow_disk_is_readable_and_what_does_not_fit_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = DiskStore::new(folder.path());
+        let slow = Arc::new(SlowStore { permits: Semaphore::new(0), disk: disk.clone() });
+        let tasks = TaskTracker::new();
+        let keeper = Keeper::start(Arc::clone(&slow) as Arc<dyn SegmentStore>, disk.clone(), 2, &tasks);
+        // One may be in the worker's hands, two in the queue.
+        let given =
+            (0..8).filter(|number| keeper.keep(key(*number), vec![Bytes::from_static(b"x")], None).is_ok()).count();
+        assert!((2..=3).contains(&given), "{given}");
+        assert!(keeper.get(&key(0)).await.unwrap().is_some());
+        assert!(disk.get(&key(0)).await.unwrap().is_none());
+        slow.permits.add_permits(8);
+        keeper.settle().await;
+        assert!(disk.get(&key(0)).await.unwrap().is_some());
+        assert!(keeper.waiting.lock().is_empty());
+        keeper.note(key(0).broadcast, Entry::Stopped).unwrap();
+        keeper.settle().await;
+        assert_eq!(keeper.journal(&key(0).broadcast).await.unwrap(), [Entry::Stopped]);
+        keeper.delete(&key(0).broadcast).await.unwrap();
+        assert!(keeper.get(&key(0)).await.unwrap().is_none());
+    }
+}
