@@ -99,6 +99,8 @@ function setState(name: string, show: () => void): void {
 }
 
 function showPlayer(state: PlayerState): void {
+  // A show is listed once it is live; before that there was nothing to tell about it.
+  if (state === "playing" && info.hostId === null) void info.start();
   switch (state) {
     case "playing":
     case "paused":

@@ -168,7 +168,8 @@ export class Player {
     }
     if (forbidden) return this.#set("private");
     if (status === 410 || this.#complete) return this.end();
-    if (this.#everPlayed) this.#set(status === 0 && !navigator.onLine ? "offline" : "interrupted");
+    if (status === 0) this.#set("offline");
+    else if (this.#everPlayed) this.#set("interrupted");
     else this.#set(status === 404 ? "waiting" : "offline");
     this.#askAgain(status === 404 ? ASK_AGAIN_MS : this.#backOff());
   }
