@@ -12,8 +12,8 @@
 //! `connection` is the one file here that awaits. The limits stand in [`RtmpConfig`]; each end of a connection has a
 //! name in [`ConnectionEnd`] and is counted.
 
-pub(crate) mod amf0;
-mod chunk;
+pub mod amf0;
+pub mod chunk;
 mod config;
 mod connection;
 mod error;
