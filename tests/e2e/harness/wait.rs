@@ -4,8 +4,8 @@ use anyhow::{Result, anyhow};
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
-/// How often a condition is looked at.
-const EVERY: Duration = Duration::from_millis(50);
+/// How often a condition is looked at: slower than the API lets one stranger ask.
+const EVERY: Duration = Duration::from_millis(100);
 
 /// Limits by what is waited for. They are generous: a busy machine is slow, not wrong, and a wait that succeeds early
 /// costs nothing.
