@@ -5,14 +5,13 @@
 
 use std::time::SystemTime;
 
-use crate::error::Error;
 use crate::id::{SessionId, UserId};
 use crate::presence::ViewerIdentity;
 use crate::secret::Secret;
 use crate::session::{Session, Sessions, StreamKey};
 
 /// Answers for media. Clones share everything.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Admission {
     sessions: Sessions,
 }
@@ -22,7 +21,7 @@ pub struct Admission {
 pub struct PublishAttempt {
     /// The session named in the address, when it was; the key alone is enough.
     pub session_hint: Option<String>,
-    pub key: StreamKey,
+    pub key: Secret,
     /// For the log.
     pub protocol: &'static str,
 }
@@ -35,19 +34,19 @@ pub struct PublishPermit {
 }
 
 /// They may not.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PublishRefusal {
     /// Nobody's key.
     #[error("unknown stream key")]
-    UnknownKey,
+    BadKey,
     /// A good key at the address of another session.
     #[error("the stream key belongs to another session")]
-    WrongSession,
+    Forbidden,
     #[error("the session has ended")]
-    SessionEnded,
+    Ended,
     /// We could not find out; trying again later makes sense.
     #[error("admission is unavailable")]
-    Unavailable(#[source] Error),
+    Unavailable,
 }
 
 /// Somebody wants to watch.
@@ -55,7 +54,7 @@ pub enum PublishRefusal {
 pub struct WatchAttempt {
     pub session_id: String,
     /// From `joinSession`; public sessions need none.
-    pub ticket: Option<String>,
+    pub ticket: Option<Secret>,
 }
 
 /// They may.
@@ -69,18 +68,21 @@ pub struct WatchPermit {
 }
 
 /// They may not.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WatchRefusal {
     #[error("no such session")]
-    UnknownSession,
-    #[error("the session is private and no good ticket was shown")]
-    TicketNeeded,
+    NotFound,
+    /// The session is private and the ticket forged, expired or for another session.
+    #[error("the ticket is not good here")]
+    BadTicket,
+    /// The session is private and no ticket was shown, or it has all the viewers it takes.
+    #[error("not open to this viewer")]
+    Forbidden,
     #[error("the session has ended")]
-    SessionEnded,
-    #[error("the session has all the viewers it takes")]
-    Full,
+    Ended,
+    /// We could not find out; trying again later makes sense.
     #[error("admission is unavailable")]
-    Unavailable(#[source] Error),
+    Unavailable,
 }
 
 impl Admission {
@@ -91,13 +93,16 @@ impl Admission {
     /// May this key publish?
     pub async fn admit_publisher(&self, attempt: PublishAttempt) -> Result<PublishPermit, PublishRefusal> {
         let PublishAttempt { session_hint, key, protocol } = attempt;
-        let found = self.sessions.find_by_key(&key).await.map_err(PublishRefusal::Unavailable)?;
-        let session = found.ok_or(PublishRefusal::UnknownKey)?;
+        let found = self.sessions.find_by_key(&StreamKey::presented(key)).await.map_err(|error| {
+            tracing::error!(%error, protocol, "a publisher could not be admitted");
+            PublishRefusal::Unavailable
+        })?;
+        let session = found.ok_or(PublishRefusal::BadKey)?;
         if session_hint.is_some_and(|hint| hint != session.id.as_str()) {
-            return Err(PublishRefusal::WrongSession);
+            return Err(PublishRefusal::Forbidden);
         }
         if session.is_over() {
-            return Err(PublishRefusal::SessionEnded);
+            return Err(PublishRefusal::Ended);
         }
         tracing::info!(session.id = %session.id, user.id = %session.host_id, protocol, "publisher admitted");
         Ok(PublishPermit { session_id: session.id, host_id: session.host_id })
@@ -105,21 +110,25 @@ impl Admission {
 
     /// May this viewer watch? A ticket that does not hold is as good as none: public sessions play all the same.
     pub async fn admit_viewer(&self, attempt: WatchAttempt) -> Result<WatchPermit, WatchRefusal> {
-        let id = SessionId::parse(&attempt.session_id).ok_or(WatchRefusal::UnknownSession)?;
-        let ticket = attempt.ticket.and_then(|text| self.sessions.ticket(&id, &Secret::new(text)));
-        let found = self.sessions.find(&id).await.map_err(WatchRefusal::Unavailable)?;
-        let session = found.ok_or(WatchRefusal::UnknownSession)?;
-        let viewer = ticket.as_ref().map(|(ticket, _)| ticket.viewer.clone());
+        let WatchAttempt { session_id, ticket } = attempt;
+        let id = SessionId::parse(&session_id).ok_or(WatchRefusal::NotFound)?;
+        let found = self.sessions.find(&id).await.map_err(|error| {
+            tracing::error!(%error, session.id = %id, "a viewer could not be admitted");
+            WatchRefusal::Unavailable
+        })?;
+        let session = found.ok_or(WatchRefusal::NotFound)?;
+        let read = ticket.as_ref().and_then(|ticket| self.sessions.ticket(&id, ticket));
+        let viewer = read.as_ref().map(|(ticket, _)| ticket.viewer.clone());
         if session.details.is_private && viewer.is_none() {
-            return Err(WatchRefusal::TicketNeeded);
+            return Err(if ticket.is_some() { WatchRefusal::BadTicket } else { WatchRefusal::Forbidden });
         }
         if session.is_over() {
-            return Err(WatchRefusal::SessionEnded);
+            return Err(WatchRefusal::Ended);
         }
         if !is_host(&session, viewer.as_ref()) && self.sessions.is_full(&session) {
-            return Err(WatchRefusal::Full);
+            return Err(WatchRefusal::Forbidden);
         }
-        Ok(WatchPermit { session_id: id, viewer, expires_at: ticket.map(|(_, expires_at)| expires_at.into()) })
+        Ok(WatchPermit { session_id: id, viewer, expires_at: read.map(|(_, expires_at)| expires_at.into()) })
     }
 }
 

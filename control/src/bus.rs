@@ -14,12 +14,11 @@ use crate::session::SessionStats;
 
 /// Something that happened. It is durable before it is published, or, as with viewers, was never meant to last.
 #[derive(Debug, Clone)]
-pub enum DomainEvent {
+pub(crate) enum DomainEvent {
     MessagePosted(Arc<ChatMessage>),
     /// Media arrived for the first time.
     SessionWentLive {
         session_id: SessionId,
-        host_id: UserId,
         at: Timestamp,
     },
     /// The publisher is gone; the session waits for it.
@@ -66,7 +65,7 @@ pub enum DomainEvent {
 
 /// The in-process bus. Cloning gives another handle to the same bus.
 #[derive(Debug, Clone)]
-pub struct Bus {
+pub(crate) struct Bus {
     sender: broadcast::Sender<DomainEvent>,
 }
 
@@ -75,16 +74,16 @@ impl Bus {
     /// and is told so ([`Heard::Missed`]); publishers and other subscribers notice nothing. Costs some 100 bytes each.
     const CAPACITY: usize = 8192;
 
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { sender: broadcast::Sender::new(Self::CAPACITY) }
     }
 
     /// Tells every subscriber; with none there is nobody to tell.
-    pub fn publish(&self, event: DomainEvent) {
+    pub(crate) fn publish(&self, event: DomainEvent) {
         let _ = self.sender.send(event);
     }
 
-    pub fn subscribe(&self) -> Subscription {
+    pub(crate) fn subscribe(&self) -> Subscription {
         Subscription { receiver: self.sender.subscribe() }
     }
 }
@@ -97,7 +96,7 @@ impl Default for Bus {
 
 /// What a subscriber hears next.
 #[derive(Debug)]
-pub enum Heard {
+pub(crate) enum Heard {
     Event(DomainEvent),
     /// This many events were lost to this subscriber because it was too slow.
     Missed(u64),
@@ -107,13 +106,13 @@ pub enum Heard {
 
 /// One subscriber's place on the bus.
 #[derive(Debug)]
-pub struct Subscription {
+pub(crate) struct Subscription {
     receiver: broadcast::Receiver<DomainEvent>,
 }
 
 impl Subscription {
     /// Waits for the next event. Safe to drop: nothing is lost.
-    pub async fn next(&mut self) -> Heard {
+    pub(crate) async fn next(&mut self) -> Heard {
         match self.receiver.recv().await {
             Ok(event) => Heard::Event(event),
             Err(broadcast::error::RecvError::Lagged(missed)) => Heard::Missed(missed),
@@ -127,11 +126,7 @@ mod tests {
     use super::*;
 
     fn count(viewer_count: u64) -> DomainEvent {
-        DomainEvent::AudienceChanged {
-            session_id: SessionId::generate(),
-            viewer_count,
-            at: Timestamp::from_micros(0),
-        }
+        DomainEvent::AudienceChanged { session_id: SessionId::generate(), viewer_count, at: Timestamp::from_micros(0) }
     }
 
     #[tokio::test]

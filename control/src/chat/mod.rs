@@ -16,6 +16,8 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub use self::model::{ChatMessage, MessageKind};
+pub(crate) use self::model::ChatMessage;
+#[cfg(test)]
+pub(crate) use self::model::MessageKind;
 pub(crate) use self::procedures::namespace;
 pub(crate) use self::service::{Chat, Draft};

@@ -6,7 +6,7 @@ use crate::trpc::{choices, output};
 
 choices! {
     /// What kind of line it is.
-    pub enum MessageKind {
+    pub(crate) enum MessageKind {
         Text = "text",
         Emoji = "emoji",
         /// Made by the server when a gift was paid for, never by a client.
@@ -17,7 +17,7 @@ choices! {
 output! {
     /// A line of chat as everybody sees it: the same shape in answers and in `new_message`.
     #[derive(PartialEq, Eq)]
-    pub struct ChatMessage {
+    pub(crate) struct ChatMessage {
         id "id": MessageId,
         session_id "sessionId": SessionId,
         user_id "userId": UserId,

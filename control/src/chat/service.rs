@@ -2,9 +2,6 @@
 
 use std::sync::Arc;
 
-use governor::clock::{Clock as _, DefaultClock};
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
-
 use super::model::{ChatMessage, MessageKind};
 use super::store;
 use crate::bus::{Bus, DomainEvent};
@@ -15,9 +12,11 @@ use crate::db::Database;
 use crate::error::{Code, Error, Refusal, SIGN_IN, Text};
 use crate::id::{MessageId, SessionId, UserId};
 use crate::plain_text::{Lines, plain};
+use crate::rate::Limiter;
 use crate::session::Sessions;
 
-const EMPTY: Refusal = Refusal::new(Code::BadRequest, "empty_message", Text::new("الرسالة فارغة", "The message is empty"));
+const EMPTY: Refusal =
+    Refusal::new(Code::BadRequest, "empty_message", Text::new("الرسالة فارغة", "The message is empty"));
 const TOO_LONG: Refusal =
     Refusal::new(Code::BadRequest, "message_too_long", Text::new("الرسالة طويلة جدًا", "The message is too long"));
 const CLOSED: Refusal = Refusal::new(
@@ -47,12 +46,8 @@ struct Inner {
     clock: Clock,
     sessions: Sessions,
     message_max: usize,
-    /// One small entry per user who wrote lately; swept at [`PACES_MAX`].
-    paces: DefaultKeyedRateLimiter<UserId>,
+    pace: Limiter<UserId>,
 }
-
-/// Beyond this many writers, those who have been quiet long enough to be forgiven are forgotten.
-const PACES_MAX: usize = 20_000;
 
 /// A line somebody wants to post.
 #[derive(Debug, Clone)]
@@ -92,10 +87,9 @@ pub(crate) struct History {
 
 impl Chat {
     pub(crate) fn new(db: Database, bus: Bus, clock: Clock, sessions: Sessions, config: &ChatConfig) -> Self {
-        let quota = Quota::with_period(config.rate.every).expect("a rate has a period").allow_burst(config.rate.burst);
         let message_max = usize::try_from(config.message_max).unwrap_or(usize::MAX);
-        let paces = RateLimiter::keyed(quota);
-        Self { inner: Arc::new(Inner { db, bus, clock, sessions, message_max, paces }) }
+        let pace = Limiter::new(config.rate);
+        Self { inner: Arc::new(Inner { db, bus, clock, sessions, message_max, pace }) }
     }
 
     /// Posts a line and returns it as everybody sees it.
@@ -107,7 +101,8 @@ impl Chat {
         let body = self.cleaned(&draft.body)?;
         let session = sessions.visible(&draft.session_id, Some(&author.user_id), None).await?;
         if session.host_id != author.user_id {
-            self.pace(&author.user_id)?;
+            let paced = self.inner.pace.take(&author.user_id);
+            paced.map_err(|retry_after| Error::Wait { refusal: SLOW_DOWN, retry_after })?;
         }
         let line = Line {
             id: MessageId::generate(),
@@ -163,17 +158,6 @@ impl Chat {
             return Err(TOO_LONG.into());
         }
         Ok(body)
-    }
-
-    fn pace(&self, user_id: &UserId) -> Result<(), Error> {
-        let paces = &self.inner.paces;
-        if paces.len() > PACES_MAX {
-            paces.retain_recent();
-        }
-        paces.check_key(user_id).map_err(|early| {
-            let retry_after = early.wait_time_from(DefaultClock::default().now());
-            Error::Wait { refusal: SLOW_DOWN, retry_after }
-        })
     }
 
     /// The first line under the same client id: whoever sends again did not hear our answer.

@@ -44,7 +44,10 @@ pub(crate) struct Facts {
 enum Told {
     Fact(LiveFact),
     /// Write what is known of this session, then answer.
-    Settle { session_id: SessionId, done: oneshot::Sender<()> },
+    Settle {
+        session_id: SessionId,
+        done: oneshot::Sender<()>,
+    },
 }
 
 /// Several seconds of the busiest show, should the reader be held up. When full, [`LiveIngress::try_tell`] drops (the next
@@ -64,7 +67,7 @@ impl LiveIngress {
     pub fn try_tell(&self, fact: LiveFact) -> bool {
         let told = self.queue.try_send(Told::Fact(fact)).is_ok();
         if !told {
-            metrics::counter!("presence_facts_dropped_total").increment(1);
+            metrics::counter!("chobi_presence_facts_dropped_total").increment(1);
         }
         told
     }

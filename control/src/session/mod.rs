@@ -21,10 +21,10 @@ mod ticket;
 #[cfg(test)]
 mod tests;
 
-pub use self::model::{Cause, Details, EndReason, HostCard, Session, SessionKind, SessionState, SessionStats};
 pub(crate) use self::audience::{AudienceReport, VisitReport};
+pub use self::model::{Cause, Details, EndReason, HostCard, Session, SessionKind, SessionState, SessionStats};
 pub(crate) use self::procedures::namespace;
-pub(crate) use self::service::{Moved, Parts};
 pub use self::service::{Created, Sessions};
+pub(crate) use self::service::{Moved, Parts};
 pub use self::stream_key::StreamKey;
 pub(crate) use self::ticket::TicketPrinter;

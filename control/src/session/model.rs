@@ -198,8 +198,8 @@ mod tests {
 
     #[test]
     fn the_app_sees_no_interruption() {
-        let shown =
-            [SessionState::Waiting, SessionState::Live, SessionState::Interrupted, SessionState::Ended].map(|s| s.public().as_str());
+        let shown = [SessionState::Waiting, SessionState::Live, SessionState::Interrupted, SessionState::Ended]
+            .map(|s| s.public().as_str());
         assert_eq!(shown, ["waiting", "live", "live", "ended"]);
     }
 }

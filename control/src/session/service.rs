@@ -65,6 +65,12 @@ struct Inner {
     public: PublicConfig,
 }
 
+impl std::fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("sessions")
+    }
+}
+
 /// What the slice is made with.
 pub(crate) struct Parts {
     pub(crate) db: Database,
@@ -183,7 +189,7 @@ impl Sessions {
     }
 
     /// One page of what is live, most watched first.
-    pub(crate) async fn active(&self, filter: ActiveFilter, limit: i64, offset: i64) -> Result<ActivePage, Error> {
+    pub(super) async fn active(&self, filter: ActiveFilter, limit: i64, offset: i64) -> Result<ActivePage, Error> {
         let mut reader = self.inner.db.reader().await?;
         let total = store::count_active(&mut reader, &filter).await?;
         let sessions = store::active(&mut reader, &filter, limit, offset).await?;
@@ -249,10 +255,10 @@ impl Sessions {
         Ok(store::find_by_key(&mut self.inner.db.reader().await?, &key.digest()).await?)
     }
 
-    /// A host's newest session that has not ended.
-    pub(crate) async fn newest_unfinished(&self, host_id: &UserId) -> Result<Option<Session>, Error> {
-        let newest = store::unfinished_of(&mut self.inner.db.reader().await?, host_id, 1).await?;
-        Ok(newest.into_iter().next())
+    /// A host's sessions that have not ended, newest first.
+    pub(crate) async fn unfinished_of(&self, host_id: &UserId) -> Result<Vec<Session>, Error> {
+        let limit = self.inner.config.unfinished_per_host;
+        Ok(store::unfinished_of(&mut self.inner.db.reader().await?, host_id, limit).await?)
     }
 
     /// Counts a message into its session, in the transaction that posts it; `false` when the session takes none.
@@ -360,9 +366,7 @@ fn moved(session: &Session, from: SessionState, at: Timestamp) -> DomainEvent {
     match (from, session.state) {
         (_, SessionState::Ended) => ended(session),
         (_, SessionState::Interrupted | SessionState::Waiting) => DomainEvent::SessionInterrupted { session_id, at },
-        (SessionState::Waiting, SessionState::Live) => {
-            DomainEvent::SessionWentLive { session_id, host_id: session.host_id.clone(), at }
-        }
+        (SessionState::Waiting, SessionState::Live) => DomainEvent::SessionWentLive { session_id, at },
         (_, SessionState::Live) => DomainEvent::SessionResumed { session_id, at },
     }
 }

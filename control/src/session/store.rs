@@ -216,7 +216,14 @@ pub(super) async fn set_audience(
     peak: u64,
     new_viewers: u64,
 ) -> Result<(), DbError> {
-    SET_AUDIENCE.on(tx).bind(id).bind(signed(viewer_count)).bind(signed(peak)).bind(signed(new_viewers)).execute().await?;
+    SET_AUDIENCE
+        .on(tx)
+        .bind(id)
+        .bind(signed(viewer_count))
+        .bind(signed(peak))
+        .bind(signed(new_viewers))
+        .execute()
+        .await?;
     Ok(())
 }
 

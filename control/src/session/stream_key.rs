@@ -16,8 +16,13 @@ impl StreamKey {
     }
 
     /// What a publisher presented. Nothing is checked here: a key that is none is simply nobody's.
-    pub fn presented(text: impl Into<String>) -> Self {
-        Self(Secret::new(text))
+    pub(crate) const fn presented(secret: Secret) -> Self {
+        Self(secret)
+    }
+
+    /// For its host, or for an encoder of our own.
+    pub fn into_secret(self) -> Secret {
+        self.0
     }
 
     pub fn reveal(&self) -> &str {
@@ -60,7 +65,7 @@ mod tests {
     fn other_texts_are_not_looked_up() {
         let long = format!("{}{}", StreamKey::PREFIX, "x".repeat(28));
         for text in ["", "chobi_sk_", "session_0197f3c2a8b07c4e9d1f3a5b7c9d1e2f", &long] {
-            assert!(!StreamKey::presented(text).is_plausible(), "{text}");
+            assert!(!StreamKey::presented(Secret::new(text)).is_plausible(), "{text}");
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::bus::DomainEvent;
 use crate::error::Error;
 use crate::id::SessionId;
 use crate::presence::LiveFact;
+use crate::secret::Secret;
 use crate::testing::stage::{Stage, avatar, caller, details, guest, next};
 
 fn reason<T: std::fmt::Debug>(outcome: Result<T, Error>) -> &'static str {
@@ -37,7 +38,7 @@ both_engines! {
         assert_eq!((session.state, session.created_at), (SessionState::Waiting, stage.clock.now()));
         assert_eq!(stage.sessions.find(&session.id).await.unwrap(), Some(session.clone()));
         assert_eq!(stage.sessions.find_by_key(&created.stream_key).await.unwrap(), Some(session.clone()));
-        for wrong in [StreamKey::generate(), StreamKey::presented(session.id.as_str()), StreamKey::presented("")] {
+        for wrong in [StreamKey::generate(), StreamKey::presented(Secret::new(session.id.as_str()))] {
             assert_eq!(stage.sessions.find_by_key(&wrong).await.unwrap(), None);
         }
 
@@ -232,8 +233,8 @@ both_engines! {
         let waiting = stage.session(&host).await.session.id;
         let over = stage.live_session(&host).await.session.id;
         stage.sessions.end(&host, over.as_str()).await.unwrap();
-        assert_eq!(stage.sessions.interrupt_all().await.unwrap(), [live.clone()]);
-        assert_eq!(stage.sessions.interrupt_all().await.unwrap(), [live.clone()], "until media says otherwise");
+        assert_eq!(stage.sessions.interrupt_all().await.unwrap(), std::slice::from_ref(&live));
+        assert_eq!(stage.sessions.interrupt_all().await.unwrap(), std::slice::from_ref(&live), "until media says otherwise");
         for (id, state) in
             [(&live, SessionState::Interrupted), (&waiting, SessionState::Waiting), (&over, SessionState::Ended)]
         {

@@ -15,10 +15,10 @@ use crate::secret::Secret;
 
 /// What a ticket says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ticket {
-    pub session_id: SessionId,
-    pub viewer: ViewerIdentity,
-    pub role: Role,
+pub(crate) struct Ticket {
+    pub(crate) session_id: SessionId,
+    pub(crate) viewer: ViewerIdentity,
+    pub(crate) role: Role,
 }
 
 /// Signs and verifies tickets.

@@ -4,6 +4,8 @@
 
 mod postgres;
 #[cfg(test)]
+pub(crate) mod served;
+#[cfg(test)]
 pub(crate) mod stage;
 
 use std::ops::Deref;

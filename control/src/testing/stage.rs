@@ -82,13 +82,7 @@ impl Stage {
 
     /// Somebody with an account, signed in.
     pub(crate) async fn user(&self, name: &str) -> SignedIn {
-        let user_id = UserId::generate();
-        let mut tx = self.db.begin().await.expect("a transaction");
-        let query = ADD_USER.on(&mut tx).bind(&user_id).bind(user_id.as_str()).bind(name).bind(avatar(name));
-        query.execute().await.expect("a new user");
-        tx.commit().await.expect("a commit");
-        let (login_id, language) = (LoginId::generate(), Language::English);
-        SignedIn { user_id, login_id, language, address: address() }
+        add_user(&self.db, name).await
     }
 
     /// A public video session of `host`, waiting for media.
@@ -108,6 +102,17 @@ impl Stage {
     pub(crate) fn now(&self) -> std::time::SystemTime {
         self.clock.now().into()
     }
+}
+
+/// Somebody with an account, signed in.
+pub(crate) async fn add_user(db: &TestDatabase, name: &str) -> SignedIn {
+    let user_id = UserId::generate();
+    let mut tx = db.begin().await.expect("a transaction");
+    let query = ADD_USER.on(&mut tx).bind(&user_id).bind(user_id.as_str()).bind(name).bind(avatar(name));
+    query.execute().await.expect("a new user");
+    tx.commit().await.expect("a commit");
+    let (login_id, language) = (LoginId::generate(), Language::English);
+    SignedIn { user_id, login_id, language, address: address() }
 }
 
 pub(crate) fn avatar(name: &str) -> Option<String> {

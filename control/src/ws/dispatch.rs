@@ -146,7 +146,13 @@ impl Conversation {
         self.reply(FrameType::Error, session_id, ErrorData::of(error, &self.caller), None)
     }
 
-    fn reply<D: Serialize>(&self, kind: FrameType, session_id: Option<&str>, data: D, at: Option<Position>) -> Utf8Bytes {
+    fn reply<D: Serialize>(
+        &self,
+        kind: FrameType,
+        session_id: Option<&str>,
+        data: D,
+        at: Option<Position>,
+    ) -> Utf8Bytes {
         let user_id = None;
         let timestamp = self.ws.clock.now();
         ServerFrame { kind, session_id, user_id, data, timestamp, place: at.map(Into::into) }.encode()

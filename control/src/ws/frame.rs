@@ -22,7 +22,9 @@ use crate::session::SessionStats;
 #[serde(tag = "type", rename_all = "snake_case", rename_all_fields = "camelCase")]
 pub(crate) enum ClientFrame {
     /// Signs the connection in; an access token.
-    Auth { token: Secret },
+    Auth {
+        token: Secret,
+    },
     JoinSession {
         session_id: String,
         /// The ticket of `joinSession`; needed for private sessions only.
@@ -32,7 +34,9 @@ pub(crate) enum ClientFrame {
         #[serde(default)]
         last_event_id: Option<String>,
     },
-    LeaveSession { session_id: String },
+    LeaveSession {
+        session_id: String,
+    },
     /// The same as `chat.sendMessage`, without the round trip over HTTP. The answer is the `new_message` everyone gets.
     SendMessage {
         session_id: String,
@@ -180,7 +184,7 @@ impl From<DomainEvent> for Announcement {
                 class: Class::BestEffort,
                 ..ordered(session_id, Type::ViewerCount, RoomData::Count { viewer_count }, at)
             },
-            DomainEvent::SessionWentLive { session_id, at, .. } | DomainEvent::SessionResumed { session_id, at } => {
+            DomainEvent::SessionWentLive { session_id, at } | DomainEvent::SessionResumed { session_id, at } => {
                 ordered(session_id, Type::SessionStatus, RoomData::Status { status: "live" }, at)
             }
             DomainEvent::SessionInterrupted { session_id, at } => {
@@ -304,8 +308,12 @@ mod tests {
     #[test]
     fn viewer_frames_name_the_viewer_and_the_count() {
         let session_id = SessionId::generate();
-        let event =
-            DomainEvent::ViewerJoined { session_id: session_id.clone(), viewer: "guest_1".into(), viewer_count: 4, at: AT };
+        let event = DomainEvent::ViewerJoined {
+            session_id: session_id.clone(),
+            viewer: "guest_1".into(),
+            viewer_count: 4,
+            at: AT,
+        };
         assert_eq!(
             encode(event),
             json!({
@@ -319,8 +327,7 @@ mod tests {
     #[test]
     fn ended_session_tells_its_stats() {
         let session_id = SessionId::generate();
-        let stats =
-            SessionStats { total_viewers: 3, peak_viewers: 2, duration: 60, total_messages: 4, total_gifts: 1 };
+        let stats = SessionStats { total_viewers: 3, peak_viewers: 2, duration: 60, total_messages: 4, total_gifts: 1 };
         let frame = encode(DomainEvent::SessionEnded { session_id: session_id.clone(), ended_at: AT, stats });
         assert_eq!(frame["type"], "session_ended");
         assert_eq!(

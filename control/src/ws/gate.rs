@@ -54,7 +54,8 @@ impl Gate {
             per_user: config.sockets_per_user,
         };
         let rate = config.handshakes;
-        let quota = Quota::with_period(rate.every).expect("a rate has a period").allow_burst(rate.burst);
+        let per_period = Quota::with_period(rate.every).unwrap_or_else(|| Quota::per_second(rate.burst));
+        let quota = per_period.allow_burst(rate.burst);
         Arc::new(Self { limits, handshakes: RateLimiter::direct(quota), counts: Mutex::default() })
     }
 
@@ -70,7 +71,7 @@ impl Gate {
         self.handshakes.check().map_err(|_| GateRefusal::TooManyHandshakes)?;
         counts.sockets += 1;
         *counts.by_address.entry(address).or_default() += 1;
-        metrics::gauge!("ws_sockets").set(counts.sockets as f64);
+        metrics::gauge!("chobi_ws_sockets").set(counts.sockets as f64);
         Ok(SocketGuard { gate: Arc::clone(self), address })
     }
 
@@ -96,7 +97,7 @@ impl Drop for SocketGuard {
     fn drop(&mut self) {
         let mut counts = self.gate.counts.lock();
         counts.sockets -= 1;
-        metrics::gauge!("ws_sockets").set(counts.sockets as f64);
+        metrics::gauge!("chobi_ws_sockets").set(counts.sockets as f64);
         release(&mut counts.by_address, &self.address);
     }
 }

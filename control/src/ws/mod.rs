@@ -11,6 +11,8 @@ mod log;
 mod pace;
 mod rooms;
 mod socket;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -72,16 +74,12 @@ impl Ws {
     }
 
     pub(crate) fn router(self: &Arc<Self>) -> Router {
-        Router::new()
-            .route("/ws", any(upgrade))
-            .route("/ws/{session_id}", any(upgrade))
-            .with_state(Arc::clone(self))
+        Router::new().route("/ws", any(upgrade)).route("/ws/{session_id}", any(upgrade)).with_state(Arc::clone(self))
     }
 
-    /// Carries events from the bus to the rooms until `stop`.
-    pub(crate) async fn run_rooms(self: Arc<Self>, bus: Bus, stop: CancellationToken) {
-        let events = bus.subscribe();
-        Arc::clone(&self.rooms).run(events, stop).await;
+    /// Carries events from the bus to the rooms until `stop`; those published from now on.
+    pub(crate) fn run_rooms(&self, bus: &Bus, stop: CancellationToken) -> impl Future<Output = ()> + use<> {
+        Arc::clone(&self.rooms).run(bus.subscribe(), stop)
     }
 
     /// Asks every socket to go, spread over most of `within`, and waits for them that long.

@@ -152,12 +152,20 @@ impl Rooms {
         // Nobody is here and nobody was: whoever comes later starts at the head anyway.
         let room = self.room(&announcement.session_id)?;
         if !room.members.lock().presence.allows(announcement, self.limits.max_presence_per_second, now) {
-            metrics::counter!("ws_presence_frames_skipped_total").increment(1);
+            metrics::counter!("chobi_ws_presence_frames_skipped_total").increment(1);
             return None;
         }
         let encode = |position| announcement.encode(position);
         room.log.lock().append(now, announcement.class, announcement.reach.clone(), encode);
         room.members.lock().wake_or_defer(now)
+    }
+
+    /// Lets a room hear a frame as it is.
+    #[cfg(test)]
+    pub(super) fn say(&self, session_id: &SessionId, class: Class, reach: super::log::Reach, text: Utf8Bytes) {
+        let room = self.room(session_id).expect("a room with members");
+        room.log.lock().append(now(), class, reach, |_| text);
+        assert_eq!(room.members.lock().wake_or_defer(now()), None, "small rooms are woken at once");
     }
 
     fn wake(&self, session_id: &SessionId, now: Instant) {
@@ -179,7 +187,7 @@ impl Rooms {
     fn sweep(&self, now: Instant) {
         let mut rooms = self.rooms.lock();
         rooms.retain(|_, room| !room.members.lock().is_abandoned(now, self.limits.keep_empty));
-        metrics::gauge!("ws_rooms").set(rooms.len() as f64);
+        metrics::gauge!("chobi_ws_rooms").set(rooms.len() as f64);
     }
 
     fn room(&self, session_id: &SessionId) -> Option<Arc<Room>> {
@@ -384,7 +392,11 @@ mod tests {
     fn storm_of_joins_is_cut_and_the_count_told_after() {
         let (rooms, session_id, start) = (rooms(), SessionId::generate(), now());
         let mut member = rooms.join(session_id.clone(), Arc::new(Notify::new()), None, start);
-        let count = Announcement::from(DomainEvent::AudienceChanged { session_id: session_id.clone(), viewer_count: 5, at: AT });
+        let count = Announcement::from(DomainEvent::AudienceChanged {
+            session_id: session_id.clone(),
+            viewer_count: 5,
+            at: AT,
+        });
         rooms.announce(&count, start);
         assert!(read(&mut member).is_empty(), "joins carry the count");
         (0..5).for_each(|_| assert_eq!(rooms.announce(&joined(&session_id).into(), start), None));

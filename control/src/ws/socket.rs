@@ -121,7 +121,7 @@ impl Socket {
             Ok(never) => match never {},
             Err(ending) => ending,
         };
-        metrics::counter!("ws_closed_total", "reason" => ending.name()).increment(1);
+        metrics::counter!("chobi_ws_closed_total", "reason" => ending.name()).increment(1);
         tracing::debug!(user.id = ?self.conversation.user_id(), ending = ending.name(), "socket closed");
         self.close(ending).await;
     }
@@ -200,7 +200,8 @@ impl Socket {
     }
 
     fn next_alarm(&self) -> (Instant, Alarm) {
-        let alarms = [(Some(self.ping_at), Alarm::Ping), (self.silent_at, Alarm::Silence), (self.drain_at, Alarm::Drain)];
+        let alarms =
+            [(Some(self.ping_at), Alarm::Ping), (self.silent_at, Alarm::Silence), (self.drain_at, Alarm::Drain)];
         let set = alarms.into_iter().filter_map(|(at, alarm)| Some((at?, alarm)));
         set.min_by_key(|(at, _)| *at).expect("the next ping is always set")
     }
