@@ -61,6 +61,16 @@ impl Serialize for Secret {
     }
 }
 
+/// A secret inside the one answer that hands it to its owner: serde writes it out, printing still does not.
+#[derive(Clone, Debug)]
+pub struct Disclosed(pub Secret);
+
+impl Serialize for Disclosed {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.reveal())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +80,9 @@ mod tests {
         let secret = Secret::new("hunter2");
         assert_eq!(format!("{secret:?}"), "***");
         assert_eq!(serde_json::to_string(&secret).unwrap(), "\"***\"");
+        let disclosed = Disclosed(secret);
+        assert_eq!(serde_json::to_string(&disclosed).unwrap(), "\"hunter2\"");
+        assert!(!format!("{disclosed:?}").contains("hunter2"));
     }
 
     #[test]

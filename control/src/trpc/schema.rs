@@ -9,6 +9,7 @@ use super::issue::{Bounded, Issues, Path};
 use super::typescript::Ts;
 use super::value::Value;
 use crate::clock::Timestamp;
+use crate::secret::Secret;
 
 /// One description.
 pub(crate) trait Schema: Sized {
@@ -37,9 +38,9 @@ pub(crate) trait Schema: Sized {
         OrDefault(self, default)
     }
 
-    /// A further rule on a value that has the right type, with the sentence for those who break it.
-    fn rule(self, holds: fn(&Self::Output) -> bool, sentence: &'static str) -> Ruled<Self> {
-        Ruled { inner: self, holds, sentence }
+    /// Parses on into a type of ours, with the sentence for what it does not take.
+    fn parsed<T>(self, parse: fn(&Self::Output) -> Option<T>, sentence: &'static str) -> Parsed<Self, T> {
+        Parsed { inner: self, parse, sentence }
     }
 }
 
@@ -113,6 +114,11 @@ impl Text {
     pub(crate) const fn max(mut self, characters: u32) -> Self {
         self.max = Some(characters);
         self
+    }
+
+    /// A password or token: the struct that receives it can be printed without showing it.
+    pub(crate) const fn secret(self) -> SecretText {
+        SecretText(self)
     }
 
     /// The app's own rule: something, `@`, something, dot, something, without spaces.
@@ -394,24 +400,24 @@ impl<S: Schema<Output: Clone>> Schema for OrDefault<S> {
     }
 }
 
-/// See [`Schema::rule`].
+/// See [`Schema::parsed`].
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Ruled<S: Schema> {
+pub(crate) struct Parsed<S: Schema, T> {
     inner: S,
-    holds: fn(&S::Output) -> bool,
+    parse: fn(&S::Output) -> Option<T>,
     sentence: &'static str,
 }
 
-impl<S: Schema> Schema for Ruled<S> {
-    type Output = S::Output;
+impl<S: Schema, T> Schema for Parsed<S, T> {
+    type Output = T;
 
-    fn read(&self, value: Value, path: &Path, issues: &mut Issues) -> Option<S::Output> {
-        let output = self.inner.read(value, path, issues)?;
-        if (self.holds)(&output) {
-            return Some(output);
+    fn read(&self, value: Value, path: &Path, issues: &mut Issues) -> Option<T> {
+        let plain = self.inner.read(value, path, issues)?;
+        let parsed = (self.parse)(&plain);
+        if parsed.is_none() {
+            issues.custom(path, self.sentence);
         }
-        issues.custom(path, self.sentence);
-        None
+        parsed
     }
 
     fn typescript(&self) -> Ts {
@@ -420,5 +426,21 @@ impl<S: Schema> Schema for Ruled<S> {
 
     fn may_be_absent(&self) -> bool {
         self.inner.may_be_absent()
+    }
+}
+
+/// Text that must not be seen: see [`Text::secret`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SecretText(Text);
+
+impl Schema for SecretText {
+    type Output = Secret;
+
+    fn read(&self, value: Value, path: &Path, issues: &mut Issues) -> Option<Secret> {
+        self.0.read(value, path, issues).map(Secret::new)
+    }
+
+    fn typescript(&self) -> Ts {
+        self.0.typescript()
     }
 }

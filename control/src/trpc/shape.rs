@@ -37,6 +37,7 @@ use super::value::Value;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::id::{GuestId, LoginId, MessageId, SessionId, UserId};
+use crate::secret::Disclosed;
 
 /// The input of a procedure. Made by [`input!`], or `()` for none.
 pub(crate) trait Input: Sized + Send + 'static {
@@ -55,6 +56,20 @@ impl Input for () {
 
     fn typescript() -> Ts {
         Ts::Plain("void")
+    }
+}
+
+/// An input that may be left out as a whole.
+impl<I: Input> Input for Option<I> {
+    fn read(value: Value, path: &Path, issues: &mut Issues) -> Option<Self> {
+        match value {
+            Value::Undefined => Some(None),
+            present => I::read(present, path, issues).map(Some),
+        }
+    }
+
+    fn typescript() -> Ts {
+        Ts::OrUndefined(Box::new(I::typescript()))
     }
 }
 
@@ -136,7 +151,7 @@ macro_rules! plain_outputs {
 }
 
 plain_outputs! {
-    "string": String, &'static str, UserId, SessionId, MessageId, GuestId, LoginId;
+    "string": String, &'static str, Disclosed, UserId, SessionId, MessageId, GuestId, LoginId;
     "number": i64, u64, u32, i32, f64;
     "boolean": bool;
     "Date": Timestamp;
@@ -230,11 +245,11 @@ macro_rules! choices {
         $vis enum $name { $($(#[$variant_doc])* $variant),+ }
 
         impl $name {
-            pub const fn as_str(self) -> &'static str {
+            $vis const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $wire),+ }
             }
 
-            pub fn parse(text: &str) -> Option<Self> {
+            $vis fn parse(text: &str) -> Option<Self> {
                 match text { $($wire => Some(Self::$variant),)+ _ => None }
             }
         }
@@ -250,6 +265,13 @@ macro_rules! choices {
         impl serde::Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.serialize_str(self.as_str())
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <std::borrow::Cow<'de, str> as serde::Deserialize>::deserialize(deserializer)?;
+                Self::parse(&text).ok_or_else(|| serde::de::Error::unknown_variant(&text, &[$($wire),+]))
             }
         }
 

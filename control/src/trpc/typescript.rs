@@ -18,6 +18,7 @@ pub(crate) enum Ts {
     List(Box<Self>),
     Record(Box<Self>),
     Nullable(Box<Self>),
+    OrUndefined(Box<Self>),
     /// An interface, declared once under this name.
     Named(&'static str, Vec<Member>),
 }
@@ -36,11 +37,12 @@ impl Ts {
             Self::Plain(name) | Self::Named(name, _) => (*name).to_owned(),
             Self::Choice(values) => values.iter().map(|value| format!("'{value}'")).collect::<Vec<_>>().join(" | "),
             Self::List(item) => match item.as_ref() {
-                Self::Choice(_) | Self::Nullable(_) => format!("({})[]", item.reference()),
+                Self::Choice(_) | Self::Nullable(_) | Self::OrUndefined(_) => format!("({})[]", item.reference()),
                 _ => format!("{}[]", item.reference()),
             },
             Self::Record(item) => format!("Record<string, {}>", item.reference()),
             Self::Nullable(item) => format!("{} | null", item.reference()),
+            Self::OrUndefined(item) => format!("{} | undefined", item.reference()),
         }
     }
 
@@ -48,7 +50,9 @@ impl Ts {
     fn declare(&self, into: &mut BTreeMap<&'static str, Vec<Member>>) {
         match self {
             Self::Plain(_) | Self::Choice(_) => {}
-            Self::List(item) | Self::Record(item) | Self::Nullable(item) => item.declare(into),
+            Self::List(item) | Self::Record(item) | Self::Nullable(item) | Self::OrUndefined(item) => {
+                item.declare(into)
+            }
             Self::Named(name, members) => {
                 if let Some(other) = into.insert(name, members.clone()) {
                     assert!(other == *members, "two different types are both called {name}");

@@ -1,0 +1,334 @@
+// Generated from the table of procedures; do not edit. To bring it up to date:
+//   CHOBI_UPDATE_APP_ROUTER=1 cargo test -p chobi-control --test app_router
+//
+// Types only: `createTRPCClient<AppRouter>({ links: [httpLink({ url, transformer: superjson })] })`.
+
+import type {
+  TRPCBuiltRouter,
+  TRPCDefaultErrorShape,
+  TRPCMutationProcedure,
+  TRPCQueryProcedure,
+} from '@trpc/server';
+
+export interface ActiveSessions {
+  sessions: SessionListItem[];
+  total: number;
+  hasMore: boolean;
+}
+
+export interface AuthUser {
+  id: string;
+  name: string;
+  username: string;
+  email: string;
+  avatar: string;
+  bio: string;
+  followers: number;
+  following: number;
+  posts: number;
+  isVerified: boolean;
+  level: number;
+  coins: number;
+  joinedDate: string;
+}
+
+export interface ChatMessage {
+  id: string;
+  sessionId: string;
+  userId: string;
+  userName: string;
+  userAvatar: string;
+  message: string;
+  type: 'text' | 'emoji' | 'gift';
+  giftId?: string;
+  timestamp: Date;
+  isHighlighted: boolean;
+}
+
+export interface CreateSession {
+  title: string;
+  description?: string;
+  type: 'video' | 'audio';
+  category?: string;
+  isPrivate?: boolean;
+  maxViewers?: number;
+  scheduledAt?: Date;
+}
+
+export interface EndSession {
+  sessionId: string;
+}
+
+export interface GetActiveSessions {
+  type?: 'video' | 'audio' | 'all';
+  category?: string;
+  limit?: number;
+  offset?: number;
+}
+
+export interface GetMessages {
+  sessionId: string;
+  limit?: number;
+  before?: string;
+}
+
+export interface GetProfile {
+  userId?: string;
+}
+
+export interface JoinSession {
+  sessionId: string;
+  role?: 'viewer' | 'co-host';
+}
+
+export interface LoggedOut {
+  success: boolean;
+}
+
+export interface Login {
+  email: string;
+  password: string;
+}
+
+export interface Logout {
+  refreshToken?: string;
+}
+
+export interface Me {
+  user: AuthUser;
+}
+
+export interface MessagePage {
+  messages: ChatMessage[];
+  hasMore: boolean;
+}
+
+export interface MessageSent {
+  success: boolean;
+  message: ChatMessage;
+}
+
+export interface NotificationChoices {
+  newFollower: boolean;
+  giftReceived: boolean;
+  streamStarted: boolean;
+  comments: boolean;
+}
+
+export interface Preferences {
+  language: 'ar' | 'en';
+  theme: 'light' | 'dark';
+  notifications: NotificationChoices;
+  privacy: PrivacyChoices;
+}
+
+export interface PrivacyChoices {
+  showOnlineStatus: boolean;
+  allowDirectMessages: boolean;
+  showStats: boolean;
+}
+
+export interface ProfileAnswer {
+  profile: UserProfile;
+  isOwnProfile: boolean;
+}
+
+export interface Refresh {
+  refreshToken: string;
+}
+
+export interface Refreshed {
+  accessToken: string;
+  refreshToken: string;
+  expiresAt: Date;
+}
+
+export interface Register {
+  name: string;
+  username: string;
+  email: string;
+  password: string;
+}
+
+export interface SendMessage {
+  sessionId: string;
+  message: string;
+  type?: 'text' | 'emoji' | 'gift';
+  giftId?: string;
+  clientMessageId?: string;
+}
+
+export interface SessionCreated {
+  success: boolean;
+  session: StreamingSession;
+  message: string;
+}
+
+export interface SessionEnded {
+  success: boolean;
+  stats: SessionStats;
+  message: string;
+}
+
+export interface SessionJoined {
+  success: boolean;
+  viewerSession: ViewerSession;
+  playbackUrl: string;
+  chatEndpoint: string;
+  message: string;
+}
+
+export interface SessionListItem {
+  id: string;
+  hostId: string;
+  hostName: string;
+  hostAvatar: string;
+  title: string;
+  description?: string;
+  type: 'video' | 'audio';
+  category?: string;
+  viewerCount: number;
+  isLive: boolean;
+  thumbnail?: string;
+  startedAt?: Date;
+  tags: string[];
+}
+
+export interface SessionStats {
+  totalViewers: number;
+  peakViewers: number;
+  duration: number;
+  totalMessages: number;
+  totalGifts: number;
+}
+
+export interface SignedInAnswer {
+  success: boolean;
+  user: AuthUser;
+  accessToken: string;
+  refreshToken: string;
+  expiresAt: Date;
+  message: string;
+}
+
+export interface StreamingSession {
+  id: string;
+  hostId: string;
+  hostName: string;
+  hostAvatar: string;
+  title: string;
+  description?: string;
+  type: 'video' | 'audio';
+  category?: string;
+  isPrivate: boolean;
+  maxViewers?: number;
+  scheduledAt?: Date;
+  status: 'waiting' | 'live' | 'ended';
+  viewerCount: number;
+  thumbnail?: string;
+  tags: string[];
+  createdAt: Date;
+  startedAt?: Date;
+  endedAt?: Date;
+  streamKey: string;
+  rtmpUrl: string;
+  playbackUrl: string;
+}
+
+export interface UserAchievement {
+  id: string;
+  name: string;
+  description: string;
+  icon: string;
+  unlockedAt: Date;
+}
+
+export interface UserBadge {
+  id: string;
+  name: string;
+  icon: string;
+  description: string;
+}
+
+export interface UserProfile {
+  id: string;
+  username: string;
+  displayName: string;
+  avatar: string;
+  bio?: string;
+  level: number;
+  experience: number;
+  nextLevelExp: number;
+  coins: number;
+  diamonds: number;
+  followers: number;
+  following: number;
+  totalStreams: number;
+  totalViewTime: number;
+  badges: UserBadge[];
+  achievements: UserAchievement[];
+  stats: UserStats;
+  preferences: Preferences;
+  joinedAt: Date;
+  lastActive: Date;
+  isOnline: boolean;
+  currentStreamId: string | null;
+}
+
+export interface UserStats {
+  totalStreamTime: number;
+  averageViewers: number;
+  peakViewers: number;
+  totalGiftsReceived: number;
+  totalGiftsSent: number;
+  favoriteCategory: string;
+}
+
+export interface ViewerPermissions {
+  canChat: boolean;
+  canSendGifts: boolean;
+  canRequestCoHost: boolean;
+  canModerate: boolean;
+}
+
+export interface ViewerSession {
+  sessionId: string;
+  userId: string;
+  role: 'viewer' | 'co-host';
+  token: string;
+  joinedAt: Date;
+  permissions: ViewerPermissions;
+}
+
+type Procedures = {
+  auth: {
+    login: TRPCMutationProcedure<{ input: Login; output: SignedInAnswer; meta: object }>;
+    logout: TRPCMutationProcedure<{ input: Logout | undefined; output: LoggedOut; meta: object }>;
+    me: TRPCQueryProcedure<{ input: void; output: Me; meta: object }>;
+    refresh: TRPCMutationProcedure<{ input: Refresh; output: Refreshed; meta: object }>;
+    register: TRPCMutationProcedure<{ input: Register; output: SignedInAnswer; meta: object }>;
+  };
+  chat: {
+    getMessages: TRPCQueryProcedure<{ input: GetMessages; output: MessagePage; meta: object }>;
+    sendMessage: TRPCMutationProcedure<{ input: SendMessage; output: MessageSent; meta: object }>;
+  };
+  streaming: {
+    createSession: TRPCMutationProcedure<{ input: CreateSession; output: SessionCreated; meta: object }>;
+    endSession: TRPCMutationProcedure<{ input: EndSession; output: SessionEnded; meta: object }>;
+    getActiveSessions: TRPCQueryProcedure<{ input: GetActiveSessions; output: ActiveSessions; meta: object }>;
+    joinSession: TRPCMutationProcedure<{ input: JoinSession; output: SessionJoined; meta: object }>;
+  };
+  users: {
+    getProfile: TRPCQueryProcedure<{ input: GetProfile; output: ProfileAnswer; meta: object }>;
+  };
+};
+
+export type AppRouter = TRPCBuiltRouter<
+  {
+    ctx: object;
+    meta: object;
+    errorShape: TRPCDefaultErrorShape;
+    transformer: true;
+  },
+  Procedures
+>;
