@@ -1,7 +1,7 @@
-// One show: the picture, its state and the conversation. In: the session id in the address. Joins it, and keeps trying what may yet
-// succeed: a show that has not begun, a full house, a server that restarts.
-import { onAccountChange, signedInUser } from "./api/tokens.js";
+// One show: the picture, its state and the conversation. In: the session id in the address. The room tells how the session stands,
+// joining gives the playlist; what may yet succeed (a show to come, a full house, a server that restarts) is tried again.
 import { codeOf, reasonOf, wording } from "./api/errors.js";
+import { onAccountChange, signedInUser } from "./api/tokens.js";
 import { must } from "./dom.js";
 import { t } from "./i18n/index.js";
 import { openAuthDialog } from "./ui/auth-dialog.js";
@@ -9,14 +9,19 @@ import { startHeader } from "./ui/header.js";
 import { fillIcons } from "./ui/icons.js";
 import { Chat } from "./watch/chat.js";
 import { startControls } from "./watch/controls.js";
+import { showHostTools, showWarning } from "./watch/host.js";
 import { Info } from "./watch/info.js";
 import { join, type Joined } from "./watch/join.js";
 import { Player, type PlayerState } from "./watch/player.js";
-import { Room } from "./watch/room.js";
+import { Room, type RoomEvent, type SessionStatus } from "./watch/room.js";
 import { StatusCard } from "./watch/status.js";
 
 const FULL_RETRY_MS = 10_000;
 const OFFLINE_RETRY_MS = 3000;
+/** A network that lets no socket through must not keep anybody from the picture. */
+const ROOM_PATIENCE_MS = 2500;
+/** How often a show to come is asked for although the room would tell of it. */
+const WAITING_RETRY_MS = 20_000;
 
 const sessionId = decodeURIComponent(location.pathname.replace(/^\/watch\//, "").replace(/\/$/, ""));
 const status = new StatusCard();
@@ -27,65 +32,82 @@ let retry = 0;
 
 const player = new Player(must("#video"), showPlayer, (qualities) => controls.setQualities(qualities));
 const controls = startControls(player);
-const room = new Room(sessionId, () => joined?.ticket ?? null, (event) => {
-  switch (event.kind) {
-    case "open":
-      chat.connected();
-      if (event.again) void chat.refresh();
-      break;
-    case "lost":
-      chat.lost();
-      break;
-    case "viewers":
-      info.setViewers(event.count);
-      break;
-    case "message":
-      chat.receive(event.message);
-      break;
-    case "status":
-      if (event.live) player.wake();
-      break;
-    case "ended":
-      player.expectEnd();
-      chat.close();
-      room.stop();
-      break;
-  }
-});
+const room = new Room(sessionId, () => joined?.ticket ?? null, hear);
 
-async function enter(): Promise<void> {
-  window.clearTimeout(retry);
-  try {
-    joined = await join(sessionId);
-  } catch (error) {
-    return refuse(error);
+function hear(event: RoomEvent): void {
+  switch (event.kind) {
+    case "joined":
+      chat.connected();
+      if (!event.recovered) void chat.refresh();
+      return void stand(event.status);
+    case "refused":
+      return refuse(event.code, event.reason);
+    case "lost":
+      return chat.lost();
+    case "viewers":
+      return info.setViewers(event.count);
+    case "message":
+      return chat.receive(event.message);
+    case "status":
+      return void (event.live && stand("live"));
+    case "warning":
+      return showWarning(event.code);
+    case "ended":
+      return finish();
   }
-  chat.permit(joined.mayChat);
-  room.connect();
-  void chat.refresh();
-  void info.start();
-  await player.load({ url: joined.playbackUrl, ticket: joined.ticket });
 }
 
-/** Joining was refused. Some refusals pass; those are asked again. */
-function refuse(error: unknown): void {
-  const again = (ms: number): void => void (retry = window.setTimeout(() => void enter(), ms));
-  switch (codeOf(error)) {
+/** Acts on how the session stands, as the room tells it. */
+async function stand(now: SessionStatus): Promise<void> {
+  if (now === "ended") return finish();
+  window.clearTimeout(retry);
+  try {
+    joined ??= await join(sessionId);
+  } catch (error) {
+    return refuse(codeOf(error), reasonOf(error), wording(error));
+  }
+  chat.permit(joined.mayChat);
+  if (joined.isHost) showHostTools(sessionId);
+  if (now === "waiting" && !player.isLoaded) {
+    setState("waiting", () => status.show("waiting"));
+    again(WAITING_RETRY_MS);
+  } else if (player.isLoaded) player.wake();
+  else await player.load({ url: joined.playbackUrl, ticket: joined.ticket });
+}
+
+function again(afterMs: number): void {
+  window.clearTimeout(retry);
+  retry = window.setTimeout(() => void stand("live"), afterMs);
+}
+
+/** Some refusals pass; those are asked again. */
+function refuse(code: string | null, reason: string | null, said?: string): void {
+  if (player.isLoaded) return;
+  window.clearTimeout(retry);
+  switch (code) {
     case "NOT_FOUND":
     case "BAD_REQUEST":
+      if (reason === "session_over") return finish();
       chat.close();
-      if (reasonOf(error) === "session_over") return setState("ended", () => status.show("ended"));
+      room.stop();
       return setState("notfound", () => status.show("notFound"));
     case "UNAUTHORIZED":
     case "FORBIDDEN":
       return showPrivate();
     case "PRECONDITION_FAILED":
-      setState("full", () => status.show("full", wording(error)));
+      setState("full", () => status.show("full", said));
       return again(FULL_RETRY_MS);
     default:
-      setState("offline", () => status.show("offline", codeOf(error) === null ? undefined : wording(error)));
+      setState("offline", () => status.show("offline", code === null ? undefined : said));
       again(OFFLINE_RETRY_MS);
   }
+}
+
+function finish(): void {
+  window.clearTimeout(retry);
+  player.expectEnd();
+  chat.close();
+  room.stop();
 }
 
 function showPrivate(): void {
@@ -106,17 +128,13 @@ function showPlayer(state: PlayerState): void {
     case "paused":
     case "blocked":
     case "buffering":
-      status.hide();
-      break;
+      return status.hide();
     case "private":
-      showPrivate();
-      break;
+      return showPrivate();
     case "ended":
-      chat.close();
-      status.show("ended");
-      break;
+      return finish(), status.show("ended");
     default:
-      status.show(state);
+      return status.show(state);
   }
 }
 
@@ -124,10 +142,11 @@ fillIcons();
 startHeader();
 setState("loading", () => status.show("loading"));
 onAccountChange(() => {
+  // Somebody else is looking now: permissions differ, and a private show may open.
+  joined = null;
   chat.accountChanged();
   room.rejoin();
-  // Somebody else is looking now: permissions differ, and a private show may open.
-  if (document.documentElement.dataset["playerState"] === "private") void enter();
-  else void join(sessionId).then((fresh) => chat.permit((joined = fresh).mayChat), () => undefined);
 });
-void enter();
+room.connect();
+void info.start();
+again(ROOM_PATIENCE_MS);

@@ -29,7 +29,7 @@ export class Info {
   }
 
   setViewers(count: number): void {
-    must<HTMLElement>("#viewers").hidden = false;
+    must<HTMLElement>("#viewers").hidden = count === 0;
     setText(must("#viewers-short"), compact(count));
     setText(must("#viewers-long"), counted("viewers", count));
     document.documentElement.dataset["viewers"] = String(count);

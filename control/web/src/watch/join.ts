@@ -6,6 +6,7 @@ export interface Joined {
   playbackUrl: string;
   ticket: string;
   mayChat: boolean;
+  isHost: boolean;
 }
 
 export async function join(sessionId: string): Promise<Joined> {
@@ -14,6 +15,7 @@ export async function join(sessionId: string): Promise<Joined> {
     playbackUrl: answer.playbackUrl,
     ticket: answer.viewerSession.token,
     // Guests read only, whatever the permission says: without an account there is nobody to write as.
+    isHost: answer.viewerSession.permissions.canModerate,
     mayChat: answer.viewerSession.permissions.canChat || signedInUser() === null,
   };
 }

@@ -32,7 +32,9 @@ const TICK_MS = 250;
 const BUFFERING_AFTER_MS = 600;
 /** Picture stopped and live edge standing still for this long: it is the broadcaster who is gone, not our network. */
 const INTERRUPTED_AFTER_MS = 3000;
-const ASK_AGAIN_MS = 2000;
+/** A show that was announced has its first playlist within a moment; one that was not is asked for at the slower pace. */
+const ASK_AGAIN_FIRST_MS = 250;
+const ASK_AGAIN_MAX_MS = 3000;
 const RETRY_MAX_MS = 15_000;
 /** Further behind than this, catching up by pace would take too long: jump. There is no rewind a viewer could have meant. */
 const JUMP_AFTER_S = 6;
@@ -50,6 +52,8 @@ export class Player {
   #everPlayed = false;
   #complete = false;
   #failures = 0;
+  /** The engine has given up and is to be loaded again when the timer rings. */
+  #asking = false;
   #retry = 0;
   #advancedAt = 0;
   #movedAt = 0;
@@ -68,6 +72,10 @@ export class Player {
     window.setInterval(() => this.#tick(), TICK_MS);
   }
 
+  get isLoaded(): boolean {
+    return this.#source !== null;
+  }
+
   async load(source: Source): Promise<void> {
     this.#source = source;
     this.#sameOrigin = isLoopback(new URL(source.url, location.href).hostname);
@@ -79,7 +87,7 @@ export class Player {
   /** Control says that the show is over. What is buffered is still played. */
   expectEnd(): void {
     this.#complete = true;
-    if (this.state !== "playing") this.end();
+    if (this.state !== "playing" && this.state !== "paused") this.end();
   }
 
   end(): void {
@@ -90,7 +98,10 @@ export class Player {
 
   /** Control says that media arrived: no need to wait for the next asking. */
   wake(): void {
-    if (this.state === "waiting" || this.state === "offline" || this.state === "broken") this.#askAgain(0);
+    if (!["waiting", "offline", "broken", "interrupted"].includes(this.state)) return;
+    this.#failures = 0;
+    // An interrupted picture that still has its playlist goes on by itself.
+    if (this.state !== "interrupted" || this.#asking) this.#askAgain(0);
   }
 
   /** The user's wish to see it, from a touch or a key: the only moment at which browsers allow sound. */
@@ -120,6 +131,7 @@ export class Player {
     const source = this.#source;
     if (!source || !this.#engine) return;
     window.clearTimeout(this.#retry);
+    this.#asking = false;
     this.#complete = false;
     const url = new URL(source.url, location.href);
     if (this.#withTicket && source.ticket) url.searchParams.set("ticket", source.ticket);
@@ -128,6 +140,7 @@ export class Player {
 
   #askAgain(afterMs: number): void {
     window.clearTimeout(this.#retry);
+    this.#asking = true;
     this.#retry = window.setTimeout(() => this.#open(), afterMs);
   }
 
@@ -171,7 +184,7 @@ export class Player {
     if (status === 0) this.#set("offline");
     else if (this.#everPlayed) this.#set("interrupted");
     else this.#set(status === 404 ? "waiting" : "offline");
-    this.#askAgain(status === 404 ? ASK_AGAIN_MS : this.#backOff());
+    this.#askAgain(status === 404 ? Math.min(ASK_AGAIN_MAX_MS, ASK_AGAIN_FIRST_MS * 2 ** this.#failures++) : this.#backOff());
   }
 
   #elsewhere(): boolean {

@@ -11,17 +11,25 @@ export interface RoomMessage {
   isHighlighted: boolean;
 }
 
+export type SessionStatus = "waiting" | "live" | "ended";
+
 export type RoomEvent =
-  | { kind: "open"; again: boolean }
+  /** In the room. `recovered`: what was missed while away follows; else it has to be fetched. */
+  | { kind: "joined"; status: SessionStatus; recovered: boolean }
+  | { kind: "refused"; code: string; reason: string | null }
   | { kind: "lost" }
   | { kind: "viewers"; count: number }
   | { kind: "message"; message: RoomMessage }
   | { kind: "status"; live: boolean }
+  /** For the host alone: the encoder sends something viewers suffer from. */
+  | { kind: "warning"; code: string }
   | { kind: "ended" };
 
 interface Frame {
   type?: unknown;
   sessionId?: unknown;
+  epoch?: unknown;
+  seq?: unknown;
   data?: Record<string, unknown> | null;
 }
 
@@ -35,7 +43,8 @@ const RETRY_MAX_MS = 15_000;
 export class Room {
   #socket: WebSocket | null = null;
   #attempts = 0;
-  #opened = false;
+  /** Place of the last frame heard, from which the server goes on after a lost connection. */
+  #place: string | null = null;
   #stopped = false;
   #heardAt = 0;
   #timer = 0;
@@ -86,7 +95,8 @@ export class Room {
     const token = accessToken();
     if (token) socket.send(JSON.stringify({ type: "auth", token }));
     const ticket = this.ticket();
-    socket.send(JSON.stringify({ type: "join_session", sessionId: this.sessionId, ...(ticket ? { ticket } : {}) }));
+    const lastEventId = this.#place;
+    socket.send(JSON.stringify({ type: "join_session", sessionId: this.sessionId, ...(ticket ? { ticket } : {}), ...(lastEventId ? { lastEventId } : {}) }));
     this.#heardAt = Date.now();
     this.#pinger = window.setInterval(() => {
       if (Date.now() - this.#heardAt > SILENCE_MAX_MS) {
@@ -94,8 +104,6 @@ export class Room {
         socket.close(4000);
       } else socket.send(JSON.stringify({ type: "ping" }));
     }, PING_EVERY_MS);
-    this.on({ kind: "open", again: this.#opened });
-    this.#opened = true;
   }
 
   #hear(text: unknown): void {
@@ -103,9 +111,19 @@ export class Room {
     this.#attempts = 0;
     const frame = parse(text);
     if (frame.sessionId !== undefined && frame.sessionId !== this.sessionId) return;
+    if (typeof frame.epoch === "string" && typeof frame.seq === "number") this.#place = `${frame.epoch}.${frame.seq}`;
     const data = frame.data ?? {};
     switch (frame.type) {
       case "session_joined":
+        this.on({ kind: "joined", status: statusOf(data["status"]), recovered: data["recovered"] === true });
+        if (typeof data["viewerCount"] === "number") this.on({ kind: "viewers", count: data["viewerCount"] });
+        break;
+      case "error":
+        this.on({ kind: "refused", code: String(data["code"]), reason: typeof data["reason"] === "string" ? data["reason"] : null });
+        break;
+      case "ingest_warning":
+        this.on({ kind: "warning", code: String(data["code"]) });
+        break;
       case "viewer_joined":
       case "viewer_left":
       case "viewer_count":
@@ -136,6 +154,11 @@ export class Room {
   readonly #soon = (): void => {
     if (document.visibilityState === "visible") this.connect();
   };
+}
+
+/** A server that does not say is asked through the playlist: that is what "live" leads to. */
+function statusOf(value: unknown): SessionStatus {
+  return value === "waiting" || value === "ended" ? value : "live";
 }
 
 function parse(text: unknown): Frame {
