@@ -1,6 +1,6 @@
 // The front page: who is live now. In: streaming.getActiveSessions, again and again while the page is seen. Out: cards.
 import { api } from "./api/client.js";
-import type { SessionListItem } from "./api/app-router.provisional.js";
+import type { SessionListItem } from "./api/app-router.js";
 import { must, setText, h } from "./dom.js";
 import { counted, t } from "./i18n/index.js";
 import { card, refreshCard } from "./home/card.js";

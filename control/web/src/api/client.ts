@@ -3,7 +3,7 @@
 import { createTRPCClient, httpLink } from "@trpc/client";
 import superjson from "superjson";
 import { lang } from "../i18n/index.js";
-import type { AppRouter } from "./app-router.provisional.js";
+import type { AppRouter } from "./app-router.js";
 import { codeOf } from "./errors.js";
 import { accessToken, refreshToken, renew, reread, signOut } from "./tokens.js";
 

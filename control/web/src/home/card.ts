@@ -1,5 +1,5 @@
 // One show in the list. The same card is refreshed in place, so that nothing jumps under the finger.
-import type { SessionListItem } from "../api/app-router.provisional.js";
+import type { SessionListItem } from "../api/app-router.js";
 import { h, must, setText } from "../dom.js";
 import { compact, counted, liveFor, t } from "../i18n/index.js";
 import { hue, initial } from "../ui/avatar.js";

@@ -1,6 +1,6 @@
 // The words under the picture: title, host, how long it has been live, and how many watch.
 import { api } from "../api/client.js";
-import type { SessionListItem } from "../api/app-router.provisional.js";
+import type { SessionListItem } from "../api/app-router.js";
 import { h, must, setText } from "../dom.js";
 import { compact, counted, liveFor, t } from "../i18n/index.js";
 import { hue, initial } from "../ui/avatar.js";
