@@ -18,9 +18,8 @@ const HVCC: &[u8] = &[
     0x00, 0x03, 0x00, 0x3c, 0x10, 0xa2, 0x00, 0x01, 0x00, 0x06, 0x44, 0x01, 0xc0, 0x73, 0xc1, 0x89,
 ];
 /// From SVT-AV1, 1280x720.
-const AV1C: &[u8] = &[
-    0x81, 0x05, 0x0c, 0x00, 0x0a, 0x0b, 0x00, 0x00, 0x00, 0x2d, 0x4c, 0xff, 0xb3, 0xc0, 0x2f, 0x80, 0x04,
-];
+const AV1C: &[u8] =
+    &[0x81, 0x05, 0x0c, 0x00, 0x0a, 0x0b, 0x00, 0x00, 0x00, 0x2d, 0x4c, 0xff, 0xb3, 0xc0, 0x2f, 0x80, 0x04];
 const VPCC: &[u8] = &[0, 31, 0x82, 1, 1, 1, 0, 0];
 const VP9_KEYFRAME: &[u8] = &[0x82, 0x49, 0x83, 0x42, 0x20, 0x4f, 0xf0, 0x2c, 0xf0, 0, 0];
 const OPUS_HEAD: &[u8] = b"OpusHead\x01\x02\x38\x01\x80\xbb\x00\x00\x00\x00\x00";
@@ -85,7 +84,8 @@ async fn av1_vp9_and_aac_by_enhanced_rtmp() {
 #[tokio::test]
 async fn of_several_tracks_the_first_is_carried() {
     // Multitrack, many tracks of one codec; track 1 comes first in the body.
-    let configuration = [&[0x96, 0x10], &b"hvc1"[..], &[1, 0, 0, 1, 9, 0], &(HVCC.len() as u32).to_be_bytes()[1..], HVCC];
+    let configuration =
+        [&[0x96, 0x10], &b"hvc1"[..], &[1, 0, 0, 1, 9, 0], &(HVCC.len() as u32).to_be_bytes()[1..], HVCC];
     let keyframe: &[&[u8]] = &[&[0x96, 0x13], b"hvc1", &[1, 0, 0, 1, 9, 0, 0, 0, 4, 0, 0, 0, 0]];
     let (epoch, frames) = publish(&configuration, keyframe, b"\x91Opus\xfc\x01", &[b"\x90Opus", OPUS_HEAD]).await;
     assert_eq!(epoch.tracks.len(), 2);

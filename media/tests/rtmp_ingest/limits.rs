@@ -58,12 +58,7 @@ impl Drop for Show {
 
 fn short(timeout_ms: u64) -> RtmpConfig {
     let short = Duration::from_millis(timeout_ms);
-    RtmpConfig {
-        handshake_timeout: short,
-        publish_timeout: short,
-        first_media_timeout: short,
-        ..RtmpConfig::default()
-    }
+    RtmpConfig { handshake_timeout: short, publish_timeout: short, first_media_timeout: short, ..RtmpConfig::default() }
 }
 
 /// A chunk header of format 0.
@@ -154,7 +149,8 @@ async fn memory_follows_what_arrives_and_not_what_is_announced() {
     }
     let before = resident_bytes();
     let received = received_bytes();
-    let lies: Vec<u8> = (7..7 + UNFINISHED).flat_map(|id| [header(id, 8 * 1024 * 1024, VIDEO), vec![0; 4_096]].concat()).collect();
+    let lies: Vec<u8> =
+        (7..7 + UNFINISHED).flat_map(|id| [header(id, 8 * 1024 * 1024, VIDEO), vec![0; 4_096]].concat()).collect();
     for client in &mut clients {
         client.send_raw(&lies).await;
     }

@@ -1,5 +1,10 @@
 //! What integration tests share: a running RTMP listener, a small publisher, counters.
-#![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "each test binary uses its part, and a test may panic"
+)]
 
 pub mod counters;
 pub mod rtmp_client;

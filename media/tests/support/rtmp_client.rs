@@ -172,9 +172,9 @@ impl RtmpClient {
                     self.deserializer.set_max_chunk_size(size as usize).expect("a legal size");
                 }
                 RtmpMessage::Amf0Command { command_name, additional_arguments, .. } => {
-                    let code = additional_arguments.into_iter().find_map(|value| {
-                        value.get_object_properties()?.remove("code")?.get_string()
-                    });
+                    let code = additional_arguments
+                        .into_iter()
+                        .find_map(|value| value.get_object_properties()?.remove("code")?.get_string());
                     return Ok((command_name, code.unwrap_or_default()));
                 }
                 _ => {}

@@ -62,21 +62,21 @@ mod tests {
 
     #[test]
     fn classic_and_enhanced_bodies_are_read() {
-        let parse = |bytes: &[&[u8]]| super::parse(bytes.concat().into());
+        let read = |bytes: &[&[u8]]| parse(bytes.concat().into());
         let aac = |payload: &'static [u8]| AudioBody::Frame { codec: AudioCodec::Aac, payload: payload.into() };
         let opus = |payload: &'static [u8]| AudioBody::Frame { codec: AudioCodec::Opus, payload: payload.into() };
         let record = Bytes::from_static(&[0x11, 0x90]);
         let configuration = AudioBody::Configuration { codec: AudioCodec::Aac, record };
-        assert_eq!(parse(&[&[0xaf, 0, 0x11, 0x90]]), Ok(configuration));
-        assert_eq!(parse(&[&[0xaf, 1], b"data"]), Ok(aac(b"data")));
-        assert_eq!(parse(&[&[0xaf, 0]]), Err(Skipped::NoMedia));
-        assert_eq!(parse(&[&[0x2f], b"mp3"]), Err(Skipped::UnknownCodec));
-        assert_eq!(parse(&[&[0x91], b"mp4adata"]), Ok(aac(b"data")));
-        assert_eq!(parse(&[&[0x91], b"Opusdata"]), Ok(opus(b"data")));
-        assert_eq!(parse(&[&[0x95, 0x11], b"Opus", &[1, 0, 0, 1], b"x", &[0, 0, 0, 4], b"data"]), Ok(opus(b"data")));
-        assert_eq!(parse(&[&[0x94], b"Opus", &[0]]), Err(Skipped::NoMedia), "channel layout");
+        assert_eq!(read(&[&[0xaf, 0, 0x11, 0x90]]), Ok(configuration));
+        assert_eq!(read(&[&[0xaf, 1], b"data"]), Ok(aac(b"data")));
+        assert_eq!(read(&[&[0xaf, 0]]), Err(Skipped::NoMedia));
+        assert_eq!(read(&[&[0x2f], b"mp3"]), Err(Skipped::UnknownCodec));
+        assert_eq!(read(&[&[0x91], b"mp4adata"]), Ok(aac(b"data")));
+        assert_eq!(read(&[&[0x91], b"Opusdata"]), Ok(opus(b"data")));
+        assert_eq!(read(&[&[0x95, 0x11], b"Opus", &[1, 0, 0, 1], b"x", &[0, 0, 0, 4], b"data"]), Ok(opus(b"data")));
+        assert_eq!(read(&[&[0x94], b"Opus", &[0]]), Err(Skipped::NoMedia), "channel layout");
         for short in [&[][..], &[0xaf], &[0x91, b'O']] {
-            assert_eq!(parse(&[short]), Err(Skipped::Truncated));
+            assert_eq!(read(&[short]), Err(Skipped::Truncated));
         }
     }
 

@@ -29,9 +29,15 @@ fn read_all(reader: &mut ChunkReader, mut input: &[u8]) -> Result<Vec<Message>, 
 struct Writer {
     out: Vec<u8>,
     chunk_size: usize,
-    /// By chunk stream: timestamp, field, length, type, stream id.
-    last: Vec<(u32, (u32, u32, usize, u8, u32))>,
+    last: Vec<Last>,
     repeat_extended: bool,
+}
+
+/// The latest message begun on a chunk stream.
+struct Last {
+    id: u32,
+    field: u32,
+    message: Message,
 }
 
 struct Pending {
@@ -57,22 +63,22 @@ impl Writer {
 
     /// Starts a message on a chunk stream that has none under way. `longest` forces the full header.
     fn begin(&mut self, id: u32, message: Message, longest: bool) -> Pending {
-        let last = self.last.iter().find(|last| last.0 == id).map(|last| last.1);
         let length = message.payload.len();
-        let (format, field) = match last {
-            Some((timestamp, field, last_length, type_id, stream_id))
-                if !longest
-                    && stream_id == message.stream_id
-                    && message.timestamp.wrapping_sub(timestamp) < 1 << 31 =>
-            {
-                let delta = message.timestamp.wrapping_sub(timestamp);
-                match (last_length, type_id) == (length, message.type_id) {
-                    true if delta == field => (3, delta),
+        let follows = |last: &&Last| {
+            let forwards = message.timestamp.wrapping_sub(last.message.timestamp) < 1 << 31;
+            last.id == id && last.message.stream_id == message.stream_id && forwards && !longest
+        };
+        let (format, field) = match self.last.iter().find(follows) {
+            Some(last) => {
+                let delta = message.timestamp.wrapping_sub(last.message.timestamp);
+                let same = (last.message.payload.len(), last.message.type_id) == (length, message.type_id);
+                match same {
+                    true if delta == last.field => (3, delta),
                     true => (2, delta),
                     false => (1, delta),
                 }
             }
-            _ => (0, message.timestamp),
+            None => (0, message.timestamp),
         };
         self.basic(format, id);
         if format < 3 {
@@ -88,8 +94,8 @@ impl Writer {
         if field >= 0x00ff_ffff && (format < 3 || self.repeat_extended) {
             self.out.extend(field.to_be_bytes());
         }
-        self.last.retain(|last| last.0 != id);
-        self.last.push((id, (message.timestamp, field, length, message.type_id, message.stream_id)));
+        self.last.retain(|last| last.id != id);
+        self.last.push(Last { id, field, message: message.clone() });
         let mut pending = Pending { id, message, sent: 0, field };
         self.payload(&mut pending);
         pending

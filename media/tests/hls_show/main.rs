@@ -1,0 +1,11 @@
+//! Whole shows over HLS, from the hub's write side to HTTP responses: what players, CDNs and people with bad intentions
+//! see. Frames come from real encoders (ffmpeg) where bytes matter.
+
+mod clip;
+mod decode;
+mod delivery;
+mod holding;
+mod private;
+mod restart;
+mod stage;
+mod viewing;

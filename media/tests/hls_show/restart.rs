@@ -1,0 +1,124 @@
+//! The server stops and starts again, in good order or not; a show is over and played from the disk.
+
+use super::clip::CLIP;
+use super::stage::{SHOW, Stage, id, uris, write};
+use http::StatusCode;
+use std::io::Write;
+
+fn numbers(playlist: &str) -> Vec<u64> {
+    let number = |uri: &String| uri.split_once('/').unwrap().1.strip_suffix(".m4s").unwrap().parse().unwrap();
+    uris(playlist, "").iter().map(number).collect()
+}
+
+#[tokio::test]
+async fn a_recording_is_served_from_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = Stage::new(folder.path());
+    let mut publisher = stage.publish(SHOW).await;
+    write(&mut publisher, CLIP.epoch(), &CLIP.frames).await;
+    stage.end(SHOW, publisher).await;
+    let live = stage.ended_playlist("v0").await;
+    stage.stop().await;
+
+    let stage = Stage::new(folder.path());
+    let multivariant = stage.fetch_text(&format!("/hls/{SHOW}/index.m3u8")).await;
+    assert!(multivariant.contains("v0/index.m3u8") && multivariant.contains("RESOLUTION=320x180"), "{multivariant}");
+    let recording = stage.fetch_text(&format!("/hls/{SHOW}/v0/index.m3u8")).await;
+    let parsed = m3u8_rs::parse_media_playlist_res(recording.as_bytes()).unwrap();
+    assert!(parsed.end_list && parsed.playlist_type == Some(m3u8_rs::MediaPlaylistType::Vod));
+    assert_eq!(uris(&recording, ""), uris(&live, ""));
+    for uri in uris(&recording, "").iter().chain(&uris(&recording, "#EXT-X-MAP")) {
+        assert!(!stage.fetch(&format!("/hls/{SHOW}/v0/{uri}")).await.is_empty());
+    }
+    assert!(stage.service.delete_recording(&id(SHOW)).await.unwrap());
+    assert_eq!(stage.get(&format!("/hls/{SHOW}/index.m3u8")).await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_stopped_show_resumes_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = Stage::new(folder.path());
+    let mut publisher = stage.publish(SHOW).await;
+    write(&mut publisher, CLIP.epoch(), &CLIP.frames).await;
+    let before = stage.playlist_with("v0", 2).await;
+    stage.stop().await;
+
+    let stage = Stage::new(folder.path());
+    assert_eq!(
+        stage.get(&format!("/hls/{SHOW}/index.m3u8")).await.status,
+        StatusCode::NOT_FOUND,
+        "nobody expects it yet"
+    );
+    stage.expect(SHOW).await;
+    let waiting = stage.fetch_text(&format!("/hls/{SHOW}/v0/index.m3u8")).await;
+    assert!(!waiting.contains("ENDLIST") && !waiting.contains("#EXT-X-GAP"), "{waiting}");
+    assert_eq!(numbers(&waiting)[..3], numbers(&before)[..3]);
+    let last = *numbers(&waiting).last().unwrap();
+    assert!(!stage.fetch(&format!("/hls/{SHOW}/v0/0/{last}.m4s")).await.is_empty(), "the open segment was flushed");
+
+    let mut publisher = stage.publish(SHOW).await;
+    write(&mut publisher, CLIP.epoch(), &CLIP.frames).await;
+    let after = stage.playlist_with("v0", last + 2).await;
+    assert_eq!(numbers(&after)[..usize::try_from(last).unwrap() + 3], (0..last + 3).collect::<Vec<_>>()[..]);
+    assert_eq!(after.matches("#EXT-X-DISCONTINUITY\n").count(), 1, "{after}");
+    assert!(uris(&after, "").iter().any(|uri| uri.starts_with("1/")), "{after}");
+    let audio = stage.playlist_with("a0", last + 2).await;
+    assert_eq!(audio.matches("#EXT-X-DISCONTINUITY\n").count(), 1, "{audio}");
+}
+
+#[tokio::test]
+async fn after_a_crash_the_segment_that_was_lost_is_a_gap() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = Stage::new(folder.path());
+    let mut publisher = stage.publish(SHOW).await;
+    write(&mut publisher, CLIP.epoch(), &CLIP.frames).await;
+    stage.playlist_with("v0", 2).await;
+    stage.stop().await;
+    // What a crash leaves: no word of a good end, and half a line.
+    let path = folder.path().join("hls").join(SHOW).join("index.jsonl");
+    let journal = std::fs::read_to_string(&path).unwrap();
+    let mut kept: Vec<&str> = journal.lines().collect();
+    assert_eq!(kept.pop(), Some(r#"{"entry":"stopped"}"#));
+    let mut file = std::fs::File::create(&path).unwrap();
+    write!(file, "{}\n{{\"entry\":\"segm", kept.join("\n")).unwrap();
+    drop(file);
+
+    let stage = Stage::new(folder.path());
+    stage.expect(SHOW).await;
+    let mut publisher = stage.publish(SHOW).await;
+    write(&mut publisher, CLIP.epoch(), &CLIP.frames).await;
+    let video = kept.iter().filter(|line| line.contains(r#""rendition":"v0""#)).count() as u64;
+    let playlist = stage.playlist_with("v0", video + 2).await;
+    assert_eq!(playlist.matches("#EXT-X-GAP\n").count(), 1, "{playlist}");
+    assert_eq!(playlist.matches("#EXT-X-DISCONTINUITY\n").count(), 1, "{playlist}");
+    assert_eq!(uris(&playlist, "")[usize::try_from(video).unwrap()], format!("0/{video}.m4s"));
+    assert_eq!(uris(&playlist, "")[usize::try_from(video).unwrap() + 1], format!("1/{}.m4s", video + 1));
+}
+
+#[tokio::test]
+async fn a_disk_that_fails_does_not_stop_the_show() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("hls"), "not a folder").unwrap();
+    let stage = Stage::new(folder.path());
+    let mut publisher = stage.publish(SHOW).await;
+    write(&mut publisher, CLIP.epoch(), &CLIP.frames).await;
+    let playlist = stage.playlist_with("v0", 2).await;
+    for uri in uris(&playlist, "") {
+        assert!(!stage.fetch(&format!("/hls/{SHOW}/v0/{uri}")).await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn segments_older_than_the_window_come_from_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = Stage::new(folder.path());
+    for round in 0..4 {
+        let mut publisher = stage.publish(SHOW).await;
+        write(&mut publisher, CLIP.epoch(), &CLIP.frames).await;
+        stage.playlist_with("v0", round * 4 + 2).await;
+    }
+    let playlist = stage.playlist_with("v0", 14).await;
+    assert!(numbers(&playlist)[0] > 0, "{playlist}");
+    assert_eq!(&stage.fetch(&format!("/hls/{SHOW}/v0/0/0.m4s")).await[4..8], b"moof");
+    assert_eq!(&stage.fetch(&format!("/hls/{SHOW}/a0/0/0.m4s")).await[4..8], b"moof");
+}

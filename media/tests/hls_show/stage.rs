@@ -1,0 +1,236 @@
+//! A hub and an HLS service without sockets: a test writes frames on one side and sends requests on the other.
+
+use async_trait::async_trait;
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use bytes::Bytes;
+use chobi_media::config::HubConfig;
+use chobi_media::hls::{HlsConfig, Service};
+use chobi_media::hub::{Hub, Publisher, Revoked};
+use chobi_media::model::{BroadcastId, Epoch, Frame};
+use chobi_media::seam::{
+    Admission, BroadcastEnd, EventSink, MediaEvent, Protocol, PublishGrant, PublishRequest, Refusal, ViewerIdentity,
+    WatchGrant, WatchRequest,
+};
+use http::{HeaderMap, Method, Request, StatusCode};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+pub(crate) const SHOW: &str = "session_1";
+/// Longer than anything a test waits for on a busy machine.
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+
+pub(crate) struct Stage {
+    pub(crate) hub: Hub,
+    pub(crate) service: Service,
+    pub(crate) router: Router,
+    pub(crate) heard: Arc<Heard>,
+    pub(crate) door: Arc<Door>,
+    pub(crate) cancel: CancellationToken,
+}
+
+/// Everybody may watch shows without "private" in their name; tickets are user names.
+#[derive(Default)]
+pub(crate) struct Door {
+    pub(crate) asked: AtomicUsize,
+}
+
+#[async_trait]
+impl Admission for Door {
+    async fn admit_publisher(&self, _: PublishRequest) -> Result<PublishGrant, Refusal> {
+        Err(Refusal::Forbidden)
+    }
+
+    async fn admit_viewer(&self, request: WatchRequest) -> Result<WatchGrant, Refusal> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        match request.ticket {
+            Some(ticket) if ticket.expose().starts_with("user_") => {
+                let viewer = ViewerIdentity { id: ticket.expose().to_owned(), is_guest: false };
+                Ok(WatchGrant { viewer: Some(viewer), expires: None })
+            }
+            Some(_) => Err(Refusal::BadCredentials),
+            None if request.broadcast.as_str().contains("private") => Err(Refusal::Forbidden),
+            None => Ok(WatchGrant { viewer: None, expires: None }),
+        }
+    }
+}
+
+/// Remembers every event.
+pub(crate) struct Heard(watch::Sender<Vec<MediaEvent>>);
+
+#[async_trait]
+impl EventSink for Heard {
+    fn try_emit(&self, event: MediaEvent) -> bool {
+        self.0.send_modify(|events| events.push(event));
+        true
+    }
+
+    async fn emit(&self, event: MediaEvent) {
+        self.try_emit(event);
+    }
+}
+
+impl Heard {
+    /// Waits until the events so far are as wanted.
+    pub(crate) async fn wait_for(&self, wanted: impl Fn(&[MediaEvent]) -> bool) -> Vec<MediaEvent> {
+        let mut events = self.0.subscribe();
+        let heard = tokio::time::timeout(LIMIT, events.wait_for(|events| wanted(events))).await;
+        heard.expect("in time").expect("the stage is up").clone()
+    }
+
+    /// `+viewer` and `-viewer`, in order.
+    pub(crate) fn viewers(events: &[MediaEvent]) -> Vec<String> {
+        let of = |event: &MediaEvent| match event {
+            MediaEvent::ViewerJoined { viewer, .. } => Some(format!("+{viewer}")),
+            MediaEvent::ViewerLeft { viewer, .. } => Some(format!("-{viewer}")),
+            _ => None,
+        };
+        events.iter().filter_map(of).collect()
+    }
+}
+
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).expect("playlists are text")
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+impl Stage {
+    pub(crate) fn new(data_dir: &Path) -> Self {
+        Self::with(data_dir, HlsConfig::default())
+    }
+
+    pub(crate) fn with(data_dir: &Path, config: HlsConfig) -> Self {
+        let heard = Arc::new(Heard(watch::Sender::new(Vec::new())));
+        let door = Arc::new(Door::default());
+        let cancel = CancellationToken::new();
+        let events = Arc::clone(&heard) as Arc<dyn EventSink>;
+        let (hub, opened) = Hub::new(HubConfig::default(), Arc::clone(&events));
+        let admission = Arc::clone(&door) as Arc<dyn Admission>;
+        let service = Service::start(config, data_dir, opened, admission, events, cancel.clone()).unwrap();
+        Self { hub, router: service.router(), service, heard, door, cancel }
+    }
+
+    pub(crate) async fn publish(&self, show: &str) -> Publisher {
+        let publisher = self.hub.claim(id(show), "host", Protocol::Rtmp).await.unwrap();
+        settle().await;
+        publisher
+    }
+
+    /// A broadcast of the last run, waiting for its publisher.
+    pub(crate) async fn expect(&self, show: &str) {
+        self.hub.expect(id(show)).await.unwrap();
+        settle().await;
+    }
+
+    /// Ends the show; its publisher obeys.
+    pub(crate) async fn end(&self, show: &str, mut publisher: Publisher) {
+        assert!(self.hub.end(&id(show), BroadcastEnd::Ended));
+        assert_eq!(publisher.revoked().await, Revoked::Ended);
+    }
+
+    pub(crate) async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = self.router.clone().oneshot(request.body(Body::empty()).unwrap());
+        let response = tokio::time::timeout(LIMIT, response).await.expect("an answer in time").unwrap();
+        let (parts, body) = response.into_parts();
+        let body = to_bytes(body, usize::MAX).await.unwrap();
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send(Method::GET, path, &[]).await
+    }
+
+    /// A playlist or object that must be there.
+    pub(crate) async fn fetch(&self, path: &str) -> Bytes {
+        let answer = self.get(path).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}: {}", String::from_utf8_lossy(&answer.body));
+        answer.body
+    }
+
+    pub(crate) async fn fetch_text(&self, path: &str) -> String {
+        String::from_utf8(self.fetch(path).await.to_vec()).unwrap()
+    }
+
+    /// The media playlist once it has this segment.
+    pub(crate) async fn playlist_with(&self, rendition: &str, segment: u64) -> String {
+        let mut playlist = String::new();
+        // Step by step: the server refuses to wait for what is far ahead.
+        for segment in 0..=segment {
+            playlist = self.fetch_text(&format!("/hls/{SHOW}/{rendition}/index.m3u8?_HLS_msn={segment}")).await;
+        }
+        playlist
+    }
+
+    /// The media playlist once it has its end.
+    pub(crate) async fn ended_playlist(&self, rendition: &str) -> String {
+        let mut segment = 0;
+        loop {
+            let playlist = self.playlist_with(rendition, segment).await;
+            if playlist.ends_with("#EXT-X-ENDLIST\n") {
+                return playlist;
+            }
+            segment += 1;
+        }
+    }
+
+    pub(crate) async fn stop(&self) {
+        self.cancel.cancel();
+        tokio::time::timeout(LIMIT, self.service.stopped()).await.expect("stops in time");
+    }
+}
+
+/// Lets the other tasks of this thread take what was sent to them.
+async fn settle() {
+    for _ in 0..16 {
+        tokio::task::yield_now().await;
+    }
+}
+
+pub(crate) fn id(text: &str) -> BroadcastId {
+    BroadcastId::parse(text).unwrap()
+}
+
+/// Writes frames, letting the packager keep up.
+pub(crate) async fn write(publisher: &mut Publisher, epoch: Epoch, frames: &[Frame]) {
+    publisher.begin_epoch(epoch);
+    write_on(publisher, frames).await;
+}
+
+pub(crate) async fn write_on(publisher: &mut Publisher, frames: &[Frame]) {
+    for frame in frames {
+        publisher.write(frame.clone());
+        tokio::task::yield_now().await;
+    }
+}
+
+/// The URIs of a playlist: of segments, inits and parts.
+pub(crate) fn uris(playlist: &str, tag: &str) -> Vec<String> {
+    let attribute = |line: &str| Some(line.split_once("URI=\"")?.1.split_once('"')?.0.to_owned());
+    playlist
+        .lines()
+        .filter_map(|line| match tag {
+            "" => (!line.starts_with('#')).then(|| line.to_owned()),
+            tag => line.starts_with(tag).then(|| attribute(line))?,
+        })
+        .collect()
+}
