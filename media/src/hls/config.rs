@@ -1,5 +1,6 @@
 //! Settings of the HLS output.
 
+use crate::config::ConfigFault;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -52,64 +53,56 @@ impl Default for HlsConfig {
     }
 }
 
-/// A value that cannot work: the key, what is wrong with it, and what to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HlsFault {
-    pub key: &'static str,
-    pub problem: String,
-    pub mend: &'static str,
-}
-
 impl HlsConfig {
     /// Everything that is wrong, all at once.
-    pub fn faults(&self) -> Vec<HlsFault> {
+    pub fn faults(&self) -> Vec<ConfigFault> {
         let mut faults = Vec::new();
-        let mut check = |legal: bool, key: &'static str, problem: String, mend: &'static str| {
+        let mut check = |legal: bool, key: &'static str, problem: String, mend: &str| {
             if !legal {
-                faults.push(HlsFault { key, problem, mend });
+                faults.push(ConfigFault { key, problem, mend: mend.to_owned() });
             }
         };
         let (segment, part) = (self.segment_duration, self.part_duration);
         check(
             segment.subsec_nanos() == 0 && (1..=10).contains(&segment.as_secs()),
-            "segment_duration",
+            "hls.segment_duration",
             format!("{segment:?} is not a whole number of seconds from 1 to 10"),
             "use 2s",
         );
         check(
             part >= Duration::from_millis(100) && part <= Duration::from_secs(1) && part * 2 <= segment,
-            "part_duration",
+            "hls.part_duration",
             format!("{part:?} is not between 100ms and 1s, or more than half a segment"),
             "use 200ms",
         );
         check(
             (6..=3_600).contains(&self.window_segments),
-            "window_segments",
+            "hls.window_segments",
             format!("{} is not between 6 and 3600", self.window_segments),
             "use 10; players need at least three target durations, delta playlists more than six",
         );
         check(
             self.end_linger >= segment * 3,
-            "end_linger",
+            "hls.end_linger",
             format!("{:?} is shorter than three segments", self.end_linger),
             "use 60s, so that every player sees the end",
         );
         check(
             self.queue_frames >= 64,
-            "queue_frames",
+            "hls.queue_frames",
             format!("{} frames are under two seconds of a show", self.queue_frames),
             "use 1024",
         );
         check(
             self.store_queue_segments >= 4,
-            "store_queue_segments",
+            "hls.store_queue_segments",
             format!("{} leaves no room for a slow disk", self.store_queue_segments),
             "use 256",
         );
-        check(self.max_viewers > 0, "max_viewers", "nobody could be counted".to_owned(), "use 100000");
+        check(self.max_viewers > 0, "hls.max_viewers", "nobody could be counted".to_owned(), "use 100000");
         check(
             !self.pass_lifetime.is_zero(),
-            "pass_lifetime",
+            "hls.pass_lifetime",
             "a pass would be over before it is used".to_owned(),
             "use 6h",
         );
@@ -137,14 +130,14 @@ mod tests {
         };
         let keys: Vec<_> = wrong.faults().into_iter().map(|fault| fault.key).collect();
         let expected = [
-            "segment_duration",
-            "part_duration",
-            "window_segments",
-            "end_linger",
-            "queue_frames",
-            "store_queue_segments",
-            "max_viewers",
-            "pass_lifetime",
+            "hls.segment_duration",
+            "hls.part_duration",
+            "hls.window_segments",
+            "hls.end_linger",
+            "hls.queue_frames",
+            "hls.store_queue_segments",
+            "hls.max_viewers",
+            "hls.pass_lifetime",
         ];
         assert_eq!(keys, expected);
     }

@@ -19,5 +19,5 @@ mod service;
 mod show;
 mod text;
 
-pub use config::{HlsConfig, HlsFault};
+pub use config::HlsConfig;
 pub use service::{Service, ServiceError};

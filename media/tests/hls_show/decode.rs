@@ -63,7 +63,8 @@ async fn decodes(clip: &'static Clip) {
             assert_eq!(packets.len(), sent.len());
             for (packet, frame) in packets.iter().zip(&sent) {
                 let pts = (frame.pts - sent[0].dts) as f64 / 1_000.0;
-                assert!((packet.0 - pts).abs() < 0.000_02, "{} instead of {pts}", packet.0);
+                // A frame is moved by up to two milliseconds to undo the rounding of its time stamp.
+                assert!((packet.0 - pts).abs() <= 0.002, "{} instead of {pts}", packet.0);
                 assert_eq!(packet.1, frame.keyframe);
             }
         } else {

@@ -3,10 +3,9 @@
 //! In: frames of one track, their times on the file's clock, and orders to cut. Out: closed parts.
 //! Driven by the packager. rfc8216bis sections 4.4.3.7 and 4.4.4.9.
 //!
-//! Decode times are laid on the nominal grid while the input stays near it, so that a clock of whole milliseconds
-//! yields even parts; presentation times stay exact, in the composition offset. A part closes the moment one more frame
-//! would not fit, without waiting for that frame: its last sample is given the nominal duration, and the next part
-//! begins where it ends. That spares every viewer one frame of delay.
+//! Frames are laid on the nominal grid while the input stays near it, so that a clock of whole milliseconds yields even
+//! parts. A part closes the moment one more frame would not fit, without waiting for that frame: its last sample is
+//! given the nominal duration, and the next part begins where it ends. That spares every viewer one frame of delay.
 
 use super::cadence::{JITTER, PART_FLOOR};
 use crate::hls::remux::{Sample, write_fragment};
@@ -100,7 +99,7 @@ impl Segmenter {
         }
         self.last = at;
         self.end = Some(at + self.pace.frame);
-        let composition_offset = if self.pace.composes { i32::try_from(pts - at).unwrap_or(0) } else { 0 };
+        let composition_offset = self.compose(dts, pts, at);
         self.open.push(Sample { duration: ticks_u32(self.pace.frame), composition_offset, frame: Arc::clone(frame) });
 
         let end = at + self.pace.frame;
@@ -128,11 +127,6 @@ impl Segmenter {
         self.pace
     }
 
-    /// Whether the end of the open part is not yet decided.
-    pub(crate) fn has_open_part(&self) -> bool {
-        !self.open.is_empty()
-    }
-
     /// The decode time a frame gets.
     fn place(&self, dts: i64) -> i64 {
         let Some(expected) = self.end else { return dts.max(0) };
@@ -144,6 +138,17 @@ impl Segmenter {
             return if hole { dts } else { expected };
         }
         if near { expected } else { dts.max(self.last + 1) }
+    }
+
+    /// Presentation minus decode time. A frame that was put on the grid is presented on it as well, which keeps the
+    /// offset what the encoder made it: zero without B-frames, never negative. A frame moved further stays true to its
+    /// presentation time instead.
+    fn compose(&self, dts: i64, pts: i64, at: i64) -> i32 {
+        if !self.pace.composes {
+            return 0;
+        }
+        let near = (dts - at).abs() <= self.pace.tolerance;
+        i32::try_from(pts - if near { dts } else { at }).unwrap_or(0)
     }
 
     fn stretch_last(&mut self, until: i64) {

@@ -3,7 +3,7 @@
 use super::media_playlist;
 use crate::hls::text::Text;
 use crate::model::VideoFormat;
-use crate::store::{RenditionId, RenditionKind};
+use crate::store::RenditionId;
 use bytes::Bytes;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
@@ -178,11 +178,5 @@ impl RenditionSnapshot {
     /// Whether every listed segment can be decoded alone.
     pub(crate) fn independent(&self) -> bool {
         self.segments.iter().map(|segment| &**segment).chain(&self.open).all(|segment| segment.independent)
-    }
-}
-
-impl RenditionFormat {
-    pub(crate) fn kind(&self) -> RenditionKind {
-        if self.picture.is_some() { RenditionKind::Video } else { RenditionKind::Audio }
     }
 }

