@@ -14,6 +14,8 @@ mod store;
 mod token;
 
 #[cfg(test)]
+mod key_tests;
+#[cfg(test)]
 mod tests;
 
 pub use self::key::{KeyError, TokenError, TokenKey, TokenKind};

@@ -1,0 +1,84 @@
+//! Every procedure against everybody who could call it. A new procedure without a row here fails.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value as Json, json};
+
+use crate::both_engines;
+use crate::secret::Secret;
+use crate::testing::served::{Person, Served};
+use crate::trpc::table::{Access, Kind};
+
+/// What one procedure answers to each of [`ROLES`], on a private session of the host.
+struct Row {
+    path: &'static str,
+    input: Json,
+    answers: [&'static str; 4],
+}
+
+const ROLES: [&str; 4] = ["nobody", "somebody with a bad token", "a stranger", "the host"];
+
+/// Ends the session, so it comes last.
+fn rows(session: &str, host: &str) -> Vec<Row> {
+    let row = |path, input, answers| Row { path, input, answers };
+    let everybody = ["OK"; 4];
+    let users = ["UNAUTHORIZED", "UNAUTHORIZED", "OK", "OK"];
+    let guests = ["FORBIDDEN", "FORBIDDEN", "FORBIDDEN", "OK"];
+    vec![
+        row("auth.login", json!({"email": "nobody@example.com", "password": "x"}), ["UNAUTHORIZED"; 4]),
+        row("auth.logout", json!({"refreshToken": "unknown"}), everybody),
+        row("auth.me", json!(null), users),
+        row("auth.refresh", json!({"refreshToken": "unknown"}), ["UNAUTHORIZED"; 4]),
+        row("auth.register", json!({"name": "n", "username": "x", "email": "x", "password": "x"}), ["BAD_REQUEST"; 4]),
+        row("users.getProfile", json!({"userId": host}), everybody),
+        row("streaming.createSession", json!({"title": "t", "type": "audio"}), users),
+        row("streaming.getActiveSessions", json!({}), everybody),
+        row("streaming.joinSession", json!({"sessionId": session}), guests),
+        row("chat.getMessages", json!({"sessionId": session}), guests),
+        row(
+            "chat.sendMessage",
+            json!({"sessionId": session, "message": "m"}),
+            ["UNAUTHORIZED", "UNAUTHORIZED", "FORBIDDEN", "OK"],
+        ),
+        row(
+            "streaming.endSession",
+            json!({"sessionId": session}),
+            ["UNAUTHORIZED", "UNAUTHORIZED", "FORBIDDEN", "OK"],
+        ),
+    ]
+}
+
+both_engines! {
+    async fn everybody_gets_what_the_table_says(db: TestDatabase) {
+        let served = Served::on(db).await;
+        let (host, stranger) = (served.person("host").await, served.person("stranger").await);
+        let forged = Person { user: stranger.user.clone(), token: Secret::new("forged") };
+        let private = json!({"title": "Behind a door", "type": "video", "isPrivate": true});
+        let (_, created) = served.mutate(Some(&host), "streaming.createSession", private).await;
+        let session = created["session"]["id"].as_str().unwrap();
+        let rows = rows(session, host.user.user_id.as_str());
+
+        let table = served.control.table.clone();
+        let known: BTreeSet<&str> = table.procedures().map(|procedure| procedure.path.as_str()).collect();
+        assert_eq!(known, rows.iter().map(|row| row.path).collect(), "every procedure has its row");
+
+        let mut wrong = Vec::new();
+        for row in &rows {
+            let procedure = table.find(row.path).unwrap();
+            let closed = row.answers[0] == "UNAUTHORIZED" && row.answers[2] != "UNAUTHORIZED";
+            assert_eq!(procedure.access == Access::SignedIn, closed, "{}", row.path);
+            let callers = [None, Some(&forged), Some(&stranger), Some(&host)];
+            for ((role, by), expected) in ROLES.iter().zip(callers).zip(row.answers) {
+                let (status, answer) = match procedure.kind {
+                    Kind::Query => served.query(by, row.path, row.input.clone()).await,
+                    Kind::Mutation => served.mutate(by, row.path, row.input.clone()).await,
+                };
+                let code = if status == 200 { "OK" } else { answer["data"]["code"].as_str().unwrap_or_default() };
+                if code != expected {
+                    wrong.push(format!("{} by {role}: {code} instead of {expected}", row.path));
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+}
