@@ -1,20 +1,13 @@
 //! Shows for newcomers: a host who cannot sign in, and sessions that are there again after every start.
 
+use crate::caller::Language;
 use crate::clock::Timestamp;
-use crate::db::{Database, statements};
+use crate::db::Database;
 use crate::error::Error;
 use crate::id::{SessionId, UserId};
 use crate::secret::Secret;
 use crate::session::{Details, SessionKind, Sessions};
-
-statements! {
-    /// The demo's host. No password hash, so no password opens the account.
-    ADD_HOST = "insert into app_user (user_id, email, email_folded, username, display_name, password_hash,
-            preferences, created_at, last_active_at)
-        values ($1, 'demo@localhost', 'demo@localhost', 'chobi_demo', 'Chobi Live', '', '{}', $2, $2)
-        on conflict do nothing";
-    HOST = "select user_id from app_user where username = 'chobi_demo'";
-}
+use crate::user::{self, DisplayName, Email, NewUser, Username};
 
 /// A public session of the demo host that waits for media.
 #[derive(Debug, Clone)]
@@ -46,10 +39,24 @@ pub(crate) async fn show(db: &Database, sessions: &Sessions, title: &str, now: T
     Ok(DemoShow { session_id: created.session.id, host_id, stream_key: created.stream_key.into_secret() })
 }
 
+/// The demo's host, found by an address that nobody can receive mail at (RFC 6761 section 6.4).
 async fn host(db: &Database, now: Timestamp) -> Result<UserId, Error> {
+    let email = Email::parse("demo@chobi.invalid").expect("an address");
     let mut tx = db.begin().await?;
-    ADD_HOST.on(&mut tx).bind(UserId::generate()).bind(now).execute().await?;
-    let host_id = HOST.on(&mut tx).one().await?.column("user_id")?;
+    let host = match user::credentials(&mut tx, &email).await? {
+        Some((host, _)) => host,
+        None => {
+            let new = NewUser {
+                name: DisplayName::parse("Chobi Live").expect("a name"),
+                username: Username::parse("chobi_demo").expect("a username"),
+                email,
+                // No hash: no password opens the account.
+                password_hash: "*".to_owned(),
+                language: Language::Arabic,
+            };
+            user::create(&mut tx, &new, now).await?
+        }
+    };
     tx.commit().await?;
-    Ok(host_id)
+    Ok(host.id)
 }

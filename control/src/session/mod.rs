@@ -22,7 +22,7 @@ mod ticket;
 mod tests;
 
 pub(crate) use self::audience::{AudienceReport, VisitReport};
-pub use self::model::{Cause, Details, EndReason, HostCard, Session, SessionKind, SessionState, SessionStats};
+pub use self::model::{Cause, Details, EndReason, HostCard, Role, Session, SessionKind, SessionState, SessionStats};
 pub(crate) use self::procedures::namespace;
 pub use self::service::{Created, Sessions};
 pub(crate) use self::service::{Moved, Parts};

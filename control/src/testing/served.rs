@@ -67,6 +67,12 @@ impl Served {
         Self { control, plane, address, tokens, db }
     }
 
+    /// The same data under a new server, after an orderly stop.
+    pub(crate) async fn restart(self) -> Self {
+        self.control.shutdown(LIMIT).await;
+        Self::on(self.db).await
+    }
+
     pub(crate) async fn person(&self, name: &str) -> Person {
         let user = add_user(&self.db, name).await;
         let SignedIn { user_id, login_id, language, .. } = user.clone();

@@ -22,6 +22,8 @@ pub(crate) enum GateRefusal {
     AddressFull,
     #[error("too many new connections at once")]
     TooManyHandshakes,
+    #[error("the server is restarting")]
+    Draining,
 }
 
 /// The counts of this node.

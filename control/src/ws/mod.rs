@@ -37,6 +37,7 @@ use crate::caller::{CallerReader, Identity};
 use crate::chat::Chat;
 use crate::clock::Clock;
 use crate::config::WsConfig;
+use crate::id::SessionId;
 use crate::presence::LiveIngress;
 use crate::secret::Secret;
 use crate::session::Sessions;
@@ -82,6 +83,10 @@ impl Ws {
         Arc::clone(&self.rooms).run(bus.subscribe(), stop)
     }
 
+    fn is_ticket(&self, session_id: Option<&str>, token: &Secret) -> bool {
+        session_id.and_then(SessionId::parse).is_some_and(|id| self.sessions.ticket(&id, token).is_some())
+    }
+
     /// Asks every socket to go, spread over most of `within`, and waits for them that long.
     pub(crate) async fn drain(&self, within: Duration) {
         // The rest is for the goodbyes themselves.
@@ -109,8 +114,10 @@ async fn upgrade(
     upgrade: WebSocketUpgrade,
 ) -> Response {
     let mut caller = ws.callers.read(&headers, peer.ip());
+    let is_draining = ws.drain_by.borrow().is_some();
     let guard = match ws.gate.admit(caller.address) {
-        Ok(guard) => guard,
+        Ok(guard) if !is_draining => guard,
+        Ok(_) => return refuse(GateRefusal::Draining),
         Err(refusal) => return refuse(refusal),
     };
     // However the token came, signing in is one path: it counts the user's sockets.
@@ -130,15 +137,18 @@ async fn upgrade(
             let (wake, now) = (Arc::new(Notify::new()), tokio::time::Instant::now().into_std());
             let mut conversation = Conversation::new(Arc::clone(&ws), caller, Arc::clone(&wake), now);
             let mut first = Vec::new();
+            let (session_id, token) = (path.map(|Path(id)| id), opening.token.or(bearer));
+            // At the address of a session the token may be its ticket, which admits without signing in.
+            let ticket = token.as_ref().filter(|token| ws.is_ticket(session_id.as_deref(), token));
             let mut refused = None;
-            if let Some(token) = opening.token.or(bearer) {
-                match conversation.sign_in(&token) {
+            if let (Some(token), None) = (&token, ticket) {
+                match conversation.sign_in(token) {
                     Ok(reply) => first.push(reply),
                     Err(ending) => refused = Some(ending),
                 }
             }
-            if let (Some(Path(session_id)), None) = (path, refused) {
-                first.push(conversation.join(&session_id, None, None, now).await);
+            if let (Some(session_id), None) = (&session_id, refused) {
+                first.push(conversation.join(session_id, ticket, None, now).await);
             }
             let socket = Socket::new(wire, conversation, wake, SocketTimes::from(&ws.config));
             match refused {
@@ -156,7 +166,7 @@ const MAX_WRITE_BUFFER_BYTES: usize = 512 * 1024;
 
 fn refuse(refusal: GateRefusal) -> Response {
     let status = match refusal {
-        GateRefusal::ServerFull => StatusCode::SERVICE_UNAVAILABLE,
+        GateRefusal::ServerFull | GateRefusal::Draining => StatusCode::SERVICE_UNAVAILABLE,
         GateRefusal::AddressFull | GateRefusal::TooManyHandshakes => StatusCode::TOO_MANY_REQUESTS,
     };
     // Spread out, so that those refused do not return together.

@@ -136,6 +136,9 @@ both_engines! {
         invited["token"] = joined["viewerSession"]["token"].clone();
         client.say(invited).await;
         assert_eq!(client.hear().await["type"], "session_joined");
+        let ticket = joined["viewerSession"]["token"].as_str().unwrap();
+        let mut by_address = served.socket(&format!("/ws/{id}?token={ticket}")).await;
+        assert_eq!(by_address.hear().await["type"], "session_joined");
         let mut own = served.socket_bearing("/ws", &host.token).await;
         assert_eq!(own.hear().await["type"], "auth_ok");
         own.join(&id).await;
@@ -356,6 +359,8 @@ async fn restart_is_announced_to_every_socket() {
         assert_eq!(closed.await.unwrap(), 4001);
     }
     assert!(served.control.readiness().await.is_err(), "the database is closed");
+    let Err(WireError::Http(refused)) = connect_async(served.url("/ws")).await else { panic!("expected a refusal") };
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
 }
 
 #[tokio::test]

@@ -1,4 +1,6 @@
-//! Stories of sessions, on both engines.
+//! Stories of sessions, on both engines: the rules here, the procedures in `api`.
+
+mod api;
 
 use std::time::Duration;
 
