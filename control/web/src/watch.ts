@@ -146,6 +146,7 @@ onAccountChange(() => {
   joined = null;
   chat.accountChanged();
   room.rejoin();
+  if (!player.isLoaded) again(ROOM_PATIENCE_MS);
 });
 room.connect();
 void info.start();

@@ -1,11 +1,12 @@
 // The typed door to the server. In: procedure calls. Out: their answers, or a CallError from `errors.ts`.
-// A call answered 401 is repeated once after the access token was renewed; calls that renew at the same time share one renewal.
+// The access token is renewed before it is too old, and once more when a call is answered 401, which is then repeated. Calls that
+// renew at the same time share one renewal.
 import { createTRPCClient, httpLink } from "@trpc/client";
 import superjson from "superjson";
 import { lang } from "../i18n/index.js";
 import type { AppRouter } from "./app-router.js";
 import { codeOf } from "./errors.js";
-import { accessToken, refreshToken, renew, reread, signOut } from "./tokens.js";
+import { accessToken, isRenewalDue, refreshToken, renew, reread, signOut } from "./tokens.js";
 
 const URL_BASE = "/api/trpc";
 /** Long enough for a phone on a slow network, short enough that a dead one is noticed. */
@@ -16,11 +17,18 @@ export const api = createTRPCClient<AppRouter>({
     httpLink({
       url: URL_BASE,
       transformer: superjson,
-      headers: () => ({ "accept-language": lang, ...bearer(accessToken()) }),
+      headers: async () => ({ "accept-language": lang, ...bearer(await freshAccessToken()) }),
       fetch: (input, options) => call(String(input), options as RequestInit),
     }),
   ],
 });
+
+/** The token to present now, or null for a guest. */
+export async function freshAccessToken(): Promise<string | null> {
+  const token = accessToken();
+  if (token && isRenewalDue()) await renewed(token);
+  return accessToken();
+}
 
 /** Renewal goes around the retry below, else a refused renewal would try to renew itself. */
 const renewal = createTRPCClient<AppRouter>({

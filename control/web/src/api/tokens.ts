@@ -11,9 +11,13 @@ interface Stored {
   user: SignedInUser;
   accessToken: string;
   refreshToken: string;
+  /** When, by this device's clock, the access token is too old to be used. */
+  renewAt?: number;
 }
 
 const KEY = "chobi.account";
+/** A call may take this long to reach the server, and clocks may drift this far while a page is open. */
+const RENEW_EARLY_MS = 60_000;
 const listeners = new Set<(user: SignedInUser | null) => void>();
 /** Kept here too, for browsers that refuse storage: the sign-in then lasts as long as the page. */
 let current: Stored | null = read();
@@ -59,12 +63,31 @@ export const refreshToken = (): string | null => current?.refreshToken ?? null;
 
 export function signIn(answer: { user: SignedInUser; accessToken: string; refreshToken: string }): void {
   const { id, name, username } = answer.user;
-  write({ user: { id, name, username }, accessToken: answer.accessToken, refreshToken: answer.refreshToken });
+  write({ user: { id, name, username }, ...kept(answer) });
   tell();
 }
 
 export function renew(tokens: { accessToken: string; refreshToken: string }): void {
-  if (current) write({ ...current, accessToken: tokens.accessToken, refreshToken: tokens.refreshToken });
+  if (current) write({ ...current, ...kept(tokens) });
+}
+
+/** Whether the access token is about to be refused. Public procedures would not refuse it but answer as to a guest. */
+export const isRenewalDue = (): boolean => Date.now() > (current?.renewAt ?? Infinity);
+
+function kept({ accessToken, refreshToken }: { accessToken: string; refreshToken: string }): Omit<Stored, "user"> {
+  const lifetime = lifetimeMs(accessToken);
+  return { accessToken, refreshToken, ...(lifetime ? { renewAt: Date.now() + Math.max(lifetime - RENEW_EARLY_MS, lifetime / 2) } : {}) };
+}
+
+/** Read off the token itself (RFC 7519): a span is right whatever this device's clock says, a moment is not. */
+function lifetimeMs(token: string): number | null {
+  try {
+    const body = (token.split(".")[1] ?? "").replace(/-/g, "+").replace(/_/g, "/");
+    const { iat, exp } = JSON.parse(atob(body)) as { iat?: number; exp?: number };
+    return iat !== undefined && exp !== undefined && exp > iat ? (exp - iat) * 1000 : null;
+  } catch {
+    return null;
+  }
 }
 
 export function signOut(): void {

@@ -1,6 +1,6 @@
 // The page's socket to one session's room. In: frames of /ws. Out: RoomEvents. Driven by watch.ts.
 // It stays connected by itself: a lost socket is reopened with growing, jittered pauses, at once when the network or the tab returns.
-import { accessToken } from "../api/tokens.js";
+import { freshAccessToken } from "../api/client.js";
 
 export interface RoomMessage {
   id: string;
@@ -64,7 +64,7 @@ export class Room {
     window.clearTimeout(this.#timer);
     const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`);
     this.#socket = socket;
-    socket.addEventListener("open", () => this.#join(socket));
+    socket.addEventListener("open", () => void this.#join(socket));
     socket.addEventListener("message", (event) => this.#hear(event.data));
     socket.addEventListener("close", () => this.#lose(socket));
   }
@@ -91,13 +91,14 @@ export class Room {
     socket.close(1000);
   }
 
-  #join(socket: WebSocket): void {
-    const token = accessToken();
+  async #join(socket: WebSocket): Promise<void> {
+    this.#heardAt = Date.now();
+    const token = await freshAccessToken();
+    if (this.#socket !== socket) return;
     if (token) socket.send(JSON.stringify({ type: "auth", token }));
     const ticket = this.ticket();
     const lastEventId = this.#place;
     socket.send(JSON.stringify({ type: "join_session", sessionId: this.sessionId, ...(ticket ? { ticket } : {}), ...(lastEventId ? { lastEventId } : {}) }));
-    this.#heardAt = Date.now();
     this.#pinger = window.setInterval(() => {
       if (Date.now() - this.#heardAt > SILENCE_MAX_MS) {
         this.#lose(socket);
