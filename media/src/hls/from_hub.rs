@@ -21,21 +21,25 @@ pub(super) async fn run(shared: Arc<Shared>, broadcast: Arc<Broadcast>, subscrib
     let packager = open(&shared, &show).await;
     let mut task = Packaging { shared: Arc::clone(&shared), show: Arc::clone(&show), packager };
     task.publish();
-    let outcome = task.drive(subscriber).await;
-    match (outcome, broadcast.phase()) {
-        (Outcome::Over, Phase::Ended(reason)) => {
+    task.drive(subscriber).await;
+    match broadcast.phase() {
+        Phase::Ended(reason) => {
             tracing::debug!(?reason, "recording ends");
             task.packager.handle_end();
             task.publish();
-            shared.keeper.settle().await;
-            shared.recordings.forget(&show.id);
+            let linger = async {
+                tokio::time::sleep(shared.config.end_linger).await;
+                // The recording takes over here; it must be whole.
+                shared.keeper.settle().await;
+            };
             tokio::select! {
-                () = tokio::time::sleep(shared.config.end_linger) => {}
+                () = linger => {}
                 () = shared.cancel.cancelled() => {}
             }
+            shared.recordings.forget(&show.id);
         }
         // The server stops, or the broadcast never had media: the show can be taken up again.
-        (Outcome::Stopping | Outcome::Over, _) => {
+        Phase::Starting | Phase::Live | Phase::Lingering { .. } => {
             task.packager.handle_interruption();
             task.publish();
             task.note_stop();
@@ -74,20 +78,14 @@ struct Packaging {
     packager: Packager,
 }
 
-enum Outcome {
-    /// The hub says nothing more.
-    Over,
-    /// The server stops.
-    Stopping,
-}
-
 impl Packaging {
-    async fn drive(&mut self, mut subscriber: Subscriber) -> Outcome {
+    /// Until the hub says nothing more or the server stops; then what the hub has already said is taken too.
+    async fn drive(&mut self, mut subscriber: Subscriber) {
         let cancel = self.shared.cancel.clone();
         loop {
             let feed = tokio::select! {
                 feed = subscriber.recv() => feed,
-                () = cancel.cancelled() => return Outcome::Stopping,
+                () = cancel.cancelled() => break,
             };
             let mut over = self.handle(feed);
             for _ in 1..BATCH {
@@ -98,9 +96,13 @@ impl Packaging {
             }
             self.publish();
             if over {
-                return Outcome::Over;
+                return;
             }
         }
+        while let Some(feed) = subscriber.try_recv() {
+            self.handle(feed);
+        }
+        self.publish();
     }
 
     /// Whether the feed is over.

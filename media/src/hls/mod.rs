@@ -12,6 +12,7 @@
 mod config;
 mod delivery;
 mod from_hub;
+mod in_memory;
 mod packager;
 mod recording;
 mod remux;
@@ -20,4 +21,5 @@ mod show;
 mod text;
 
 pub use config::HlsConfig;
+pub use in_memory::{Packaged, package_in_memory};
 pub use service::{Service, ServiceError};

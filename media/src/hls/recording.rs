@@ -62,20 +62,31 @@ impl Recordings {
         broadcast: &BroadcastId,
         keeper: &Keeper,
     ) -> Result<Option<Arc<RecordingPlaylists>>, StoreError> {
-        if let Some((_, playlists)) = self.known.lock().iter().find(|(id, _)| id == broadcast) {
-            return Ok(Some(Arc::clone(playlists)));
+        if let Some(playlists) = self.take(broadcast) {
+            self.remember(broadcast, &playlists);
+            return Ok(Some(playlists));
         }
         let recording = Recording::read(keeper.journal(broadcast).await?);
-        if recording.is_empty() || recording.ended.is_none() {
+        if recording.is_empty() || !recording.has_ended() {
             return Ok(None);
         }
         let playlists = Arc::new(recording.playlists());
+        self.remember(broadcast, &playlists);
+        Ok(Some(playlists))
+    }
+
+    fn take(&self, broadcast: &BroadcastId) -> Option<Arc<RecordingPlaylists>> {
+        let mut known = self.known.lock();
+        let place = known.iter().position(|(id, _)| id == broadcast)?;
+        known.remove(place).map(|(_, playlists)| playlists)
+    }
+
+    fn remember(&self, broadcast: &BroadcastId, playlists: &Arc<RecordingPlaylists>) {
         let mut known = self.known.lock();
         if known.len() >= MAX_KNOWN {
             known.pop_front();
         }
-        known.push_back((broadcast.clone(), Arc::clone(&playlists)));
-        Ok(Some(playlists))
+        known.push_back((broadcast.clone(), Arc::clone(playlists)));
     }
 
     /// What was known of a show is out of date.
@@ -98,6 +109,22 @@ impl Recording {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.renditions.values().all(|rendition| rendition.segments.is_empty())
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.is_some()
+    }
+
+    /// The entry that ends it, for a show whose end nobody wrote down.
+    pub(crate) fn end_entry(&self) -> Entry {
+        Entry::Ended { target_duration_secs: self.target_duration() }
+    }
+
+    /// No segment is longer, rounded to whole seconds.
+    fn target_duration(&self) -> u64 {
+        let segments = self.renditions.values().flat_map(|rendition| &rendition.segments);
+        let longest = segments.map(|segment| segment.duration).max().unwrap_or_default();
+        self.ended.unwrap_or(0).max((longest.as_secs_f64() + 0.5).floor() as u64).max(1)
     }
 
     fn take(&mut self, entry: Entry) {
@@ -181,9 +208,7 @@ impl Recording {
     /// The whole show, for a player that comes after its end.
     pub(crate) fn playlists(&self) -> RecordingPlaylists {
         let shown = || self.renditions.iter().filter(|(_, rendition)| !rendition.segments.is_empty());
-        let longest = shown().flat_map(|(_, rendition)| &rendition.segments).map(|segment| segment.duration).max();
-        let longest = longest.map_or(0, |longest| (longest.as_secs_f64() + 0.5).floor() as u64);
-        let target_duration = self.ended.unwrap_or(0).max(longest).max(1);
+        let target_duration = self.target_duration();
         let independent = shown().all(|(_, rendition)| rendition.segments.iter().all(|segment| segment.independent));
         let media = shown()
             .map(|(id, rendition)| (*id, Text::new(render_recording(target_duration, &rendition.segments))))

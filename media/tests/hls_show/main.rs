@@ -1,6 +1,8 @@
 //! Whole shows over HLS, from the hub's write side to HTTP responses: what players, CDNs and people with bad intentions
 //! see. Frames come from real encoders (ffmpeg) where bytes matter.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
 mod clip;
 mod decode;
 mod delivery;

@@ -122,3 +122,21 @@ async fn segments_older_than_the_window_come_from_the_disk() {
     assert_eq!(&stage.fetch(&format!("/hls/{SHOW}/v0/0/0.m4s")).await[4..8], b"moof");
     assert_eq!(&stage.fetch(&format!("/hls/{SHOW}/a0/0/0.m4s")).await[4..8], b"moof");
 }
+
+#[tokio::test]
+async fn a_show_whose_end_was_missed_can_be_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = Stage::new(folder.path());
+    let mut publisher = stage.publish(SHOW).await;
+    write(&mut publisher, CLIP.epoch(), &CLIP.frames).await;
+    stage.playlist_with("v0", 2).await;
+    assert!(!stage.service.end_recording(&id(SHOW)).await.unwrap(), "it is live");
+    stage.stop().await;
+
+    let stage = Stage::new(folder.path());
+    let path = format!("/hls/{SHOW}/v0/index.m3u8");
+    assert_eq!(stage.get(&path).await.status, StatusCode::NOT_FOUND);
+    assert!(stage.service.end_recording(&id(SHOW)).await.unwrap());
+    assert!(!stage.service.end_recording(&id(SHOW)).await.unwrap(), "it has its end");
+    assert!(stage.fetch_text(&path).await.ends_with("#EXT-X-ENDLIST\n"));
+}

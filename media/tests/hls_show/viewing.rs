@@ -43,7 +43,7 @@ async fn a_viewer_joins_with_the_first_media_and_leaves_when_silent() {
     }
     let joined = format!("+{viewer}");
     let events = stage.heard.wait_for(|events| !Heard::viewers(events).is_empty()).await;
-    assert_eq!(Heard::viewers(&events), [joined.clone()]);
+    assert_eq!(Heard::viewers(&events), std::slice::from_ref(&joined));
 
     // Held requests are presence, for twice the silence that would end it.
     for _ in 0..2 {
@@ -51,7 +51,7 @@ async fn a_viewer_joins_with_the_first_media_and_leaves_when_silent() {
         assert_eq!(held.status, StatusCode::SERVICE_UNAVAILABLE);
     }
     let events = stage.heard.wait_for(|_| true).await;
-    assert_eq!(Heard::viewers(&events), [joined.clone()]);
+    assert_eq!(Heard::viewers(&events), std::slice::from_ref(&joined));
     let snapshot =
         |event: &MediaEvent| matches!(event, MediaEvent::AudienceSnapshot { viewers, .. } if viewers.len() == 1);
     stage.heard.wait_for(|events| events.iter().any(snapshot)).await;

@@ -42,7 +42,8 @@ struct Presence {
 #[derive(Debug)]
 pub(crate) struct HeldGuard<'a> {
     viewers: &'a Viewers,
-    viewer: &'a ViewerId,
+    /// `None`: was not present when the request came.
+    viewer: Option<&'a ViewerId>,
 }
 
 /// Ejected viewers remembered per show. More than that are not thrown out of one show by hand; beyond it the new one
@@ -73,8 +74,8 @@ impl Viewers {
 
     /// A request of this viewer begins; until the guard is dropped it counts as presence.
     pub(crate) fn hold<'a>(&'a self, viewer: &'a ViewerId) -> HeldGuard<'a> {
-        self.change(viewer, 1);
-        HeldGuard { viewers: self, viewer }
+        let present = self.change(viewer, 1);
+        HeldGuard { viewers: self, viewer: present.then_some(viewer) }
     }
 
     pub(crate) fn is_refused(&self, viewer: &ViewerId) -> bool {
@@ -123,17 +124,24 @@ impl Viewers {
         self.events.try_emit(MediaEvent::AudienceSnapshot { broadcast, viewers, at });
     }
 
-    fn change(&self, viewer: &ViewerId, held: i32) {
-        if let Some(presence) = self.table.lock().present.get_mut(viewer) {
+    /// Whether this viewer is present.
+    fn change(&self, viewer: &ViewerId, held: i32) -> bool {
+        let mut table = self.table.lock();
+        let presence = table.present.get_mut(viewer);
+        let is_present = presence.is_some();
+        if let Some(presence) = presence {
             presence.held = presence.held.saturating_add_signed(held);
             presence.seen = Instant::now();
         }
+        is_present
     }
 }
 
 impl Drop for HeldGuard<'_> {
     fn drop(&mut self) {
-        self.viewers.change(self.viewer, -1);
+        if let Some(viewer) = self.viewer {
+            self.viewers.change(viewer, -1);
+        }
     }
 }
 

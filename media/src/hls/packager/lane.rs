@@ -26,7 +26,7 @@ pub(super) struct Lane {
     cuts: VecDeque<i64>,
     /// Frames of a follower that are ahead of the leader.
     pub(super) held: VecDeque<Arc<Frame>>,
-    /// Video lost frames and waits for its next keyframe.
+    /// Video that begins, or that lost frames: it waits for its next keyframe.
     pub(super) awaits_keyframe: bool,
     /// Reused for every frame.
     closed: Vec<ClosedPart>,
@@ -46,6 +46,7 @@ const HARD_LIMIT: f64 = 2.1;
 
 impl Lane {
     pub(super) fn new(rendition: usize, format: Arc<TrackFormat>, scale: Timescale, pace: Pace, shift: i64) -> Self {
+        let is_video = format.is_video();
         Self {
             rendition,
             format,
@@ -55,7 +56,7 @@ impl Lane {
             segment_start: 0,
             cuts: VecDeque::new(),
             held: VecDeque::new(),
-            awaits_keyframe: false,
+            awaits_keyframe: is_video,
             closed: Vec::new(),
         }
     }
@@ -76,11 +77,11 @@ impl Lane {
     pub(super) fn follow(&mut self, show: &mut Show, place: Place, frame: &Arc<Frame>) {
         let dts = self.file_time(frame.dts);
         let pts = self.file_time(frame.pts);
-        while let Some(cut) = self.cuts.front().copied() {
-            if pts + self.segmenter.pace().frame / 2 < cut {
-                break;
-            }
-            self.cuts.pop_front();
+        let reached = pts + self.segmenter.pace().frame / 2;
+        let due = self.cuts.iter().take_while(|cut| **cut <= reached).count();
+        // Another layer of video has its keyframes where the leader has them, or soon after.
+        if due > 0 && frame.keyframe {
+            self.cuts.drain(..due);
             self.end_segment(show, Some(dts));
         }
         if show.renditions[self.rendition].is_open() && self.over_hard_limit(show, dts) {

@@ -227,8 +227,9 @@ impl Rendition {
     }
 
     pub(crate) fn average_bps(&self) -> u64 {
-        let segments =
-            || self.window.iter().map(|segment| &**segment).chain(&self.open).filter(|one| !one.parts.is_empty());
+        // The open segment speaks only while there is no other: what is claimed then changes with segments, not parts.
+        let open = self.open.as_ref().filter(|_| self.window.is_empty());
+        let segments = || self.window.iter().map(|segment| &**segment).chain(open).filter(|one| !one.parts.is_empty());
         let bytes: u64 = segments().map(Segment::byte_len).sum();
         let duration: Duration = segments().map(|segment| segment.duration).sum();
         if duration >= TELLING { bits_per_second(bytes, duration) } else { self.floor_bps() }

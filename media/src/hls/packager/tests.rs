@@ -377,6 +377,29 @@ fn frames_lost_by_us_are_waited_out_until_the_next_keyframe() {
 }
 
 #[test]
+fn a_second_video_layer_is_cut_where_the_first_is() {
+    let script = Script { audio: None, ..Script::default() };
+    let mut epoch = Epoch::clone(&script.epoch(zero()));
+    let second = TrackFormat { id: TrackId(1), ..TrackFormat::clone(&epoch.tracks[0]) };
+    epoch.tracks.push(Arc::new(second));
+    let mut theatre = Theatre::new();
+    theatre.packager.handle_epoch(&Arc::new(epoch));
+    for frame in script.frames(Duration::from_secs(9)) {
+        let other = Arc::new(Frame { track: TrackId(1), ..Frame::clone(&frame) });
+        theatre.play(&[frame, other]);
+    }
+    let (first, second) = (theatre.segments("v0"), theatre.segments("v1"));
+    assert!(first.len() >= 4 && second.len() + 1 >= first.len());
+    for (first, second) in first.iter().zip(&second) {
+        assert_eq!((first.number, first.at, first.duration), (second.number, second.at, second.duration));
+        assert!(second.independent);
+    }
+    let multivariant = render_multivariant(&theatre.packager.choices(), true, "");
+    let parsed = m3u8_rs::parse_master_playlist_res(multivariant.as_bytes()).unwrap();
+    assert_eq!(parsed.variants.len(), 2);
+}
+
+#[test]
 fn playlists_read_as_reviewed() {
     let script = Script::default();
     let mut theatre = Theatre::new();

@@ -89,10 +89,50 @@ mod tests {
     use super::*;
     use crate::model::TrackId;
     use mp4_atom::Decode;
+    use proptest::prelude::*;
 
     fn sample(keyframe: bool, payload: &'static [u8]) -> Sample {
         let frame = Frame { track: TrackId(0), dts: 0, pts: 0, keyframe, payload: Bytes::from_static(payload) };
         Sample { duration: 3_000, composition_offset: -90, frame: Arc::new(frame) }
+    }
+
+    proptest! {
+        /// Frames → CMAF → frames.
+        #[test]
+        fn every_sample_reads_back(
+            base in 0_u64..1 << 40,
+            samples in proptest::collection::vec(
+                (1_u32..100_000, -9_000_i32..90_000, any::<bool>(), proptest::collection::vec(any::<u8>(), 0..300)),
+                1..40,
+            ),
+        ) {
+            let written: Vec<Sample> = samples
+                .iter()
+                .map(|(duration, composition_offset, keyframe, payload)| {
+                    let payload = Bytes::copy_from_slice(payload);
+                    let frame = Frame { track: TrackId(0), dts: 0, pts: 0, keyframe: *keyframe, payload };
+                    Sample { duration: *duration, composition_offset: *composition_offset, frame: Arc::new(frame) }
+                })
+                .collect();
+            let part = write_fragment(1, base, &written);
+            let mut rest = &part[..];
+            let moof = Moof::decode(&mut rest).unwrap();
+            let mdat = mp4_atom::Mdat::decode(&mut rest).unwrap();
+            prop_assert!(rest.is_empty());
+            let traf = &moof.traf[0];
+            prop_assert!(traf.tfhd.default_base_is_moof);
+            prop_assert_eq!(traf.tfdt.as_ref().unwrap().base_media_decode_time, base);
+            let mut payloads = &mdat.data[..];
+            for (entry, (duration, offset, keyframe, payload)) in traf.trun[0].samples.iter().zip(&samples) {
+                prop_assert_eq!(entry.duration, Some(*duration));
+                prop_assert_eq!(entry.cts, Some(i64::from(*offset)));
+                prop_assert_eq!(entry.flags, Some(if *keyframe { SYNC } else { NON_SYNC }));
+                let (read, after) = payloads.split_at(entry.size.unwrap() as usize);
+                prop_assert_eq!(read, &payload[..]);
+                payloads = after;
+            }
+            prop_assert!(payloads.is_empty() && traf.trun[0].samples.len() == samples.len());
+        }
     }
 
     #[test]
