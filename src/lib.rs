@@ -1,1 +1,11 @@
+//! The binary composes the two planes and decides nothing: configuration in, running server out.
 
+pub mod app;
+mod bridge;
+pub mod config;
+mod demo;
+mod http;
+mod ops;
+pub mod shutdown;
+pub mod telemetry;
+mod welcome;

@@ -4,8 +4,8 @@ use crate::seam::Protocol;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-//pub use crate::hls::HlsConfig;
-//pub use crate::ingest::rtmp::RtmpConfig;
+pub use crate::hls::HlsConfig;
+pub use crate::ingest::rtmp::RtmpConfig;
 
 /// How broadcasts wait and what they keep.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

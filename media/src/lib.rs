@@ -11,5 +11,8 @@ pub mod hub;
 pub mod ingest;
 mod metrics;
 pub mod model;
+mod plane;
 pub mod seam;
 pub mod store;
+
+pub use plane::{Media, MediaConfig, StartError};

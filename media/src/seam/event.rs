@@ -59,7 +59,7 @@ pub enum MediaEvent {
     /// truth that repairs lost joins and leaves.
     AudienceSnapshot {
         broadcast: BroadcastId,
-        viewers: Vec<(ViewerId, Option<ViewerIdentity>, Transport)>,
+        viewers: Vec<PresentViewer>,
         at: SystemTime,
     },
     /// Something in the publication will trouble viewers; the broadcaster should be told.

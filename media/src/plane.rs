@@ -1,0 +1,110 @@
+//! The plane as a whole: its stations wired together, started and stopped.
+
+use crate::config::{HlsConfig, HubConfig, RtmpConfig};
+use crate::hls;
+use crate::hub::Hub;
+use crate::ingest::{demo, rtmp};
+use crate::model::BroadcastId;
+use crate::seam::{Admission, EventSink, Order, Orders};
+use axum::Router;
+use bytes::Bytes;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// What the plane needs to start.
+#[derive(Debug, Clone)]
+pub struct MediaConfig {
+    /// Segments are kept in `media/` below it.
+    pub data_dir: PathBuf,
+    pub rtmp: RtmpConfig,
+    pub hub: HubConfig,
+    pub hls: HlsConfig,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("cannot listen for RTMP on {address}; is another server running? Choose another rtmp.listen (CHOBI_RTMP__LISTEN)")]
+    Rtmp { address: SocketAddr, source: std::io::Error },
+    #[error("HLS cannot be served: {0}")]
+    Hls(#[from] hls::ServiceError),
+}
+
+/// The running plane.
+#[derive(Debug)]
+pub struct Media {
+    hub: Hub,
+    hls: hls::Service,
+    tasks: TaskTracker,
+    cancel: CancellationToken,
+}
+
+impl Media {
+    /// Binds RTMP and starts every station. `orders` is the other end of the [`Handle`](crate::seam::Handle).
+    pub async fn start(
+        config: MediaConfig,
+        admission: Arc<dyn Admission>,
+        events: Arc<dyn EventSink>,
+        orders: Orders,
+    ) -> Result<Self, StartError> {
+        let (cancel, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let (hub, opened) = Hub::new(config.hub, Arc::clone(&events));
+        let hls = hls::Service::start(config.hls, &config.data_dir, opened, Arc::clone(&admission), Arc::clone(&events), cancel.clone())?;
+        let address = config.rtmp.listen;
+        let (listener, _bound) = rtmp::Listener::bind(config.rtmp, hub.clone(), admission, events, cancel.clone())
+            .await
+            .map_err(|source| StartError::Rtmp { address, source })?;
+        tasks.spawn(listener.run());
+        tasks.spawn(carry_out(orders, hub.clone(), hls.clone(), cancel.clone()));
+        Ok(Self { hub, hls, tasks, cancel })
+    }
+
+    /// Everything below `/hls`.
+    pub fn router(&self) -> Router {
+        self.hls.router()
+    }
+
+    /// A broadcast that was live when the server stopped: its playlist goes on, its publisher is waited for.
+    pub async fn expect(&self, broadcast: BroadcastId) {
+        if let Err(error) = self.hub.expect(broadcast.clone()).await {
+            tracing::warn!(broadcast.id = %broadcast, %error, "a broadcast of the last run is not waited for");
+        }
+    }
+
+    /// Publishes an FLV clip over and over until cancelled or revoked.
+    pub fn loop_clip(&self, broadcast: BroadcastId, publisher: &str, clip: Bytes, cancel: CancellationToken) {
+        let (hub, publisher) = (self.hub.clone(), publisher.to_owned());
+        self.tasks.spawn(async move {
+            match demo::run(&hub, broadcast.clone(), &publisher, clip, cancel).await {
+                Ok(end) => tracing::info!(broadcast.id = %broadcast, ?end, "the demo clip stops"),
+                Err(error) => tracing::error!(broadcast.id = %broadcast, %error, "the demo clip cannot be shown"),
+            }
+        });
+    }
+
+    /// Lets go of publishers, closes what is open so that playlists can go on after a restart, releases held requests.
+    pub async fn stop(&self) {
+        self.cancel.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.hls.stopped().await;
+    }
+}
+
+async fn carry_out(mut orders: Orders, hub: Hub, hls: hls::Service, cancel: CancellationToken) {
+    loop {
+        let order = tokio::select! {
+            () = cancel.cancelled() => return,
+            order = orders.0.recv() => order,
+        };
+        match order {
+            Some(Order::EndBroadcast { broadcast, reason }) => {
+                hub.end(&broadcast, reason);
+            }
+            Some(Order::EjectViewer { broadcast, viewer }) => hls.eject(&broadcast, &viewer),
+            None => return,
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Where one plane's types meet the other's, and nowhere else.
+//!
+//! Media asks [`Admission`] and tells [`EventSink`]; control orders through [`LivePlane`]. Every translation is an
+//! exhaustive match, so that a new fact on either side breaks the build here and only here.
+
+use async_trait::async_trait;
+use chobi_control::admission::{self, PublishAttempt, PublishRefusal, WatchAttempt, WatchRefusal};
+use chobi_control::id::{GuestId, SessionId, UserId};
+use chobi_control::ports::LivePlane;
+use chobi_control::presence::{self, LiveFact, LiveIngress, ViewerEntry};
+use chobi_control::session::EndReason;
+use chobi_media::model::{BroadcastId, ViewerId};
+use chobi_media::seam::{
+    Admission, BroadcastEnd, EventSink, Handle, MediaEvent, PresentViewer, PublishGrant, PublishRequest, Refusal,
+    Secret, Transport, ViewerIdentity, WarningCode, WatchGrant, WatchRequest,
+};
+
+/// Control's answers in media's words.
+#[derive(Debug)]
+pub struct Gatekeeper(pub admission::Admission);
+
+/// Media's facts in control's words.
+#[derive(Debug)]
+pub struct Reporter(pub LiveIngress);
+
+/// Control's orders in media's words.
+#[derive(Debug)]
+pub struct Conductor(pub Handle);
+
+#[async_trait]
+impl Admission for Gatekeeper {
+    async fn admit_publisher(&self, request: PublishRequest) -> Result<PublishGrant, Refusal> {
+        let attempt = PublishAttempt {
+            session_hint: request.broadcast.map(|broadcast| broadcast.as_str().to_owned()),
+            key: chobi_control::secret::Secret::new(request.key.expose()),
+            protocol: request.protocol.as_str(),
+        };
+        let permit = self.0.admit_publisher(attempt).await.map_err(|refusal| match refusal {
+            PublishRefusal::BadKey => Refusal::BadCredentials,
+            PublishRefusal::Forbidden => Refusal::Forbidden,
+            PublishRefusal::Ended => Refusal::Ended,
+            PublishRefusal::Unavailable => Refusal::Unavailable,
+        })?;
+        Ok(PublishGrant { broadcast: broadcast_id(&permit.session_id)?, publisher: permit.host_id.to_string() })
+    }
+
+    async fn admit_viewer(&self, request: WatchRequest) -> Result<WatchGrant, Refusal> {
+        let attempt = WatchAttempt {
+            session_id: request.broadcast.as_str().to_owned(),
+            ticket: request.ticket.map(|ticket| chobi_control::secret::Secret::new(ticket.expose())),
+        };
+        let permit = self.0.admit_viewer(attempt).await.map_err(|refusal| match refusal {
+            WatchRefusal::NotFound => Refusal::NotFound,
+            WatchRefusal::BadTicket => Refusal::BadCredentials,
+            WatchRefusal::Forbidden => Refusal::Forbidden,
+            WatchRefusal::Ended => Refusal::Ended,
+            WatchRefusal::Unavailable => Refusal::Unavailable,
+        })?;
+        let viewer = permit.viewer.map(|identity| ViewerIdentity {
+            id: identity.as_str().to_owned(),
+            is_guest: matches!(identity, presence::ViewerIdentity::Guest(_)),
+        });
+        Ok(WatchGrant { viewer, expires: permit.expires_at })
+    }
+}
+
+#[async_trait]
+impl EventSink for Reporter {
+    fn try_emit(&self, event: MediaEvent) -> bool {
+        fact(event).is_none_or(|fact| self.0.try_tell(fact))
+    }
+
+    async fn emit(&self, event: MediaEvent) {
+        if let Some(fact) = fact(event) {
+            self.0.tell(fact).await;
+        }
+    }
+}
+
+#[async_trait]
+impl LivePlane for Conductor {
+    async fn end_broadcast(&self, session_id: &SessionId, reason: EndReason) {
+        let reason = match reason {
+            EndReason::Host | EndReason::Abandoned => BroadcastEnd::Ended,
+            EndReason::GraceOver => BroadcastEnd::GraceOver,
+            EndReason::Moderator => BroadcastEnd::Ejected,
+        };
+        if let Ok(broadcast) = broadcast_id(session_id) {
+            self.0.end_broadcast(broadcast, reason).await;
+        }
+    }
+
+    async fn eject_viewer(&self, session_id: &SessionId, viewer_id: &str) {
+        if let (Ok(broadcast), Ok(viewer)) = (broadcast_id(session_id), ViewerId::parse(viewer_id)) {
+            self.0.eject_viewer(broadcast, viewer).await;
+        }
+    }
+}
+
+/// `None` for a broadcast that is no session of ours: admission names broadcasts, so there is none.
+fn fact(event: MediaEvent) -> Option<LiveFact> {
+    Some(match event {
+        MediaEvent::BroadcastStarted { broadcast, protocol: _, at } => {
+            LiveFact::WentLive { session_id: session_id(&broadcast)?, at }
+        }
+        MediaEvent::BroadcastInterrupted { broadcast, at } => {
+            LiveFact::Interrupted { session_id: session_id(&broadcast)?, at }
+        }
+        MediaEvent::BroadcastResumed { broadcast, protocol: _, at } => {
+            LiveFact::Resumed { session_id: session_id(&broadcast)?, at }
+        }
+        MediaEvent::BroadcastEnded { broadcast, reason, at } => {
+            let reason = match reason {
+                BroadcastEnd::Ended => EndReason::Host,
+                BroadcastEnd::GraceOver => EndReason::GraceOver,
+                BroadcastEnd::Ejected => EndReason::Moderator,
+            };
+            LiveFact::Ended { session_id: session_id(&broadcast)?, at, reason }
+        }
+        MediaEvent::ViewerJoined { broadcast, viewer, identity, transport, at } => LiveFact::ViewerJoined {
+            session_id: session_id(&broadcast)?,
+            viewer_id: viewer.as_str().to_owned(),
+            identity: identity.and_then(identity_of),
+            transport: transport_of(transport),
+            at,
+        },
+        MediaEvent::ViewerLeft { broadcast, viewer, identity: _, transport: _, watched, at } => LiveFact::ViewerLeft {
+            session_id: session_id(&broadcast)?,
+            viewer_id: viewer.as_str().to_owned(),
+            watched,
+            at,
+        },
+        MediaEvent::AudienceSnapshot { broadcast, viewers, at } => LiveFact::Audience {
+            session_id: session_id(&broadcast)?,
+            viewers: viewers.into_iter().map(entry).collect(),
+            at,
+        },
+        MediaEvent::IngestWarning { broadcast, code } => {
+            let code = match code {
+                WarningCode::LongGop => "long_gop",
+                WarningCode::BFrames => "b_frames",
+            };
+            LiveFact::IngestWarning {
+                session_id: session_id(&broadcast)?,
+                code: code.to_owned(),
+                at: std::time::SystemTime::now(),
+            }
+        }
+    })
+}
+
+fn entry(present: PresentViewer) -> ViewerEntry {
+    ViewerEntry {
+        viewer_id: present.viewer.as_str().to_owned(),
+        identity: present.identity.and_then(identity_of),
+        transport: transport_of(present.transport),
+        joined_at: present.since,
+    }
+}
+
+fn identity_of(identity: ViewerIdentity) -> Option<presence::ViewerIdentity> {
+    if identity.is_guest {
+        GuestId::parse(&identity.id).map(presence::ViewerIdentity::Guest)
+    } else {
+        UserId::parse(&identity.id).map(presence::ViewerIdentity::User)
+    }
+}
+
+fn transport_of(transport: Transport) -> presence::Transport {
+    match transport {
+        Transport::Hls => presence::Transport::Hls,
+        Transport::Whep => presence::Transport::Whep,
+    }
+}
+
+fn session_id(broadcast: &BroadcastId) -> Option<SessionId> {
+    SessionId::parse(broadcast.as_str())
+}
+
+/// Every session id is a broadcast id: both are letters, digits and an underscore.
+fn broadcast_id(session_id: &SessionId) -> Result<BroadcastId, Refusal> {
+    BroadcastId::parse(session_id.as_str()).map_err(|_| Refusal::NotFound)
+}
+
+/// A stream key on its way from a source of the binary's own (the demo) to media.
+pub fn secret(key: &chobi_control::secret::Secret) -> Secret {
+    Secret::new(key.reveal())
+}

@@ -1,0 +1,206 @@
+//! Files and environment → one validated [`Config`], all faults reported at once.
+//!
+//! Defaults < file < environment < flags. Each setting is tried alone on top of the defaults, so every one that is wrong
+//! is named, not just the first; then the whole is cross-checked. No port is bound before all of it holds.
+
+mod app_variables;
+mod fault;
+mod setting;
+
+use crate::http::HttpConfig;
+use crate::telemetry::LogConfig;
+use chobi_control::config::ControlConfig;
+use chobi_media::config::{HlsConfig, HubConfig, RtmpConfig};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+pub use fault::Fault;
+use setting::{Origin, Setting};
+
+/// Everything the server can be told: the binary's and media's sections, and the control plane's beside them.
+#[derive(Debug, Clone, Default)]
+pub struct Config {
+    pub server: ServerConfig,
+    pub control: ControlConfig,
+    /// Set by nobody, so they follow the listeners.
+    pub derived: Derived,
+}
+
+/// The sections that are not the control plane's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServerConfig {
+    /// Where the database, generated keys and media segments live. Made when it is missing.
+    pub data_dir: PathBuf,
+    pub http: HttpConfig,
+    pub ops: OpsConfig,
+    pub log: LogConfig,
+    pub rtmp: RtmpConfig,
+    pub hub: HubConfig,
+    pub hls: HlsConfig,
+}
+
+/// The listener for operators.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OpsConfig {
+    /// `/metrics`, `/healthz` and `/readyz`. Keep it off the public network: it has no authentication.
+    pub listen: SocketAddr,
+}
+
+/// Public addresses that no source names.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Derived {
+    pub rtmp_url: bool,
+    pub hls_url: bool,
+    pub base_url: bool,
+}
+
+/// A configuration and what its reader should know about it.
+#[derive(Debug)]
+pub struct Loaded {
+    pub config: Config,
+    /// Settings that are understood but do nothing here, one line each.
+    pub notices: Vec<String>,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("data"),
+            http: HttpConfig::default(),
+            ops: OpsConfig::default(),
+            log: LogConfig::default(),
+            rtmp: RtmpConfig::default(),
+            hub: HubConfig::default(),
+            hls: HlsConfig::default(),
+        }
+    }
+}
+
+impl Default for OpsConfig {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 9090)) }
+    }
+}
+
+/// Reads the file, if one is named, and the environment.
+pub fn load(file: Option<&Path>, environment: &[(String, String)]) -> Result<Loaded, Vec<Fault>> {
+    let mut faults = Vec::new();
+    let mut settings = Vec::new();
+    if let Some(path) = file {
+        match std::fs::read_to_string(path) {
+            Ok(text) => setting::from_toml(path, &text, &mut settings, &mut faults),
+            Err(error) => faults.push(Fault::file(path, &error)),
+        }
+    }
+    let notices = app_variables::read(environment, &mut settings, &mut faults);
+    setting::from_environment(environment, &mut settings);
+    let config = build(&settings, &mut faults);
+    if faults.is_empty() { Ok(Loaded { config, notices }) } else { Err(faults) }
+}
+
+/// Lays the settings over the defaults, last wins.
+fn build(settings: &[Setting], faults: &mut Vec<Fault>) -> Config {
+    let mut tree = defaults();
+    for setting in settings {
+        match setting.fitted(&defaults()) {
+            Ok(value) => match try_alone(setting, &value) {
+                Ok(()) => setting::place(&mut tree, &setting.path, value),
+                Err(problem) => faults.push(Fault::value(setting, problem)),
+            },
+            Err(fault) => faults.push(fault),
+        }
+    }
+    let named = |key: &str| settings.iter().any(|setting| setting.path.join(".") == key);
+    let derived = Derived {
+        rtmp_url: !named("public.rtmp_url"),
+        hls_url: !named("public.hls_url"),
+        base_url: !named("public.base_url"),
+    };
+    match split(tree) {
+        Ok((server, control)) => {
+            let config = Config { server, control, derived };
+            config.cross_check(settings, faults);
+            config
+        }
+        // Each setting held alone, so this is a defect of ours; it is still told as a fault, not as a crash.
+        Err(problem) => {
+            faults.push(Fault::whole(problem));
+            Config::default()
+        }
+    }
+}
+
+/// Every key with its default, as one tree.
+fn defaults() -> Map<String, Value> {
+    let mut tree = object(&ServerConfig::default());
+    tree.extend(object(&ControlConfig::default()));
+    tree
+}
+
+fn object<T: Serialize>(value: &T) -> Map<String, Value> {
+    match serde_json::to_value(value) {
+        Ok(Value::Object(map)) => map,
+        other => panic!("a configuration struct serialises as an object, not {other:?}"),
+    }
+}
+
+fn split(mut tree: Map<String, Value>) -> Result<(ServerConfig, ControlConfig), String> {
+    let mut control = Map::new();
+    for section in object(&ControlConfig::default()).keys() {
+        control.extend(tree.remove_entry(section));
+    }
+    Ok((typed(tree)?, typed(control)?))
+}
+
+fn typed<T: DeserializeOwned>(tree: Map<String, Value>) -> Result<T, String> {
+    serde_path_to_error::deserialize(Value::Object(tree)).map_err(|error| error.into_inner().to_string())
+}
+
+/// Would this one setting be accepted if all else stayed as shipped?
+fn try_alone(setting: &Setting, value: &Value) -> Result<(), String> {
+    let mut tree = defaults();
+    setting::place(&mut tree, &setting.path, value.clone());
+    split(tree).map(drop)
+}
+
+impl Config {
+    /// What contradicts itself or something else.
+    fn cross_check(&self, settings: &[Setting], faults: &mut Vec<Fault>) {
+        let server = &self.server;
+        if let Some(problem) = server.log.problem() {
+            faults.push(Fault::cross(
+                settings,
+                "log.level",
+                problem,
+                "write a level such as info, or a list of target=level",
+            ));
+        }
+        let listeners = [
+            ("http.listen", server.http.listen),
+            ("rtmp.listen", server.rtmp.listen),
+            ("ops.listen", server.ops.listen),
+        ];
+        for (index, (key, address)) in listeners.iter().enumerate() {
+            let taken =
+                listeners[..index].iter().find(|(_, other)| address.port() != 0 && other.port() == address.port());
+            if let Some((other, _)) = taken {
+                let problem = format!("port {} is also that of {other}", address.port());
+                faults.push(Fault::cross(settings, key, problem, "give each listener a port of its own"));
+            }
+        }
+        for fault in server.hls.faults() {
+            faults.push(Fault::cross(settings, fault.key, fault.problem, &fault.mend));
+        }
+        for fault in self.control.faults() {
+            faults.push(Fault::cross(settings, fault.key, fault.problem, &fault.mend));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

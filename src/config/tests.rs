@@ -1,0 +1,112 @@
+//! Sources, precedence, and every kind of fault.
+
+use super::*;
+use std::time::Duration;
+
+fn environment(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn load_text(text: &str, pairs: &[(&str, &str)]) -> Result<Loaded, Vec<Fault>> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chobi.toml");
+    std::fs::write(&path, text).unwrap();
+    load(Some(&path), &environment(pairs))
+}
+
+fn faults(text: &str, pairs: &[(&str, &str)]) -> Vec<String> {
+    load_text(text, pairs)
+        .unwrap_err()
+        .iter()
+        .map(|fault| format!("{}: {} | {}", fault.key, fault.problem, fault.mend))
+        .collect()
+}
+
+#[test]
+fn the_documented_file_holds_every_key_with_its_default() {
+    let mut from_file = Vec::new();
+    let text = include_str!("../../config/default.toml");
+    setting::from_toml(Path::new("config/default.toml"), text, &mut from_file, &mut Vec::new());
+    let mut file: Vec<(String, Value)> = from_file.into_iter().map(|s| (s.path.join("."), s.value)).collect();
+    let mut code = Vec::new();
+    flatten(&mut Vec::new(), &defaults(), &mut code);
+    file.sort_by(|a, b| a.0.cmp(&b.0));
+    code.sort_by(|a, b| a.0.cmp(&b.0));
+    let names = |list: &[(String, Value)]| list.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&file), names(&code));
+    assert_eq!(file, code);
+}
+
+fn flatten(above: &mut Vec<String>, tree: &Map<String, Value>, leaves: &mut Vec<(String, Value)>) {
+    for (key, value) in tree {
+        above.push(key.clone());
+        match value {
+            Value::Object(inner) => flatten(above, inner, leaves),
+            Value::Null => {}
+            _ => leaves.push((above.join("."), value.clone())),
+        }
+        above.pop();
+    }
+}
+
+#[test]
+fn the_environment_wins_over_the_file_and_chobi_over_the_apps_variables() {
+    let file = "[auth]\naccess_token_ttl = \"2h\"\n[http]\nmax_connections = 5\n";
+    let loaded = load_text(file, &[("JWT_EXPIRES_IN", "7d"), ("CHOBI_HTTP__MAX_CONNECTIONS", "9")]).unwrap();
+    assert_eq!(loaded.config.control.auth.access_token_ttl, Duration::from_secs(7 * 86_400));
+    assert_eq!(loaded.config.server.http.max_connections, 9);
+    let pairs = [("JWT_EXPIRES_IN", "7d"), ("CHOBI_AUTH__ACCESS_TOKEN_TTL", "3h"), ("CHOBI_DATA_DIR", "/tmp/x")];
+    let loaded = load_text(file, &pairs).unwrap();
+    assert_eq!(loaded.config.control.auth.access_token_ttl, Duration::from_secs(3 * 3600));
+    assert_eq!(loaded.config.server.data_dir, PathBuf::from("/tmp/x"));
+}
+
+#[test]
+fn every_fault_is_reported_with_its_place_and_mend() {
+    let text = "[http]\nlisten = \"here\"\nlistn = 1\n[hls]\nsegment_duration = 7\n[nonsense]\nx = 1\n";
+    let pairs = [("CHOBI_HTTP__MAX_CONNECTIONS", "many"), ("CHOBI_OPS__LISTEN", "127.0.0.1:3000")];
+    let found = load_text(text, &pairs).unwrap_err();
+    let keys: Vec<_> = found.iter().map(|fault| fault.key.as_str()).collect();
+    assert_eq!(
+        keys,
+        ["http.listen", "http.listn", "hls.segment_duration", "nonsense.x", "http.max_connections", "ops.listen"]
+    );
+    assert!(found[1].to_string().contains("did you mean http.listen?"), "{}", found[1]);
+    assert!(found[1].origin.ends_with("chobi.toml:3"), "{}", found[1]);
+    assert_eq!(found[4].origin, "CHOBI_HTTP__MAX_CONNECTIONS");
+    assert!(found[5].problem.contains("also that of http.listen"), "{}", found[5]);
+}
+
+#[test]
+fn broken_toml_is_named_by_line() {
+    let found = faults("[http]\nlisten = \n", &[]);
+    assert_eq!(found.len(), 1);
+    assert!(found[0].contains("is not TOML"), "{found:?}");
+    let missing = load(Some(Path::new("/nowhere/chobi.toml")), &[]).unwrap_err();
+    assert!(missing[0].problem.contains("cannot be read"));
+}
+
+#[test]
+fn postgres_variables_make_one_url() {
+    let pairs =
+        [("POSTGRES_HOST", "db"), ("POSTGRES_USER", "u@x"), ("POSTGRES_PASSWORD", "p/ä"), ("POSTGRES_DB", "live")];
+    let loaded = load_text("", &pairs).unwrap();
+    assert_eq!(loaded.config.control.database.url.reveal(), "postgres://u%40x:p%2F%C3%A4@db:5432/live");
+    assert!(faults("", &[("POSTGRES_HOST", "db"), ("POSTGRES_PORT", "x")])[0].contains("is not a port"));
+    assert!(faults("", &[("JWT_EXPIRES_IN", "3600")])[0].contains("has no unit"));
+}
+
+#[test]
+fn what_is_set_but_unused_is_said_once() {
+    let pairs =
+        [("MONGODB_URI", "x"), ("MONGODB_DB", "y"), ("REDIS_HOST", "r"), ("S3_BUCKET", "b"), ("AWS_REGION", "")];
+    let notices = load_text("", &pairs).unwrap().notices;
+    assert_eq!(notices.len(), 3);
+    assert!(notices[0].contains("analytics live in the SQL database"));
+}
+
+#[test]
+fn addresses_nobody_names_are_left_to_the_listeners() {
+    let loaded = load_text("", &[("HLS_SERVER_URL", "https://cdn.test/hls")]).unwrap();
+    assert_eq!(loaded.config.derived, Derived { rtmp_url: true, hls_url: false, base_url: true });
+}

@@ -1,0 +1,240 @@
+//! The HTTP accept loop: one connection, one task, with the limits that `axum::serve` does not set.
+//!
+//! In: a bound listener and a router. Out: HTTP/1.1 and h2c connections served until cancelled, then drained. Every
+//! limit is a field of [`HttpConfig`]; what exceeds one is closed and counted, nobody else notices.
+
+use axum::Router;
+use axum::extract::ConnectInfo;
+use axum::response::IntoResponse;
+use http::{HeaderValue, Request, StatusCode, header};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+
+/// The public HTTP listener.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpConfig {
+    /// Address and port of everything public: pages, API, WebSocket, HLS.
+    pub listen: SocketAddr,
+    /// Connections at one time. Beyond it new ones are closed at once. Each costs a socket and about 20 KiB.
+    pub max_connections: usize,
+    /// Connections at one time from one address. Raise it behind a reverse proxy, which is one address.
+    pub max_connections_per_ip: usize,
+    /// How long a client may take to send a request's head, and how long a kept-alive connection may idle.
+    #[serde(with = "humantime_serde")]
+    pub header_timeout: Duration,
+    /// Bytes of a request's head, all headers together. Below 8 KiB is not possible.
+    pub max_header_bytes: usize,
+    /// Requests at one time on one HTTP/2 connection. A browser watching needs about ten.
+    pub max_http2_requests: u32,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([0, 0, 0, 0], 3000)),
+            max_connections: 20_000,
+            max_connections_per_ip: 512,
+            header_timeout: Duration::from_secs(10),
+            max_header_bytes: 16 * 1024,
+            max_http2_requests: 128,
+        }
+    }
+}
+
+/// Connections closed by a limit, by `reason`.
+const CLOSED: &str = "chobi_http_connections_closed_total";
+/// Connections open now.
+const OPEN: &str = "chobi_http_connections";
+/// After a failed accept (no file descriptors left), wait for connections to close before the next try.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+
+/// Serves until `cancel`, then lets requests in progress finish for at most `drain`.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    config: HttpConfig,
+    cancel: CancellationToken,
+    drain: Duration,
+) {
+    let server = Arc::new(Server {
+        slots: Arc::new(Semaphore::new(config.max_connections)),
+        per_ip: Mutex::default(),
+        config,
+        router,
+        cancel: cancel.clone(),
+    });
+    let tasks = TaskTracker::new();
+    loop {
+        let accepted = tokio::select! {
+            () = cancel.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((socket, peer)) => {
+                tasks.spawn(Arc::clone(&server).connection(socket, peer));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept HTTP connections");
+                tokio::time::sleep(ACCEPT_BACKOFF).await;
+            }
+        }
+    }
+    drop(listener);
+    tasks.close();
+    if tokio::time::timeout(drain, tasks.wait()).await.is_err() {
+        tracing::warn!(connections = tasks.len(), "HTTP connections still open at the end of the drain");
+    }
+}
+
+struct Server {
+    config: HttpConfig,
+    router: Router,
+    slots: Arc<Semaphore>,
+    per_ip: Mutex<HashMap<IpAddr, usize>>,
+    cancel: CancellationToken,
+}
+
+impl Server {
+    async fn connection(self: Arc<Self>, socket: TcpStream, peer: SocketAddr) {
+        let Ok(_slot) = Arc::clone(&self.slots).try_acquire_owned() else {
+            return refuse("too_many");
+        };
+        let Some(_place) = Place::take(Arc::clone(&self), peer.ip()) else {
+            return refuse("too_many_from_address");
+        };
+        let _open = OpenGuard::new();
+        // A socket that cannot be set up is already broken; serving it will say so.
+        let _ = socket.set_nodelay(true);
+        let met = Arc::new(AtomicBool::new(false));
+        let service = {
+            let (router, met) = (self.router.clone(), Arc::clone(&met));
+            hyper::service::service_fn(move |request: Request<Incoming>| {
+                met.store(true, Ordering::Relaxed);
+                let mut request = request.map(axum::body::Body::new);
+                request.extensions_mut().insert(ConnectInfo(peer));
+                router.clone().oneshot(request)
+            })
+        };
+        let builder = self.builder();
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(socket), service);
+        tokio::pin!(connection);
+        // Until a first request has arrived whole, this deadline also covers what hyper does not time: the bytes that
+        // tell HTTP/1 from HTTP/2.
+        let first_request = tokio::time::sleep(self.config.header_timeout);
+        tokio::pin!(first_request);
+        let (mut waiting, mut draining) = (true, false);
+        loop {
+            tokio::select! {
+                ended = connection.as_mut() => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%error, "HTTP connection ended badly");
+                    }
+                    return;
+                }
+                () = &mut first_request, if waiting => {
+                    if !met.load(Ordering::Relaxed) {
+                        return refuse("slow_head");
+                    }
+                    waiting = false;
+                }
+                () = self.cancel.cancelled(), if !draining => {
+                    connection.as_mut().graceful_shutdown();
+                    draining = true;
+                }
+            }
+        }
+    }
+
+    fn builder(&self) -> auto::Builder<TokioExecutor> {
+        let config = &self.config;
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(config.header_timeout)
+            .max_buf_size(config.max_header_bytes.max(8 * 1024))
+            .max_headers(64);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(config.max_http2_requests)
+            .max_header_list_size(u32::try_from(config.max_header_bytes).unwrap_or(u32::MAX))
+            .max_pending_accept_reset_streams(32)
+            .keep_alive_interval(Duration::from_secs(20))
+            .keep_alive_timeout(config.header_timeout);
+        builder
+    }
+}
+
+fn refuse(reason: &'static str) {
+    ::metrics::counter!(CLOSED, "reason" => reason).increment(1);
+}
+
+/// One of an address's places, given back when dropped.
+struct Place {
+    server: Arc<Server>,
+    ip: IpAddr,
+}
+
+impl Place {
+    fn take(server: Arc<Server>, ip: IpAddr) -> Option<Self> {
+        {
+            let mut per_ip = server.per_ip.lock().expect("counting does not panic");
+            let count = per_ip.entry(ip).or_default();
+            if *count >= server.config.max_connections_per_ip {
+                return None;
+            }
+            *count += 1;
+        }
+        Some(Self { server, ip })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut per_ip = self.server.per_ip.lock().expect("counting does not panic");
+        if let Some(count) = per_ip.get_mut(&self.ip) {
+            *count -= 1;
+            if *count == 0 {
+                per_ip.remove(&self.ip);
+            }
+        }
+    }
+}
+
+struct OpenGuard;
+
+impl OpenGuard {
+    fn new() -> Self {
+        ::metrics::gauge!(OPEN).increment(1.0);
+        Self
+    }
+}
+
+impl Drop for OpenGuard {
+    fn drop(&mut self) {
+        ::metrics::gauge!(OPEN).decrement(1.0);
+    }
+}
+
+/// The answer to what no route takes.
+pub async fn not_found() -> impl IntoResponse {
+    let headers = [(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"))];
+    (StatusCode::NOT_FOUND, headers, "nothing here\n")
+}
+
+#[cfg(test)]
+mod tests;

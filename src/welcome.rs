@@ -1,0 +1,53 @@
+//! What a person reads after the start: where to look, and lines to paste.
+
+use std::fmt::Write;
+
+/// The addresses of a running server.
+#[derive(Debug)]
+pub struct Welcome<'a> {
+    pub base_url: &'a str,
+    pub rtmp_url: &'a str,
+    pub ops: std::net::SocketAddr,
+    /// Time from start to ready.
+    pub started_in: std::time::Duration,
+    pub demo: Option<DemoWelcome<'a>>,
+}
+
+#[derive(Debug)]
+pub struct DemoWelcome<'a> {
+    /// The session that shows the clip.
+    pub clip_session: &'a str,
+    /// A session that waits for the reader's own encoder.
+    pub own_session: &'a str,
+    pub own_key: &'a str,
+}
+
+impl Welcome<'_> {
+    pub fn text(&self) -> String {
+        let Self { base_url, rtmp_url, ops, .. } = self;
+        let key = self.demo.as_ref().map_or("<streamKey>", |demo| demo.own_key);
+        let mut out = String::new();
+        let mut line = |name: &str, value: &str| {
+            // Writing to a String cannot fail.
+            let _ = writeln!(out, "  {name:<10} {value}");
+        };
+        line("Pages", &format!("{base_url}/"));
+        line("API", &format!("{base_url}/api/trpc"));
+        line("Metrics", &format!("http://{ops}/metrics"));
+        if let Some(demo) = &self.demo {
+            line("Demo", &format!("{base_url}/watch/{}   (a clip, live now)", demo.clip_session));
+            line("Your show", &format!("{base_url}/watch/{}   (live as soon as you send)", demo.own_session));
+        }
+        line("OBS", &format!("Settings > Stream > Custom: server {rtmp_url}   stream key {key}"));
+        line(
+            "ffmpeg",
+            &format!("ffmpeg -re -i FILE -c:v libx264 -preset veryfast -bf 0 -g 60 -c:a aac -f flv {rtmp_url}/{key}"),
+        );
+        let note = if self.demo.is_some() {
+            "  The key above is for trying out on this machine; a new one is made at each start.\n"
+        } else {
+            "  A stream key comes from streaming.createSession; see README.md.\n"
+        };
+        format!("\nChobi Live is ready in {} ms\n\n{out}\n{note}", self.started_in.as_millis())
+    }
+}
