@@ -14,6 +14,7 @@ use crate::ingest::flv::{Arrival, ToHub};
 use crate::metrics;
 use crate::model::{BroadcastId, PeerAddr};
 use crate::seam::{Admission, EventSink, MediaEvent, Protocol, PublishRequest, Refusal};
+use futures_util::FutureExt;
 use std::convert::Infallible;
 use std::future::pending;
 use std::sync::Arc;
@@ -54,6 +55,8 @@ struct Publication {
 
 /// Several frames of audio and video, or a quarter of a large keyframe.
 const READ_BUFFER_BYTES: usize = 32 * 1024;
+/// Several seconds of a usual publication, less than one of a flood.
+const READS_PER_CHECK: u32 = 256;
 /// Admission reads a database at worst.
 const ADMISSION_MAX: Duration = Duration::from_secs(5);
 /// Our answers fit into any socket buffer; a peer that does not take them for so long is gone.
@@ -99,6 +102,7 @@ impl Connection {
         }
         self.feed(&rest).await?;
         let mut buffer = vec![0; READ_BUFFER_BYTES];
+        let mut reads = 0_u32;
         loop {
             let (deadline, _) = self.deadline();
             if deadline < timer.deadline() {
@@ -110,25 +114,42 @@ impl Connection {
                     None => pending().await,
                 }
             };
-            // In this order a peer that floods us cannot keep its own end from being noticed.
+            // Reading first: a wake-up by bytes, which is nearly every one, then polls nothing else.
             let read = tokio::select! {
                 biased;
-                () = &mut cancelled => return Err(ConnectionEnd::Shutdown),
+                read = self.socket.read(&mut buffer) => read?,
                 reason = revoked => return Err(ConnectionEnd::Revoked(reason)),
+                () = &mut cancelled => return Err(ConnectionEnd::Shutdown),
                 () = &mut timer => {
-                    let (deadline, what) = self.deadline();
-                    if deadline <= Instant::now() {
-                        return Err(ConnectionEnd::TooSlow(what));
-                    }
-                    timer.as_mut().reset(deadline);
+                    self.check_end()?;
+                    timer.as_mut().reset(self.deadline().0);
                     continue;
                 }
-                read = self.socket.read(&mut buffer) => read?,
             };
             if read == 0 {
                 return Err(ConnectionEnd::PeerClosed);
             }
             self.feed(&buffer[..read]).await?;
+            reads = reads.wrapping_add(1);
+            if reads % READS_PER_CHECK == 0 {
+                self.check_end()?;
+            }
+        }
+    }
+
+    /// Whether the connection has to end for another reason than what it reads. A peer that floods us would otherwise
+    /// keep its own end from being noticed.
+    fn check_end(&mut self) -> Result<(), ConnectionEnd> {
+        let (deadline, what) = self.deadline();
+        if deadline <= Instant::now() {
+            return Err(ConnectionEnd::TooSlow(what));
+        }
+        if self.context.cancel.is_cancelled() {
+            return Err(ConnectionEnd::Shutdown);
+        }
+        match self.publication.as_mut().and_then(|publication| publication.publisher.revoked().now_or_never()) {
+            Some(reason) => Err(ConnectionEnd::Revoked(reason)),
+            None => Ok(()),
         }
     }
 
