@@ -9,6 +9,8 @@ const MARGIN_MIN_S = 0.4;
 /** Beyond this, low delay is lost anyway and hls.js' own distances take over. */
 const MARGIN_MAX_S = 2;
 const MARGIN_PER_STALL_S = 0.25;
+/** Stalls this soon after the beginning come from playlists that have just begun too, not from the network. */
+const SETTLING_MS = 4000;
 const CALM_MS = 20_000;
 const MARGIN_PER_CALM_S = 0.05;
 /** The worst moment is looked for in so much past: longer than a segment, so that its larger keyframe is in it. */
@@ -50,6 +52,7 @@ export class PaceKeeper {
   #calmSince = performance.now();
   #chasing = false;
   #mayJumpUntil = 0;
+  #beganAt: number | null = null;
   #stalls = 0;
 
   constructor(
@@ -69,16 +72,20 @@ export class PaceKeeper {
   }
 
   #onPlaying(): void {
+    const now = performance.now();
     this.#ahead = [];
-    this.#mayJumpUntil = performance.now() + JUMP_WITHIN_MS;
+    this.#beganAt ??= now;
+    this.#mayJumpUntil = now + JUMP_WITHIN_MS;
   }
 
   #onWaiting(): void {
     // An empty buffer after a seek, or before anything was played, says nothing about the network.
     if (this.video.seeking || this.#ahead.length === 0) return;
     this.#ahead = [];
+    const now = performance.now();
+    if (this.#beganAt === null || now - this.#beganAt < SETTLING_MS) return;
     this.#margin = Math.min(MARGIN_MAX_S, this.#margin + MARGIN_PER_STALL_S);
-    this.#calmSince = performance.now();
+    this.#calmSince = now;
     document.documentElement.dataset["stalls"] = String(++this.#stalls);
   }
 
