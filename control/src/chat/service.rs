@@ -125,6 +125,7 @@ impl Chat {
         // Read back with the author's name; no name, no account any more.
         let message = store::find(&mut tx, &line.id).await?.ok_or(SIGN_IN)?;
         tx.commit().await?;
+        metrics::counter!("chobi_chat_messages_total").increment(1);
         bus.publish(DomainEvent::MessagePosted(Arc::new(message.clone())));
         Ok(message)
     }

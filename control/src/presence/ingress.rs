@@ -286,6 +286,7 @@ impl Ingress {
         self.write(&mut audiences).await;
         audiences.retain(|_, audience| !audience.is_over());
         self.audiences = audiences;
+        metrics::gauge!("chobi_viewers").set(self.board.read().values().sum::<u64>() as f64);
     }
 
     async fn write(&mut self, audiences: &mut HashMap<SessionId, Audience>) {

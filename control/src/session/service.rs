@@ -335,6 +335,7 @@ impl Sessions {
         let session = store::shift(&mut tx, id, to, at, reason).await?;
         tx.commit().await?;
         tracing::info!(session.id = %id, from = from.as_str(), to = to.as_str(), ?cause, "session moved");
+        metrics::counter!("chobi_sessions_moved_total", "to" => to.as_str()).increment(1);
         self.inner.bus.publish(moved(&session, from, at));
         Ok((Some(from), Some(session)))
     }

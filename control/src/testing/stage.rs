@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::TestDatabase;
-use crate::auth::TokenKey;
+use crate::auth::{AccessTokens, TokenKey};
 use crate::bus::{Bus, DomainEvent, Heard, Subscription};
 use crate::caller::{Caller, ClientAddress, Identity, Language, SignedIn, UserIdentity};
 use crate::chat::Chat;
@@ -36,6 +36,7 @@ pub(crate) struct Stage {
     pub(crate) chat: Chat,
     pub(crate) presence: LiveIngress,
     pub(crate) plane: Arc<NotedOrders>,
+    pub(crate) tokens: AccessTokens,
     _presence_runs: DropGuard,
 }
 
@@ -63,6 +64,7 @@ impl Stage {
         let (bus, plane) = (Bus::new(), Arc::new(NotedOrders::default()));
         let (presence, facts) = channel();
         let key = TokenKey::from_secret(&Secret::new("a secret of thirty-two characters"), clock.clone());
+        let tokens = AccessTokens::new(key.clone(), Duration::from_secs(3600));
         let sessions = Sessions::new(Parts {
             db: db.clone(),
             bus: bus.clone(),
@@ -77,7 +79,7 @@ impl Stage {
         let stop = CancellationToken::new();
         let ingress = Ingress::new(sessions.clone(), bus.clone(), clock.clone(), &facts);
         tokio::spawn(ingress.run(facts, stop.clone()));
-        Self { db, clock, bus, sessions, chat, presence, plane, _presence_runs: stop.drop_guard() }
+        Self { db, clock, bus, sessions, chat, presence, plane, tokens, _presence_runs: stop.drop_guard() }
     }
 
     /// Somebody with an account, signed in.

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::ws::Utf8Bytes;
 use serde::Serialize;
@@ -36,6 +36,8 @@ pub(super) struct Conversation {
     caller: Caller,
     /// Held while a user is signed in on this socket.
     signed_in: Option<UserGuard>,
+    /// What signed them in; looked at again before it is relied on, because a socket may outlive it.
+    token: Option<Secret>,
     /// At most `rooms_per_socket`; more are refused.
     seats: BTreeMap<SessionId, Membership>,
     wake: Arc<Notify>,
@@ -45,7 +47,7 @@ pub(super) struct Conversation {
 impl Conversation {
     pub(super) fn new(ws: Arc<Ws>, caller: Caller, wake: Arc<Notify>, now: Instant) -> Self {
         let pace = Pace::new(ws.config.commands, ABUSE_PATIENCE, now);
-        Self { ws, caller, signed_in: None, seats: BTreeMap::new(), wake, pace }
+        Self { ws, caller, signed_in: None, token: None, seats: BTreeMap::new(), wake, pace }
     }
 
     /// Answers one frame. An error is the end of the socket.
@@ -69,6 +71,7 @@ impl Conversation {
                 None
             }
             ClientFrame::SendMessage { session_id, message, client_message_id } => {
+                self.check_token();
                 let draft = Draft::text(session_id.clone(), message, client_message_id);
                 let posted = match SignedIn::try_from(self.caller.clone()) {
                     Ok(author) => self.ws.chat.send(&author, draft).await.map(drop),
@@ -91,10 +94,22 @@ impl Conversation {
             let Some(guard) = self.ws.gate.sign_in(&user.user_id) else { return Err(Ending::TooManyOfUser) };
             self.signed_in = Some(guard);
         }
+        self.token = Some(token.clone());
         self.caller.language = user.language;
         self.caller.identity = Identity::User(user);
         let user_id = self.caller.user_id().cloned().expect("just signed in");
+        tracing::Span::current().record("user.id", user_id.as_str());
         Ok(self.reply(FrameType::AuthOk, None, SignedInData { user_id }, None))
+    }
+
+    /// Signs this socket out if its token no longer holds; the client may show a fresh one at any time.
+    fn check_token(&mut self) {
+        if let Some(token) = &self.token {
+            self.caller.identity = self.ws.callers.identify(token.reveal());
+            if self.caller.user_id().is_none() {
+                (self.token, self.signed_in) = (None, None);
+            }
+        }
     }
 
     /// Takes a seat in a room, or says why not. Joining again takes a new seat.
@@ -105,6 +120,7 @@ impl Conversation {
         seen: Option<Position>,
         now: Instant,
     ) -> Utf8Bytes {
+        self.check_token();
         let session = match self.ws.sessions.visible(session_id, self.caller.user_id(), ticket).await {
             Ok(session) => session,
             Err(error) => return self.refusal(Some(session_id), &error),
@@ -135,10 +151,6 @@ impl Conversation {
         Read::Complete
     }
 
-    pub(super) fn user_id(&self) -> Option<&UserId> {
-        self.caller.user_id()
-    }
-
     fn refusal(&self, session_id: Option<&str>, error: &Error) -> Utf8Bytes {
         if error.is_ours() {
             tracing::error!(%error, "a socket's request failed");
@@ -161,7 +173,7 @@ impl Conversation {
 
 /// How long a socket may send faster than allowed before it is closed. Long enough for a clumsy client to be told ten
 /// times.
-const ABUSE_PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+const ABUSE_PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -197,5 +209,54 @@ impl ErrorData {
             message: error.public(caller.language).into_owned(),
             retry_after_ms: error.retry_after().map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::extract::ws::Utf8Bytes;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::caller::{CallerReader, UserIdentity};
+    use crate::config::WsConfig;
+    use crate::testing::TestDatabase;
+    use crate::testing::stage::{Stage, guest};
+    use crate::ws::Services;
+
+    fn parse(reply: Option<Utf8Bytes>) -> Value {
+        serde_json::from_str(&reply.expect("a reply")).expect("frames are JSON")
+    }
+
+    #[tokio::test]
+    async fn socket_that_outlives_its_token_is_signed_out() {
+        let stage = Stage::on(TestDatabase::sqlite().await).await;
+        let host = stage.user("host").await;
+        let session_id = stage.session(&host).await.session.id;
+        let services = Services {
+            callers: CallerReader::new(stage.tokens.clone(), Vec::new()),
+            sessions: stage.sessions.clone(),
+            chat: stage.chat.clone(),
+            presence: stage.presence.clone(),
+            clock: stage.clock.clone(),
+        };
+        let ws = Ws::new(WsConfig::default(), services);
+        let now = Instant::now();
+        let mut conversation = Conversation::new(ws, guest(), Arc::default(), now);
+        let identity = UserIdentity { user_id: host.user_id, login_id: host.login_id, language: host.language };
+        let (token, expires_at) = stage.tokens.issue(&identity, stage.clock.now()).expect("a token");
+        let auth = json!({"type": "auth", "token": token.reveal()}).to_string();
+        let send = json!({"type": "send_message", "sessionId": session_id, "message": "hello"}).to_string();
+        assert_eq!(parse(conversation.hear(&auth, now).await.unwrap())["type"], "auth_ok");
+        assert_eq!(conversation.hear(&send, now).await, Ok(None), "heard through the room");
+
+        stage.clock.advance(expires_at.since(stage.clock.now()));
+        assert_eq!(parse(conversation.hear(&send, now).await.unwrap())["data"]["code"], "UNAUTHORIZED");
+        assert_eq!(conversation.caller.user_id(), None);
+        assert_eq!(parse(conversation.hear(&auth, now).await.unwrap())["type"], "auth_error");
+        let (fresh, _) = stage.tokens.issue(&identity, stage.clock.now()).expect("a token");
+        let auth = json!({"type": "auth", "token": fresh.reveal()}).to_string();
+        assert_eq!(parse(conversation.hear(&auth, now).await.unwrap())["type"], "auth_ok");
+        assert_eq!(conversation.hear(&send, now).await, Ok(None));
     }
 }

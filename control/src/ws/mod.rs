@@ -16,9 +16,11 @@ mod tests;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::extract::ws::WebSocket;
 use axum::extract::{ConnectInfo, Path, Query, State, WebSocketUpgrade};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
@@ -27,13 +29,14 @@ use serde::Deserialize;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 use self::dispatch::Conversation;
 use self::gate::{Gate, GateRefusal};
 use self::rooms::Rooms;
 use self::socket::{Socket, SocketTimes};
 use crate::bus::Bus;
-use crate::caller::{CallerReader, Identity};
+use crate::caller::{Caller, CallerReader, Identity};
 use crate::chat::Chat;
 use crate::clock::Clock;
 use crate::config::WsConfig;
@@ -62,6 +65,7 @@ pub(crate) struct Ws {
     gate: Arc<Gate>,
     rooms: Arc<Rooms>,
     sockets: TaskTracker,
+    next_socket: AtomicU64,
     drain_by: watch::Sender<Option<Instant>>,
 }
 
@@ -70,8 +74,8 @@ impl Ws {
         let Services { callers, sessions, chat, presence, clock } = services;
         let gate = Gate::new(&config);
         let rooms = Rooms::new((&config).into());
-        let (sockets, drain_by) = (TaskTracker::new(), watch::Sender::new(None));
-        Arc::new(Self { config, callers, sessions, chat, presence, clock, gate, rooms, sockets, drain_by })
+        let (sockets, next_socket, drain_by) = (TaskTracker::new(), AtomicU64::new(1), watch::Sender::new(None));
+        Arc::new(Self { config, callers, sessions, chat, presence, clock, gate, rooms, sockets, next_socket, drain_by })
     }
 
     pub(crate) fn router(self: &Arc<Self>) -> Router {
@@ -120,43 +124,58 @@ async fn upgrade(
         Ok(_) => return refuse(GateRefusal::Draining),
         Err(refusal) => return refuse(refusal),
     };
-    // However the token came, signing in is one path: it counts the user's sockets.
     let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let bearer = bearer.and_then(|value| value.split_once(' ')).map(|(_, token)| Secret::new(token.trim()));
+    // However the token came, signing in is one path: it counts the user's sockets.
     caller.identity = Identity::Anonymous;
+    let arrival = Arrival { caller, session_id: path.map(|Path(id)| id), token: opening.token.or(bearer) };
 
     let tracked = ws.sockets.token();
-    let limits = (ws.config.frame_max_bytes, ws.config.read_buffer_bytes);
+    let conn_id = ws.next_socket.fetch_add(1, Ordering::Relaxed);
+    let span = tracing::info_span!("ws", conn.id = conn_id, user.id = tracing::field::Empty);
     upgrade
-        .max_message_size(limits.0)
-        .max_frame_size(limits.0)
-        .read_buffer_size(limits.1)
+        .max_message_size(ws.config.frame_max_bytes)
+        .max_frame_size(ws.config.frame_max_bytes)
+        .read_buffer_size(ws.config.read_buffer_bytes)
         .write_buffer_size(WRITE_BUFFER_BYTES)
         .max_write_buffer_size(MAX_WRITE_BUFFER_BYTES)
-        .on_upgrade(move |wire| async move {
-            let (wake, now) = (Arc::new(Notify::new()), tokio::time::Instant::now().into_std());
-            let mut conversation = Conversation::new(Arc::clone(&ws), caller, Arc::clone(&wake), now);
-            let mut first = Vec::new();
-            let (session_id, token) = (path.map(|Path(id)| id), opening.token.or(bearer));
-            // At the address of a session the token may be its ticket, which admits without signing in.
-            let ticket = token.as_ref().filter(|token| ws.is_ticket(session_id.as_deref(), token));
-            let mut refused = None;
-            if let (Some(token), None) = (&token, ticket) {
-                match conversation.sign_in(token) {
-                    Ok(reply) => first.push(reply),
-                    Err(ending) => refused = Some(ending),
-                }
+        .on_upgrade(move |wire| {
+            async move {
+                attend(ws, wire, arrival).await;
+                drop((guard, tracked));
             }
-            if let (Some(session_id), None) = (&session_id, refused) {
-                first.push(conversation.join(session_id, ticket, None, now).await);
-            }
-            let socket = Socket::new(wire, conversation, wake, SocketTimes::from(&ws.config));
-            match refused {
-                Some(ending) => socket.close(ending).await,
-                None => socket.run(first, ws.drain_by.subscribe()).await,
-            }
-            drop((guard, tracked));
+            .instrument(span)
         })
+}
+
+/// What a connection brings along.
+struct Arrival {
+    caller: Caller,
+    /// The session in the address, joined at once.
+    session_id: Option<String>,
+    token: Option<Secret>,
+}
+
+/// Opens the conversation as the address and the token ask, and lives through it.
+async fn attend(ws: Arc<Ws>, wire: WebSocket, arrival: Arrival) {
+    let Arrival { caller, session_id, token } = arrival;
+    let (wake, now) = (Arc::new(Notify::new()), tokio::time::Instant::now().into_std());
+    let times = SocketTimes::from(&ws.config);
+    // At the address of a session the token may be its ticket, which admits without signing in.
+    let ticket = token.as_ref().filter(|token| ws.is_ticket(session_id.as_deref(), token));
+
+    let mut conversation = Conversation::new(Arc::clone(&ws), caller, Arc::clone(&wake), now);
+    let mut first = Vec::new();
+    if let (Some(token), None) = (&token, ticket) {
+        match conversation.sign_in(token) {
+            Ok(reply) => first.push(reply),
+            Err(ending) => return Socket::new(wire, conversation, wake, times).close(ending).await,
+        }
+    }
+    if let Some(session_id) = &session_id {
+        first.push(conversation.join(session_id, ticket, None, now).await);
+    }
+    Socket::new(wire, conversation, wake, times).run(first, ws.drain_by.subscribe()).await;
 }
 
 /// tungstenite hands bytes to the kernel beyond this; small, because it stays allocated for as long as the socket lives.

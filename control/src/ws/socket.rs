@@ -122,7 +122,7 @@ impl Socket {
             Err(ending) => ending,
         };
         metrics::counter!("chobi_ws_closed_total", "reason" => ending.name()).increment(1);
-        tracing::debug!(user.id = ?self.conversation.user_id(), ending = ending.name(), "socket closed");
+        tracing::debug!(ending = ending.name(), "socket closed");
         self.close(ending).await;
     }
 
