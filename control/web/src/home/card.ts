@@ -21,6 +21,7 @@ export function card(session: SessionListItem): HTMLElement {
 
 export function refreshCard(element: HTMLElement, session: SessionListItem): HTMLElement {
   const put = (selector: string, text: string): void => setText(must(selector, element), text);
+  must<HTMLElement>(".viewers-tag", element).hidden = session.viewerCount === 0;
   put(".card-viewers", compact(session.viewerCount));
   put(".card-viewers-long", counted("viewers", session.viewerCount));
   put(".card-title", session.title);

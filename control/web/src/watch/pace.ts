@@ -11,6 +11,8 @@ const MARGIN_MAX_S = 2;
 const MARGIN_PER_STALL_S = 0.25;
 /** Stalls this soon after the beginning come from playlists that have just begun too, not from the network. */
 const SETTLING_MS = 4000;
+/** A pause longer than this was the broadcaster's: no margin would have bridged it. */
+const STALL_MAX_MS = 2500;
 const CALM_MS = 20_000;
 const MARGIN_PER_CALM_S = 0.05;
 /** The worst moment is looked for in so much past: longer than a segment, so that its larger keyframe is in it. */
@@ -53,6 +55,7 @@ export class PaceKeeper {
   #chasing = false;
   #mayJumpUntil = 0;
   #beganAt: number | null = null;
+  #stalledAt: number | null = null;
   #stalls = 0;
 
   constructor(
@@ -75,6 +78,8 @@ export class PaceKeeper {
     const now = performance.now();
     this.#ahead = [];
     this.#beganAt ??= now;
+    if (this.#stalledAt !== null && now - this.#stalledAt < STALL_MAX_MS) this.#widen(now);
+    this.#stalledAt = null;
     this.#mayJumpUntil = now + JUMP_WITHIN_MS;
   }
 
@@ -83,7 +88,10 @@ export class PaceKeeper {
     if (this.video.seeking || this.#ahead.length === 0) return;
     this.#ahead = [];
     const now = performance.now();
-    if (this.#beganAt === null || now - this.#beganAt < SETTLING_MS) return;
+    if (this.#beganAt !== null && now - this.#beganAt > SETTLING_MS) this.#stalledAt = now;
+  }
+
+  #widen(now: number): void {
     this.#margin = Math.min(MARGIN_MAX_S, this.#margin + MARGIN_PER_STALL_S);
     this.#calmSince = now;
     document.documentElement.dataset["stalls"] = String(++this.#stalls);
