@@ -2,6 +2,7 @@
 //!
 //! The binary reads them from its file and environment; [`ControlConfig::faults`] cross-checks the result.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -102,8 +103,6 @@ pub struct AuthConfig {
     pub hash_threads: usize,
     /// Logins waiting for a hashing thread; beyond it they are answered 503 at once. Default 32, about a second's work.
     pub hash_queue: usize,
-    /// Shortest password accepted from new users, in characters. Default 6, as the app's own form.
-    pub password_min: u32,
 }
 
 impl Default for AuthConfig {
@@ -117,7 +116,6 @@ impl Default for AuthConfig {
             argon2_passes: 2,
             hash_threads: 1,
             hash_queue: 32,
-            password_min: 6,
         }
     }
 }
@@ -161,7 +159,7 @@ pub struct RateLimits {
     pub user_mutations: Rate,
     /// Anything by one address without a sign-in. Default 20/s, burst 60; people behind one carrier address share it.
     pub anonymous: Rate,
-    /// Failed logins on one account. Default 1 in 30 s, burst 5.
+    /// Logins to one account from one address. Default 1 in 30 s, burst 5.
     pub login_account: Rate,
     /// Logins from one address. Default 1 in 2 s, burst 30.
     pub login_address: Rate,
@@ -337,92 +335,102 @@ pub struct ConfigFault {
 impl ControlConfig {
     /// All settings that contradict themselves or each other; empty when the plane can be built.
     pub fn faults(&self) -> Vec<ConfigFault> {
-        let mut faults = Vec::new();
-        let mut check = |holds: bool, key: &'static str, problem: String, mend: &str| {
-            if !holds {
-                faults.push(ConfigFault { key, problem, mend: mend.to_owned() });
-            }
-        };
-        let (database, auth, api, ws) = (&self.database, &self.auth, &self.api, &self.ws);
-        check(
-            ["", "sqlite:", "postgres://", "postgresql://"].iter().any(|scheme| {
-                if scheme.is_empty() { database.url.is_empty() } else { database.url.reveal().starts_with(scheme) }
-            }),
+        let mut faults = Faults::default();
+        self.database.check(&mut faults);
+        self.auth.check(&mut faults);
+        self.api.check(&mut faults);
+        self.ws.check(&mut faults);
+        faults.within("chat.message_max", self.chat.message_max, 1, 500);
+        self.public.check(&mut faults);
+        faults.0
+    }
+}
+
+#[derive(Default)]
+struct Faults(Vec<ConfigFault>);
+
+impl Faults {
+    fn unless(&mut self, holds: bool, key: &'static str, problem: impl Into<String>, mend: impl Into<String>) {
+        if !holds {
+            self.0.push(ConfigFault { key, problem: problem.into(), mend: mend.into() });
+        }
+    }
+
+    fn within<N: PartialOrd + fmt::Display>(&mut self, key: &'static str, value: N, least: N, most: N) {
+        let holds = value >= least && value <= most;
+        self.unless(holds, key, format!("{value} is out of range"), format!("choose {least} to {most}"));
+    }
+}
+
+impl DatabaseConfig {
+    fn check(&self, faults: &mut Faults) {
+        let url = self.url.reveal();
+        faults.unless(
+            url.is_empty() || ["sqlite:", "postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)),
             "database.url",
-            "neither sqlite: nor postgres://".to_owned(),
+            "neither sqlite: nor postgres://",
             "leave it empty for the embedded database or give postgres://user:password@host/name",
         );
-        check(
-            (1..=256).contains(&database.pool_size),
-            "database.pool_size",
-            format!("{} connections", database.pool_size),
-            "choose 1 to 256",
-        );
-        let secret = auth.jwt_secret.reveal().chars().count();
-        check(
+        faults.within("database.pool_size", self.pool_size, 1, 256);
+    }
+}
+
+impl AuthConfig {
+    fn check(&self, faults: &mut Faults) {
+        let secret = self.jwt_secret.reveal().chars().count();
+        faults.unless(
             secret == 0 || secret >= 32,
             "auth.jwt_secret",
             format!("{secret} characters can be guessed"),
             "use at least 32 random characters, or leave it empty to have a key generated",
         );
-        check(
-            auth.access_token_ttl >= Duration::from_secs(60) && auth.access_token_ttl <= auth.refresh_token_ttl,
+        faults.unless(
+            self.access_token_ttl >= Duration::from_secs(60) && self.access_token_ttl <= self.refresh_token_ttl,
             "auth.access_token_ttl",
-            format!("{:?} with a refresh lifetime of {:?}", auth.access_token_ttl, auth.refresh_token_ttl),
+            format!("{:?} with a refresh lifetime of {:?}", self.access_token_ttl, self.refresh_token_ttl),
             "choose one minute or more, and not more than auth.refresh_token_ttl",
         );
-        check(
-            auth.argon2_memory_kib >= 8192 && auth.argon2_memory_kib <= 1_048_576,
-            "auth.argon2_memory_kib",
-            format!("{} KiB", auth.argon2_memory_kib),
-            "choose 8192 to 1048576; 19456 is the recommended floor",
+        faults.within("auth.argon2_memory_kib", self.argon2_memory_kib, 8192, 1_048_576);
+        faults.within("auth.argon2_passes", self.argon2_passes, 1, 10);
+        faults.within("auth.hash_threads", self.hash_threads, 1, 64);
+        faults.within("auth.hash_queue", self.hash_queue, 1, 1024);
+    }
+}
+
+impl ApiConfig {
+    fn check(&self, faults: &mut Faults) {
+        faults.within("api.body_max_bytes", self.body_max_bytes, 1024, 16 << 20);
+        faults.within("api.batch_max", self.batch_max, 1, 100);
+        let limit = self.request_timeout;
+        faults.unless(
+            limit >= Duration::from_secs(1) && limit <= Duration::from_secs(300),
+            "api.request_timeout",
+            format!("{limit:?} is out of range"),
+            "choose 1s to 5m",
         );
-        check(
-            (1..=10).contains(&auth.argon2_passes),
-            "auth.argon2_passes",
-            auth.argon2_passes.to_string(),
-            "choose 1 to 10",
-        );
-        check(
-            (1..=64).contains(&auth.hash_threads) && (1..=1024).contains(&auth.hash_queue),
-            "auth.hash_threads",
-            format!("{} threads, queue {}", auth.hash_threads, auth.hash_queue),
-            "choose 1 to 64 threads and a queue of 1 to 1024",
-        );
-        check(
-            (6..=64).contains(&auth.password_min),
-            "auth.password_min",
-            auth.password_min.to_string(),
-            "choose 6 to 64",
-        );
-        check(
-            (1024..=16 << 20).contains(&api.body_max_bytes),
-            "api.body_max_bytes",
-            api.body_max_bytes.to_string(),
-            "choose 1024 to 16777216",
-        );
-        check((1..=100).contains(&api.batch_max), "api.batch_max", api.batch_max.to_string(), "choose 1 to 100");
-        check(
-            (1..=500).contains(&self.chat.message_max),
-            "chat.message_max",
-            self.chat.message_max.to_string(),
-            "choose 1 to 500",
-        );
-        check(
-            ws.room_frames_max >= 8 && ws.rooms_per_socket >= 1 && ws.frame_max_bytes >= 1024,
-            "ws.room_frames_max",
-            "too small to hold a conversation".to_owned(),
-            "choose room_frames_max >= 8, rooms_per_socket >= 1 and frame_max_bytes >= 1024",
-        );
+    }
+}
+
+impl WsConfig {
+    fn check(&self, faults: &mut Faults) {
+        faults.within("ws.room_frames_max", self.room_frames_max, 16, 65_536);
+        faults.within("ws.rooms_per_socket", self.rooms_per_socket, 1, 1024);
+        faults.within("ws.frame_max_bytes", self.frame_max_bytes, 1024, 1 << 20);
+        faults.within("ws.read_buffer_bytes", self.read_buffer_bytes, 512, 1 << 20);
+    }
+}
+
+impl PublicConfig {
+    fn check(&self, faults: &mut Faults) {
         for (key, url, schemes) in [
-            ("public.rtmp_url", &self.public.rtmp_url, &["rtmp://", "rtmps://"]),
-            ("public.hls_url", &self.public.hls_url, &["http://", "https://"]),
-            ("public.base_url", &self.public.base_url, &["http://", "https://"]),
+            ("public.rtmp_url", &self.rtmp_url, ["rtmp://", "rtmps://"]),
+            ("public.hls_url", &self.hls_url, ["http://", "https://"]),
+            ("public.base_url", &self.base_url, ["http://", "https://"]),
         ] {
             let known = schemes.iter().any(|scheme| url.len() > scheme.len() && url.starts_with(scheme));
-            check(known, key, format!("{url:?} is not an address"), "begin with one of the usual schemes and a host");
+            let mend = format!("begin with {} or {} and a host", schemes[0], schemes[1]);
+            faults.unless(known, key, format!("{url:?} is no such address"), mend);
         }
-        faults
     }
 }
 

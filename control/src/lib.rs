@@ -25,7 +25,7 @@ pub mod session;
 #[cfg(any(test, feature = "test-support"))]
 pub mod testing;
 pub mod trpc;
-pub mod user;
+mod user;
 mod ws;
 
 use std::sync::Arc;

@@ -14,7 +14,7 @@ use crate::error::{Error, TOO_OFTEN};
 /// Token buckets by key. A bucket that has filled up again is forgotten, so what is held is bounded by how many
 /// different keys can ask within the time one bucket takes to fill.
 #[derive(Debug)]
-pub struct Limiter<K: Hash + Eq + Clone> {
+pub(crate) struct Limiter<K: Hash + Eq + Clone> {
     buckets: governor::RateLimiter<K, DefaultKeyedStateStore<K>, DefaultClock>,
     burst: NonZeroU32,
     clock: DefaultClock,
@@ -24,7 +24,7 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
     /// Full buckets are looked for when more than this many are held; each takes about 100 bytes.
     const SWEEP_ABOVE: usize = 20_000;
 
-    pub fn new(rate: Rate) -> Self {
+    pub(crate) fn new(rate: Rate) -> Self {
         let quota =
             Quota::with_period(rate.every).unwrap_or_else(|| Quota::per_second(rate.burst)).allow_burst(rate.burst);
         let clock = DefaultClock::default();
@@ -32,12 +32,12 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
     }
 
     /// Takes one token, or says how long until there is one.
-    pub fn take(&self, key: &K) -> Result<(), Duration> {
+    pub(crate) fn take(&self, key: &K) -> Result<(), Duration> {
         self.take_many(key, NonZeroU32::MIN)
     }
 
     /// Takes several tokens or none. More than a bucket holds takes all it holds.
-    pub fn take_many(&self, key: &K, count: NonZeroU32) -> Result<(), Duration> {
+    pub(crate) fn take_many(&self, key: &K, count: NonZeroU32) -> Result<(), Duration> {
         if self.buckets.len() > Self::SWEEP_ABOVE {
             self.buckets.retain_recent();
         }
@@ -51,7 +51,7 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
     }
 
     /// [`Limiter::take`] with the refusal a caller reads.
-    pub fn check(&self, key: &K) -> Result<(), Error> {
+    pub(crate) fn check(&self, key: &K) -> Result<(), Error> {
         self.take(key).map_err(|retry_after| Error::Wait { refusal: TOO_OFTEN, retry_after })
     }
 }

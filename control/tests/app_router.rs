@@ -3,6 +3,8 @@
 //! When a procedure changed on purpose, bring the file up to date with
 //! `CHOBI_UPDATE_APP_ROUTER=1 cargo test -p chobi-control --test app_router`.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::fs;

@@ -163,5 +163,8 @@ fn one_purpose_is_not_another() {
     let ends = Timestamp::from_unix_seconds(NOW + 60);
     let ticket = key.sign(TokenKind::Ticket, ends, json!({"sub": "user_x"})).unwrap();
     assert!(key.verify::<Json>(TokenKind::Ticket, ticket.reveal()).is_ok());
-    assert!(matches!(key.verify::<Json>(TokenKind::Access, ticket.reveal()), Err(TokenError::Jwt(_) | TokenError::WrongKind)));
+    assert!(matches!(
+        key.verify::<Json>(TokenKind::Access, ticket.reveal()),
+        Err(TokenError::Jwt(_) | TokenError::WrongKind)
+    ));
 }

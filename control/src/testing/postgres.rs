@@ -56,6 +56,7 @@ fn run_name() -> String {
     format!("{runner}-{started}")
 }
 
+#[expect(clippy::zombie_processes, reason = "the watcher outlives this process on purpose")]
 fn start(dir: &Path) {
     let programs = programs();
     let data = dir.join("data");

@@ -68,11 +68,6 @@ impl Api {
         router.with_state(Arc::new(self))
     }
 
-    /// The generated `AppRouter` type.
-    pub(crate) fn typescript(&self) -> String {
-        self.dispatcher.table().typescript()
-    }
-
     async fn answer(&self, request: Request) -> Response {
         let (parts, body) = request.into_parts();
         let method = &parts.method;

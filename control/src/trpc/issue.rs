@@ -45,16 +45,6 @@ enum Issue {
         path: Path,
         message: String,
     },
-    Format {
-        #[serde(skip_serializing_if = "Option::is_none")]
-        origin: Option<&'static str>,
-        code: &'static str,
-        format: &'static str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        pattern: Option<&'static str>,
-        path: Path,
-        message: String,
-    },
     Custom {
         code: &'static str,
         path: Path,
@@ -155,11 +145,8 @@ impl Issues {
         });
     }
 
-    pub(crate) fn too_small(&mut self, path: &Path, what: Bounded, minimum: i64, own_words: Option<&'static str>) {
-        let message = match own_words {
-            Some(words) => words.to_owned(),
-            None => format!("Too small: {}", what.phrase(">=", minimum)),
-        };
+    pub(crate) fn too_small(&mut self, path: &Path, what: Bounded, minimum: i64) {
+        let message = format!("Too small: {}", what.phrase(">=", minimum));
         let path = path.clone();
         let origin = what.origin();
         self.0.push(Issue::TooSmall { origin, code: "too_small", minimum, inclusive: true, path, message });
@@ -176,17 +163,6 @@ impl Issues {
         let listed: Vec<String> = values.iter().map(|value| format!("\"{value}\"")).collect();
         let message = format!("Invalid option: expected one of {}", listed.join("|"));
         self.0.push(Issue::Choice { code: "invalid_value", values, path: path.clone(), message });
-    }
-
-    pub(crate) fn bad_format(&mut self, path: &Path, format: &'static str, message: &str) {
-        self.0.push(Issue::Format {
-            origin: (format != "url").then_some("string"),
-            code: "invalid_format",
-            format,
-            pattern: None,
-            path: path.clone(),
-            message: message.to_owned(),
-        });
     }
 
     /// A rule of ours that the validator's vocabulary has no word for.

@@ -75,10 +75,6 @@ impl Query {
         query.batch = batch.unwrap_or(false);
         query
     }
-
-    pub(crate) const fn is_batch(&self) -> bool {
-        self.batch
-    }
 }
 
 /// GET may say what it likes; everything else must name a type that can carry an input.

@@ -86,7 +86,7 @@ impl Procedure {
 
 impl fmt::Debug for Procedure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.kind.as_str(), self.path)
+        write!(f, "{} {} ({:?})", self.kind.as_str(), self.path, self.access)
     }
 }
 

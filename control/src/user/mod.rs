@@ -13,6 +13,6 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub use self::model::{DisplayName, Email, NewUser, User, Username};
+pub(crate) use self::model::{DisplayName, Email, NewUser, User, Username};
 pub(crate) use self::procedures::namespace;
 pub(crate) use self::service::{Users, create, credentials, find, seen};

@@ -13,11 +13,11 @@ use crate::trpc::{choices, output};
 
 /// A username: 3 to 30 of `a`–`z`, `0`–`9`, `_` and `.`, kept without the leading `@`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Username(String);
+pub(crate) struct Username(String);
 
 impl Username {
     /// Ignores case and a leading `@`, as the app's form does.
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let name = text.strip_prefix('@').unwrap_or(text).to_ascii_lowercase();
         let fits = (3..=30).contains(&name.len())
             && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.'));
@@ -29,19 +29,19 @@ impl Username {
         Self(name)
     }
 
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 
     /// As the app keeps it.
-    pub fn with_at(&self) -> String {
+    pub(crate) fn with_at(&self) -> String {
         format!("@{}", self.0)
     }
 }
 
 /// An e-mail address as typed, and the form by which it is found.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Email {
+pub(crate) struct Email {
     typed: String,
     folded: String,
 }
@@ -51,7 +51,7 @@ impl Email {
     const LENGTH_MAX: usize = 254;
 
     /// Something, `@`, something, dot, something, without spaces: the app's own rule.
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let typed = text.trim();
         let (local, domain) = typed.split_once('@')?;
         let (name, top) = domain.rsplit_once('.')?;
@@ -65,11 +65,11 @@ impl Email {
         Self { typed, folded }
     }
 
-    pub fn as_typed(&self) -> &str {
+    pub(crate) fn as_typed(&self) -> &str {
         &self.typed
     }
 
-    pub fn folded(&self) -> &str {
+    pub(crate) fn folded(&self) -> &str {
         &self.folded
     }
 }
@@ -83,62 +83,62 @@ impl std::fmt::Debug for Email {
 
 /// A name for showing: one line of 1 to 50 characters, something of it visible.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DisplayName(String);
+pub(crate) struct DisplayName(String);
 
 impl DisplayName {
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let name = plain(text, Lines::One).trim().to_owned();
         (1..=50).contains(&name.chars().count()).then_some(Self(name))
     }
 
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 /// What an account begins with.
 #[derive(Debug, Clone)]
-pub struct NewUser {
-    pub name: DisplayName,
-    pub username: Username,
-    pub email: Email,
+pub(crate) struct NewUser {
+    pub(crate) name: DisplayName,
+    pub(crate) username: Username,
+    pub(crate) email: Email,
     /// argon2id in PHC form.
-    pub password_hash: String,
-    pub language: Language,
+    pub(crate) password_hash: String,
+    pub(crate) language: Language,
 }
 
 /// Somebody with an account.
 #[derive(Debug, Clone)]
-pub struct User {
-    pub id: UserId,
-    pub email: Email,
-    pub username: Username,
-    pub display_name: String,
-    pub avatar: Option<String>,
-    pub bio: Option<String>,
-    pub level: i64,
-    pub experience: i64,
-    pub is_verified: bool,
-    pub preferences: Preferences,
-    pub banned_at: Option<Timestamp>,
-    pub created_at: Timestamp,
-    pub last_active_at: Timestamp,
+pub(crate) struct User {
+    pub(crate) id: UserId,
+    pub(crate) email: Email,
+    pub(crate) username: Username,
+    pub(crate) display_name: String,
+    pub(crate) avatar: Option<String>,
+    pub(crate) bio: Option<String>,
+    pub(crate) level: i64,
+    pub(crate) experience: i64,
+    pub(crate) is_verified: bool,
+    pub(crate) preferences: Preferences,
+    pub(crate) banned_at: Option<Timestamp>,
+    pub(crate) created_at: Timestamp,
+    pub(crate) last_active_at: Timestamp,
 }
 
 impl User {
     /// Seen this recently counts as online: phones ask at least this often while the app is open.
     const ONLINE_FOR: Duration = Duration::from_secs(300);
 
-    pub fn is_online(&self, now: Timestamp) -> bool {
+    pub(crate) fn is_online(&self, now: Timestamp) -> bool {
         now.since(self.last_active_at) < Self::ONLINE_FOR
     }
 
     /// Experience at which the next level begins: each level takes a hundred.
-    pub const fn next_level_experience(&self) -> i64 {
+    pub(crate) const fn next_level_experience(&self) -> i64 {
         (self.level + 1) * 100
     }
 
-    pub fn language(&self) -> Language {
+    pub(crate) fn language(&self) -> Language {
         match self.preferences.language {
             LanguageChoice::Arabic => Language::Arabic,
             LanguageChoice::English => Language::English,
@@ -149,7 +149,7 @@ impl User {
 choices! {
     /// The app's languages.
     #[derive(Default)]
-    pub enum LanguageChoice {
+    pub(crate) enum LanguageChoice {
         #[default]
         Arabic = "ar",
         English = "en",
@@ -159,7 +159,7 @@ choices! {
 choices! {
     /// The app's looks.
     #[derive(Default)]
-    pub enum Theme {
+    pub(crate) enum Theme {
         Light = "light",
         #[default]
         Dark = "dark",
@@ -170,7 +170,7 @@ output! {
     /// What a user chose. Kept as JSON; what is absent there has its default.
     #[derive(Default, Deserialize, PartialEq, Eq)]
     #[serde(default)]
-    pub struct Preferences {
+    pub(crate) struct Preferences {
         language "language": LanguageChoice,
         theme "theme": Theme,
         notifications "notifications": NotificationChoices,
@@ -182,7 +182,7 @@ output! {
     /// Which notifications a user wants.
     #[derive(Deserialize, PartialEq, Eq)]
     #[serde(default)]
-    pub struct NotificationChoices {
+    pub(crate) struct NotificationChoices {
         new_follower "newFollower": bool,
         gift_received "giftReceived": bool,
         stream_started "streamStarted": bool,
@@ -200,7 +200,7 @@ output! {
     /// What a user lets others see and do.
     #[derive(Deserialize, PartialEq, Eq)]
     #[serde(default)]
-    pub struct PrivacyChoices {
+    pub(crate) struct PrivacyChoices {
         show_online_status "showOnlineStatus": bool,
         allow_direct_messages "allowDirectMessages": bool,
         show_stats "showStats": bool,
@@ -233,14 +233,14 @@ impl Preferences {
 
 /// What a host's shows add up to. All zero for those who never had one.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct HostRecord {
-    pub show_count: i64,
-    pub streamed: Duration,
-    pub viewers: i64,
-    pub peak_viewers: i64,
+pub(crate) struct HostRecord {
+    pub(crate) show_count: i64,
+    pub(crate) streamed: Duration,
+    pub(crate) viewers: i64,
+    pub(crate) peak_viewers: i64,
     /// The public show that is live now.
-    pub current: Option<SessionId>,
-    pub favorite_category: Option<String>,
+    pub(crate) current: Option<SessionId>,
+    pub(crate) favorite_category: Option<String>,
 }
 
 #[cfg(test)]

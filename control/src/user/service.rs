@@ -66,6 +66,9 @@ impl Users {
 
 /// Makes an account. A taken address or name is refused by the database, so two at once cannot both have it.
 pub(crate) async fn create(tx: &mut Transaction, new: &NewUser, now: Timestamp) -> Result<User, Error> {
+    if store::is_email_taken(tx, &new.email).await? {
+        return Err(EMAIL_TAKEN.into());
+    }
     store::insert(tx, &UserId::generate(), new, now).await.map_err(|error| {
         if error.is_duplicate("app_user_email_folded_key") {
             EMAIL_TAKEN.into()

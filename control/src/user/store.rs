@@ -13,6 +13,8 @@ statements! {
         values ($1, $2, $3, $4, $5, $6, $7, $8, $8)
         returning *";
     FIND = "select * from app_user where user_id = $1";
+    /// Asked before inserting, so that both engines name the address first when address and username are taken.
+    EMAIL_TAKEN = "select 1 as taken from app_user where email_folded = $1";
     FIND_BY_EMAIL = "select * from app_user where email_folded = $1";
     /// At most once a minute per user: being seen is not worth a write each time.
     SEEN = "update app_user set last_active_at = $2 where user_id = $1 and last_active_at < $2 - 60000000";
@@ -39,6 +41,10 @@ pub(super) async fn insert(
         .one()
         .await?;
     user(&row)
+}
+
+pub(super) async fn is_email_taken(on: &mut impl Connection, email: &Email) -> Result<bool, DbError> {
+    Ok(EMAIL_TAKEN.on(on).bind(email.folded()).optional().await?.is_some())
 }
 
 pub(super) async fn find(on: &mut impl Connection, id: &UserId) -> Result<Option<User>, DbError> {

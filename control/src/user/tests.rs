@@ -46,9 +46,28 @@ both_engines! {
         add(&db, &new_user("sara")).await.unwrap();
         let same_address = NewUser { username: Username::parse("other").unwrap(), ..new_user("SARA") };
         assert_eq!(add(&db, &same_address).await.unwrap_err().reason(), Some("email_taken"));
+        assert_eq!(add(&db, &new_user("sara")).await.unwrap_err().reason(), Some("email_taken"), "when both are");
         let same_name = NewUser { email: Email::parse("else@example.com").unwrap(), ..new_user("sara") };
         let refused = add(&db, &same_name).await.unwrap_err();
         assert_eq!((refused.code(), refused.reason()), (Code::Conflict, Some("username_taken")));
+    }
+
+    async fn two_at_once_cannot_have_the_same_address(db: TestDatabase) {
+        let register = |name: &'static str| {
+            let database = (*db).clone();
+            let new = NewUser { email: Email::parse("same@example.com").unwrap(), ..new_user(name) };
+            tokio::spawn(async move {
+                let mut tx = database.begin().await?;
+                create(&mut tx, &new, START).await?;
+                Ok::<_, crate::error::Error>(tx.commit().await?)
+            })
+        };
+        let mut outcomes = Vec::new();
+        for racing in ["sara", "lina", "noor", "maya"].map(register) {
+            outcomes.push(racing.await.unwrap());
+        }
+        assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
+        assert!(outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).all(|error| error.reason() == Some("email_taken")));
     }
 
     async fn what_was_stored_comes_back(db: TestDatabase) {

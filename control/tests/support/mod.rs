@@ -2,13 +2,14 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use chobi_control::Control;
-use chobi_control::config::{ControlConfig, Rate, RateLimits};
+use chobi_control::config::{ControlConfig, DatabaseConfig, Rate, RateLimits};
 use chobi_control::id::SessionId;
 use chobi_control::ports::LivePlane;
 use chobi_control::session::EndReason;
@@ -19,13 +20,14 @@ use serde_json::{Value as Json, json};
 use tower::ServiceExt as _;
 
 /// A control plane over a throwaway database.
-pub struct Server {
-    pub control: Control,
-    _database: TestDatabase,
+pub(crate) struct Server {
+    pub(crate) control: Control,
+    /// Keeps the data directory for as long as the server.
+    _database: Option<TestDatabase>,
 }
 
 /// What a procedure answered: the wrapped JSON, or the error inside its envelope.
-pub type Answer = Result<Json, Json>;
+pub(crate) type Answer = Result<Json, Json>;
 
 /// A live plane that has nothing to end.
 struct NoMedia;
@@ -39,24 +41,24 @@ impl LivePlane for NoMedia {
 
 /// A response of the router.
 #[derive(Debug)]
-pub struct Reply {
-    pub status: u16,
-    pub headers: HeaderMap,
-    pub body: String,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
 }
 
 impl Reply {
-    pub fn json(&self) -> Json {
+    pub(crate) fn json(&self) -> Json {
         serde_json::from_str(&self.body).unwrap_or_else(|fault| panic!("{fault}: {}", self.body))
     }
 
-    pub fn answer(&self) -> Answer {
+    pub(crate) fn answer(&self) -> Answer {
         answer(&self.json())
     }
 }
 
 /// Opens one envelope.
-pub fn answer(envelope: &Json) -> Answer {
+pub(crate) fn answer(envelope: &Json) -> Answer {
     match envelope.pointer("/result/data/json") {
         Some(json) => Ok(json.clone()),
         None => Err(envelope.pointer("/error/json").unwrap_or_else(|| panic!("no envelope: {envelope}")).clone()),
@@ -65,7 +67,7 @@ pub fn answer(envelope: &Json) -> Answer {
 
 impl Server {
     /// With cheap hashing and without rate limits; both are proved elsewhere.
-    pub async fn start(database: TestDatabase) -> Self {
+    pub(crate) async fn start(database: TestDatabase) -> Self {
         let free = Rate::per_second(100_000, 100_000);
         Self::with(database, |config| {
             config.api.limits = RateLimits {
@@ -81,17 +83,21 @@ impl Server {
         .await
     }
 
-    pub async fn with(database: TestDatabase, adjust: impl FnOnce(&mut ControlConfig)) -> Self {
+    pub(crate) async fn with(database: TestDatabase, adjust: impl FnOnce(&mut ControlConfig)) -> Self {
         let mut config = ControlConfig { data_dir: database.data_dir().to_owned(), ..ControlConfig::default() };
         config.database = database.config().clone();
-        (config.auth.argon2_memory_kib, config.auth.argon2_passes) = (8192, 1);
         adjust(&mut config);
-        assert_eq!(config.faults(), []);
-        let control = Control::build(config, Arc::new(NoMedia)).await.expect("the control plane starts");
-        Self { control, _database: database }
+        Self { control: build(config).await, _database: Some(database) }
     }
 
-    pub async fn send(&self, request: Request<Body>) -> Reply {
+    /// A second life on the same data.
+    pub(crate) async fn reopen(database: &DatabaseConfig, data_dir: &Path) -> Self {
+        let mut config = ControlConfig { data_dir: data_dir.to_owned(), ..ControlConfig::default() };
+        config.database = database.clone();
+        Self { control: build(config).await, _database: None }
+    }
+
+    pub(crate) async fn send(&self, request: Request<Body>) -> Reply {
         let mut request = request;
         request.extensions_mut().insert(ConnectInfo(SocketAddr::from((Ipv4Addr::LOCALHOST, 1))));
         let response = self.control.router().oneshot(request).await.expect("the router answers");
@@ -105,26 +111,33 @@ impl Server {
     }
 
     /// A query with a plain JSON input.
-    pub async fn query(&self, path: &str, input: Json, token: Option<&str>) -> Reply {
+    pub(crate) async fn query(&self, path: &str, input: Json, token: Option<&str>) -> Reply {
         let input = json!({"json": input}).to_string();
         let input: String = form_urlencoded::byte_serialize(input.as_bytes()).collect();
-        self.send(request("GET", &format!("{path}?input={input}"), token).body(Body::empty()).unwrap()).await
+        self.send(request("GET", &format!("{path}?input={input}"), token).body(Body::empty()).expect("a request")).await
     }
 
     /// A mutation with a plain JSON input.
-    pub async fn mutate(&self, path: &str, input: Json, token: Option<&str>) -> Reply {
+    pub(crate) async fn mutate(&self, path: &str, input: Json, token: Option<&str>) -> Reply {
         let request = request("POST", path, token).header("content-type", "application/json");
-        self.send(request.body(Body::from(json!({"json": input}).to_string())).unwrap()).await
+        self.send(request.body(Body::from(json!({"json": input}).to_string())).expect("a request")).await
     }
 
     /// A new user; their access token and everything registration answered.
-    pub async fn user(&self, name: &str) -> (String, Json) {
+    pub(crate) async fn user(&self, name: &str) -> (String, Json) {
         let answer = self.mutate("auth.register", registration(name), None).await.answer().expect("a new user");
         (answer["accessToken"].as_str().expect("a token").to_owned(), answer)
     }
 }
 
-pub fn registration(name: &str) -> Json {
+/// With the cheapest hashing the configuration allows.
+async fn build(mut config: ControlConfig) -> Control {
+    (config.auth.argon2_memory_kib, config.auth.argon2_passes) = (8192, 1);
+    assert_eq!(config.faults(), []);
+    Control::build(config, Arc::new(NoMedia)).await.expect("the control plane starts")
+}
+
+pub(crate) fn registration(name: &str) -> Json {
     json!({"name": name, "username": format!("@{name}"), "email": format!("{name}@example.com"), "password": "correct horse"})
 }
 

@@ -82,8 +82,8 @@ impl Encoded {
 /// Where in the answer the serializer is; borrowed from the frames above.
 enum At<'p> {
     Root,
-    Key(&'p At<'p>, &'p str),
-    Index(&'p At<'p>, usize),
+    Key(&'p Self, &'p str),
+    Index(&'p Self, usize),
 }
 
 impl At<'_> {

@@ -40,11 +40,7 @@ fn rows(session: &str, host: &str) -> Vec<Row> {
             json!({"sessionId": session, "message": "m"}),
             ["UNAUTHORIZED", "UNAUTHORIZED", "FORBIDDEN", "OK"],
         ),
-        row(
-            "streaming.endSession",
-            json!({"sessionId": session}),
-            ["UNAUTHORIZED", "UNAUTHORIZED", "FORBIDDEN", "OK"],
-        ),
+        row("streaming.endSession", json!({"sessionId": session}), ["UNAUTHORIZED", "UNAUTHORIZED", "FORBIDDEN", "OK"]),
     ]
 }
 

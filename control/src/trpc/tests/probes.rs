@@ -190,8 +190,9 @@ choices! {
 }
 
 input! {
+    #[expect(dead_code, reason = "only what it refuses matters here")]
     struct CreateSession {
-        title "title": String = text().min_saying(1, "title is required"),
+        title "title": String = text().min(1),
         kind "type": Kind = one_of(),
         description "description": Option<String> = text().optional(),
         max_viewers "maxViewers": Option<i64> = integer().optional(),
@@ -206,18 +207,21 @@ input! {
 }
 
 input! {
+    #[expect(dead_code, reason = "only what it refuses matters here")]
     struct ActiveSessions {
         limit "limit": i64 = integer().min(1).max(50).or(20),
     }
 }
 
 input! {
+    #[expect(dead_code, reason = "only what it refuses matters here")]
     struct GetMessages {
         session_id "sessionId": String = text(),
     }
 }
 
 input! {
+    #[expect(dead_code, reason = "only what it refuses matters here")]
     struct GetProfile {
         user_id "userId": Option<String> = text().optional(),
     }

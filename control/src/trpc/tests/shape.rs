@@ -23,7 +23,7 @@ input! {
         count "count": i64 = integer().min(0).max(50).or(20),
         at "scheduledAt": Option<Timestamp> = date().optional(),
         nested "nested": Option<Nested> = object().optional(),
-        tags "tags": Vec<String> = list(text().min(1)).max(2).or(Vec::new()),
+        tags "tags": Vec<String> = list(text().min(1)).min(1).max(2).or(Vec::new()),
     }
 }
 
@@ -56,10 +56,12 @@ fn defaults_fill_what_is_absent_and_unknown_keys_are_dropped() {
         ("type", Value::Text("audio".into())),
         ("scheduledAt", Value::Undefined),
         ("surprise", Value::Null),
+        ("nested", object(&[("flag", Value::Bool(true))])),
     ]))
     .unwrap();
     assert_eq!((input.title.as_str(), input.kind, input.count), ("مرحبا", Kind::Audio, 20));
-    assert!(input.at.is_none() && input.nested.is_none() && input.tags.is_empty());
+    assert!(input.at.is_none() && input.tags.is_empty());
+    assert_eq!(input.nested.and_then(|nested| nested.flag), Some(true));
 }
 
 #[test]
@@ -87,6 +89,13 @@ fn issues_come_all_at_once_in_field_order() {
     assert!(
         issues.starts_with("[\n  {\n    \"origin\": \"string\",\n    \"code\": \"too_small\",\n    \"minimum\": 1,")
     );
+}
+
+#[test]
+fn an_empty_list_is_not_an_absent_one() {
+    let kind = ("type", Value::Text("video".into()));
+    let issues = read(object(&[("title", Value::Text("t".into())), kind, ("tags", Value::Array(Vec::new()))]));
+    assert!(issues.unwrap_err().contains("Too small: expected array to have >=1 items"));
 }
 
 #[test]
