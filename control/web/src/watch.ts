@@ -28,6 +28,8 @@ const status = new StatusCard();
 const info = new Info(sessionId);
 const chat = new Chat(sessionId, () => info.hostId, () => openAuthDialog());
 let joined: Joined | null = null;
+/** Asked once, however many ask at the same time. */
+let joining: Promise<Joined> | null = null;
 let retry = 0;
 
 const player = new Player(must("#video"), showPlayer, (qualities) => controls.setQualities(qualities));
@@ -62,8 +64,9 @@ async function stand(now: SessionStatus): Promise<void> {
   if (now === "ended") return finish();
   window.clearTimeout(retry);
   try {
-    joined ??= await join(sessionId);
+    joined = await (joining ??= join(sessionId));
   } catch (error) {
+    joining = null;
     return refuse(codeOf(error), reasonOf(error), wording(error));
   }
   chat.permit(joined.mayChat);
@@ -143,7 +146,7 @@ startHeader();
 setState("loading", () => status.show("loading"));
 onAccountChange(() => {
   // Somebody else is looking now: permissions differ, and a private show may open.
-  joined = null;
+  joined = joining = null;
   chat.accountChanged();
   room.rejoin();
   if (!player.isLoaded) again(ROOM_PATIENCE_MS);
