@@ -28,8 +28,6 @@ pub enum ChunkError {
 pub enum ConnectionEnd {
     #[error("closed by the peer")]
     PeerClosed,
-    #[error("the publisher said goodbye")]
-    Unpublished,
     #[error("reading or writing failed: {0}")]
     Io(#[from] std::io::Error),
     #[error("not an RTMP handshake: {0}")]
@@ -83,7 +81,6 @@ impl ConnectionEnd {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::PeerClosed => "peer_closed",
-            Self::Unpublished => "unpublished",
             Self::Io(_) => "io",
             Self::Handshake(_) => "handshake",
             Self::Chunk(ChunkError::MessageTooLong { .. }) => "message_too_long",
