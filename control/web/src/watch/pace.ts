@@ -13,7 +13,7 @@ const MARGIN_PER_STALL_S = 0.25;
 const SETTLING_MS = 4000;
 /** A pause longer than this was the broadcaster's: no margin would have bridged it. */
 const STALL_MAX_MS = 2500;
-const CALM_MS = 20_000;
+const CALM_MS = 10_000;
 const MARGIN_PER_CALM_S = 0.05;
 /** The worst moment is looked for in so much past: longer than a segment, so that its larger keyframe is in it. */
 const WINDOW_MS = 3000;
