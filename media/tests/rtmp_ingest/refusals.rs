@@ -2,7 +2,7 @@
 
 use crate::support::rtmp_client::{Denied, RtmpClient, text};
 use crate::support::rtmp_server::{Server, frames, next_epoch};
-use crate::support::{counters, eventually, in_time};
+use crate::support::{counters, eventually, in_time, log};
 use bytes::Bytes;
 use chobi_media::hub::Feed;
 use chobi_media::seam::BroadcastEnd;
@@ -123,4 +123,25 @@ async fn a_server_that_stops_says_so() {
     assert_eq!(client.status().await, Ok("NetStream.Unpublish.Success".to_owned()));
     client.closed().await;
     drop(waiting);
+}
+
+#[tokio::test]
+async fn no_key_is_ever_logged() {
+    log::keep();
+    let server = Server::start().await;
+    for name in ["s3cret", "session_1?key=s3cret", "key-s3cret", "session_s3cret?key=key-s3cret"] {
+        if let Ok(mut client) = RtmpClient::publish(server.address, "live", name).await {
+            client.clip(&Bytes::from_static(CLIP), 0).await;
+        }
+    }
+    let mut one_field = RtmpClient::connect(server.address).await;
+    one_field.open("live/s3cret?key=s3cret").await.unwrap();
+    one_field.command(1, "publish", 5.0, &[Amf0Value::Null, text(""), text("live")]).await;
+    assert_eq!(one_field.status().await, Ok("NetStream.Publish.BadName".to_owned()));
+    eventually("the ends to be logged", || log::text().matches("publishing ends").count() == 2).await;
+    let log = log::text();
+    assert!(log.contains("publishing refused") && log.contains("publishing starts"), "the log is heard");
+    // The session is named after the key here, and sessions are logged; nothing else may look like it.
+    assert!(!log.replace("session_s3cret", "").contains("s3cret"), "{log}");
+    server.stop().await;
 }

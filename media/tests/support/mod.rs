@@ -7,6 +7,7 @@
 )]
 
 pub mod counters;
+pub mod log;
 pub mod rtmp_client;
 pub mod rtmp_server;
 

@@ -1,7 +1,7 @@
 //! What Enhanced RTMP wraps around a body: the FourCC, ModEx and multitrack headers (Enhanced RTMP v2, "Enhanced
 //! Video" and "Enhanced Audio"). Video and audio share their shape.
 
-use super::Skipped;
+use super::{Skipped, skip};
 use bytes::{Buf, Bytes};
 
 /// One track's body behind an extended header.
@@ -24,7 +24,8 @@ pub(super) struct Wrappers {
     pub(super) mod_ex: u8,
 }
 
-/// Takes the wrappers off; of several tracks the first (track 0) is taken, the others are left.
+/// Takes the wrappers off; of several tracks the first (track 0) is taken, the others
+/// are counted.
 pub(super) fn unwrap(mut packet_type: u8, mut body: Bytes, wrappers: &Wrappers) -> Result<Enhanced, Skipped> {
     while packet_type == wrappers.mod_ex {
         packet_type = skip_mod_ex(&mut body)?;
@@ -39,25 +40,37 @@ pub(super) fn unwrap(mut packet_type: u8, mut body: Bytes, wrappers: &Wrappers) 
         MultitrackKind::ManyTracksManyCodecs => None,
         MultitrackKind::OneTrack | MultitrackKind::ManyTracks => Some(take_fourcc(&mut body)?),
     };
+    let mut first = None;
     while !body.is_empty() {
-        let fourcc = match common {
-            Some(fourcc) => fourcc,
-            None => take_fourcc(&mut body)?,
-        };
-        let track = take(&mut body, 1)?[0];
-        let own = match kind {
-            MultitrackKind::OneTrack => std::mem::take(&mut body),
-            MultitrackKind::ManyTracks | MultitrackKind::ManyTracksManyCodecs => {
-                let size = take(&mut body, 3)?;
-                let size = u32::from_be_bytes([0, size[0], size[1], size[2]]);
-                take(&mut body, size as usize)?
-            }
-        };
-        if track == 0 {
-            return Ok(Enhanced { packet_type, fourcc, body: own });
+        match next_track(&mut body, kind, common) {
+            Ok((0, fourcc, own)) if first.is_none() => first = Some(Enhanced { packet_type, fourcc, body: own }),
+            Ok(_) => skip(Skipped::OtherTrack),
+            // What is behind the fault is lost, what was before it is not.
+            Err(reason) => return first.ok_or(reason),
         }
     }
-    Err(Skipped::OtherTrack)
+    first.ok_or(Skipped::NoMedia)
+}
+
+/// One track of a multitrack body: its number, its codec, its own body.
+fn next_track(
+    body: &mut Bytes,
+    kind: MultitrackKind,
+    common: Option<[u8; 4]>,
+) -> Result<(u8, [u8; 4], Bytes), Skipped> {
+    let fourcc = match common {
+        Some(fourcc) => fourcc,
+        None => take_fourcc(body)?,
+    };
+    let track = take(body, 1)?[0];
+    let own = match kind {
+        MultitrackKind::OneTrack => std::mem::take(body),
+        MultitrackKind::ManyTracks | MultitrackKind::ManyTracksManyCodecs => {
+            let size = take(body, 3)?;
+            take(body, u32::from_be_bytes([0, size[0], size[1], size[2]]) as usize)?
+        }
+    };
+    Ok((track, fourcc, own))
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -51,3 +51,8 @@ impl Skipped {
         }
     }
 }
+
+/// Counts a body, or a part of one, that is left out.
+fn skip(reason: Skipped) {
+    ::metrics::counter!(crate::metrics::INGEST_SKIPPED, "reason" => reason.reason()).increment(1);
+}

@@ -10,7 +10,7 @@ use super::audio::{self, AudioBody};
 use super::tracks::Tracks;
 use super::video::{self, VideoBody};
 use super::warnings::{Observed, Warnings};
-use super::{Hints, Skipped};
+use super::{Hints, Skipped, skip};
 use crate::codec::CodecError;
 use crate::hub::Publisher;
 use crate::metrics;
@@ -336,10 +336,6 @@ impl Gathering {
         self.since_ms.get_or_insert(frame.ms);
         self.held.push_back(frame);
     }
-}
-
-fn skip(reason: Skipped) {
-    ::metrics::counter!(metrics::INGEST_SKIPPED, "reason" => reason.reason()).increment(1);
 }
 
 #[cfg(test)]

@@ -147,7 +147,9 @@ mod tests {
         assert_eq!(parse(many), framed(VideoCodec::H265, true, 0));
         let codecs = body(&[&[0x96, 0x23], b"av01", &[1, 0, 0, 2], b"xx", b"vp09", &[0, 0, 0, 4], b"data"]);
         assert_eq!(parse(codecs), framed(VideoCodec::Vp9, true, 0));
-        assert_eq!(parse(body(&[&[0x96, 0x03], b"hvc1", &[3], b"data"])), Err(Skipped::OtherTrack));
+        assert_eq!(parse(body(&[&[0x96, 0x03], b"hvc1", &[3], b"data"])), Err(Skipped::NoMedia));
+        let cut_later = body(&[&[0x96, 0x13], b"hvc1", &[0, 0, 0, 4], b"data", &[1, 0xff, 0xff, 0xff]]);
+        assert_eq!(parse(cut_later), framed(VideoCodec::H265, true, 0));
         let lying = body(&[&[0x96, 0x13], b"hvc1", &[1, 0xff, 0xff, 0xff], b"xx"]);
         assert_eq!(parse(lying), Err(Skipped::Truncated));
     }

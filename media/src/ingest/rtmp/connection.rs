@@ -131,7 +131,7 @@ impl Connection {
             }
             self.feed(&buffer[..read]).await?;
             reads = reads.wrapping_add(1);
-            if reads % READS_PER_CHECK == 0 {
+            if reads.is_multiple_of(READS_PER_CHECK) {
                 self.check_end()?;
             }
         }
