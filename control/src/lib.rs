@@ -14,6 +14,7 @@ pub mod config;
 pub mod db;
 pub mod demo;
 pub mod error;
+mod fault;
 pub mod id;
 mod pages;
 mod plain_text;

@@ -91,6 +91,12 @@ both_engines! {
             let (ours, theirs) = (reply.json()["result"]["data"].take(), &theirs["result"]["data"]);
             differences(name, &ours["json"], &theirs["json"], &mut faults);
             dates(name, &ours, theirs, &mut faults);
+            if name.starts_with("users.getProfile") {
+                let profile = &ours["json"]["profile"];
+                assert_eq!(profile["currentStreamId"], json!(real["session_ref1"]), "{profile}");
+                assert_eq!((&profile["totalStreams"], &profile["isOnline"]), (&json!(1), &json!(true)));
+                assert_eq!(profile["stats"]["favoriteCategory"], "music");
+            }
             if name == "streaming.createSession" {
                 let id = ours["json"]["session"]["id"].as_str().unwrap();
                 real.insert("session_ref1", id.to_owned());

@@ -2,7 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::FutureExt as _;
 use http::Method;
@@ -26,7 +26,6 @@ struct Inner {
     user_queries: Limiter<UserId>,
     user_mutations: Limiter<UserId>,
     anonymous: Limiter<ClientAddress>,
-    time_limit: Duration,
 }
 
 /// One call of a request.
@@ -38,6 +37,8 @@ pub(crate) struct Call {
     pub(crate) inputs: Inputs,
     /// Its place in the batch.
     pub(crate) index: usize,
+    /// When the request it came in must be answered.
+    pub(crate) deadline: tokio::time::Instant,
 }
 
 impl Dispatcher {
@@ -48,7 +49,6 @@ impl Dispatcher {
             user_queries: Limiter::new(limits.user_queries),
             user_mutations: Limiter::new(limits.user_mutations),
             anonymous: Limiter::new(limits.anonymous),
-            time_limit: config.request_timeout,
         }))
     }
 
@@ -87,7 +87,7 @@ impl Dispatcher {
     }
 
     async fn attempt(&self, procedure: Option<&Procedure>, call: Call) -> Result<super::superjson::Encoded, Error> {
-        let Call { path, method, caller, inputs, index } = call;
+        let Call { path, method, caller, inputs, index, deadline } = call;
         let Some(procedure) = procedure else {
             return Err(request_error(Code::NotFound, format!("No procedure found on path \"{path}\"")));
         };
@@ -102,7 +102,7 @@ impl Dispatcher {
         }
         self.check_rate(procedure.kind, &caller)?;
         let answer = procedure.call(caller, Box::new(move || inputs.read(index)));
-        match tokio::time::timeout(self.0.time_limit, AssertUnwindSafe(answer).catch_unwind()).await {
+        match tokio::time::timeout_at(deadline, AssertUnwindSafe(answer).catch_unwind()).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_panic)) => Err(Error::Internal("the procedure panicked".into())),
             Err(_elapsed) => Err(request_error(Code::Timeout, "The request took too long".to_owned())),

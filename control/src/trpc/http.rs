@@ -23,6 +23,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use tokio::time::{Instant, timeout_at};
 use tracing::Instrument as _;
 
 use super::dispatch::{Call, Dispatcher};
@@ -69,6 +70,7 @@ impl Api {
     }
 
     async fn answer(&self, request: Request) -> Response {
+        let deadline = Instant::now() + self.request_timeout;
         let (parts, body) = request.into_parts();
         let method = &parts.method;
         if method == Method::HEAD {
@@ -85,9 +87,10 @@ impl Api {
         if let Some(failure) = self.dispatcher.refuse_mixture(&calls.paths) {
             return refuse(&failure);
         }
-        let body = match self.read_body(method, body).await {
-            Ok(body) => body,
-            Err(code) => return refuse_each(&calls, code),
+        let body = match timeout_at(deadline, self.read_body(method, body)).await {
+            Ok(Ok(body)) => body,
+            Ok(Err(code)) => return refuse_each(&calls, code),
+            Err(_elapsed) => return refuse_each(&calls, Code::Timeout),
         };
         let inputs = Inputs::parse(method, &parts.headers, &query, &body);
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
@@ -98,7 +101,7 @@ impl Api {
             let dispatcher = self.dispatcher.clone();
             let user = caller.user_id().map(ToString::to_string).unwrap_or_default();
             let span = tracing::debug_span!("rpc", procedure = path, user.id = user);
-            async move { dispatcher.run(Call { path, method, caller, inputs, index }).await }.instrument(span)
+            async move { dispatcher.run(Call { path, method, caller, inputs, index, deadline }).await }.instrument(span)
         });
         if calls.streamed {
             let running = each.enumerate().map(|(index, call)| call.map(move |outcome| (index, outcome)));
@@ -153,16 +156,11 @@ async fn handle(State(api): State<Arc<Api>>, request: Request) -> Response {
     if request.method() == Method::OPTIONS {
         return preflight(request.headers());
     }
-    let limit = api.request_timeout;
     let answer = AssertUnwindSafe(api.answer(request)).catch_unwind();
-    let mut response = match tokio::time::timeout(limit, answer).await {
-        Ok(Ok(response)) => response,
-        Ok(Err(_panic)) => {
-            tracing::error!("a request ended in a panic");
-            refuse(&Failure::of_request(Code::InternalServerError, "Something went wrong on our side"))
-        }
-        Err(_elapsed) => refuse(&Failure::of_request(Code::Timeout, "The request took too long")),
-    };
+    let mut response = answer.await.unwrap_or_else(|_panic| {
+        tracing::error!("a request ended in a panic");
+        refuse(&Failure::of_request(Code::InternalServerError, "Something went wrong on our side"))
+    });
     let headers = response.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     headers.insert(VARY, HeaderValue::from_static("trpc-accept, accept"));
@@ -209,7 +207,7 @@ fn announce(outcomes: &[Outcome], headers: &mut HeaderMap) {
     }
 }
 
-/// Answers as lines, each as soon as its call is done. Every call has its own time limit; the response ends with the last.
+/// Answers as lines, each as soon as its call is done. All of them are over by the request's deadline.
 fn stream_lines<F>(running: FuturesUnordered<F>) -> Response
 where
     F: Future<Output = (usize, Outcome)> + Send + 'static,

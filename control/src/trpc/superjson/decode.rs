@@ -161,3 +161,75 @@ fn unknown(name: &str) -> Error {
 fn refuse(message: &str) -> Error {
     Error::Request { code: Code::BadRequest, message: message.to_owned() }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn annotations_reach_nested_places() {
+        let envelope = json!({
+            "json": {"a": {"b.c": "1970-01-01T00:00:01.000Z"}, "list": [null, 5], "n": "NaN"},
+            "meta": {"values": {"a.b\\.c": ["Date"], "list.0": ["undefined"], "n": ["number"]}, "v": 1},
+        });
+        let Value::Object(decoded) = decode(&envelope).unwrap() else { panic!("an object") };
+        let second = Value::Date(Some(Timestamp::from_unix_seconds(1)));
+        assert_eq!(decoded["a"], Value::Object(BTreeMap::from([("b.c".to_owned(), second)])));
+        assert_eq!(decoded["list"], Value::Array(vec![Value::Undefined, Value::Number(5.0)]));
+        assert!(matches!(decoded["n"], Value::Number(n) if n.is_nan()));
+    }
+
+    #[test]
+    fn members_of_a_set_are_annotated_within_it() {
+        let envelope = json!({"json": ["1970-01-01T00:00:01.000Z"], "meta": {"values": ["set", {"0": ["Date"]}]}});
+        assert_eq!(decode(&envelope).unwrap(), Value::Foreign("Set"));
+    }
+
+    #[test]
+    fn what_is_no_envelope_is_undefined() {
+        for envelope in [json!(null), json!(5), json!([]), json!({}), json!({"meta": {"values": ["Date"]}})] {
+            assert_eq!(decode(&envelope).unwrap(), Value::Undefined, "{envelope}");
+        }
+    }
+
+    /// JSON of keys and texts that mean something to this module, and of some that do not.
+    fn any_json() -> impl Strategy<Value = Json> {
+        let text = prop_oneof![
+            Just("Date".to_owned()),
+            Just("undefined".to_owned()),
+            Just("set".to_owned()),
+            Just("number".to_owned()),
+            Just("a.0".to_owned()),
+            Just("\\".to_owned()),
+            ".{0,6}",
+        ];
+        let leaf = prop_oneof![
+            Just(Json::Null),
+            any::<bool>().prop_map(Json::from),
+            any::<f64>().prop_map(Json::from),
+            text.clone().prop_map(Json::from),
+        ];
+        leaf.prop_recursive(6, 64, 6, move |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..6).prop_map(Json::from),
+                proptest::collection::btree_map(text.clone(), inner, 0..6)
+                    .prop_map(|members| Json::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_envelope_is_survived(json in any_json(), values in any_json()) {
+            let _ = decode(&json!({"json": json, "meta": {"values": values}}));
+        }
+
+        #[test]
+        fn without_annotations_json_stays_what_it_is(json in any_json()) {
+            prop_assert_eq!(decode(&json!({"json": json.clone()})).unwrap(), plain(&json, 0).unwrap());
+        }
+    }
+}
