@@ -35,7 +35,8 @@ const MAX_AHEAD: u64 = 2;
 /// The playlist once it has `segment`, or `part` of it.
 ///
 /// While the publisher is gone nothing will come, and an error would make players give up that should wait for its
-/// return: the unchanged playlist is the answer then, after one target duration, so that they do not ask in a flood.
+/// return: the unchanged playlist is the answer then. It comes after half a target duration, so that they do not ask in
+/// a flood, and not later, because hls.js gives a held request up after four fifths of one.
 pub(super) async fn playlist(
     channel: &Channel,
     segment: u64,
@@ -55,7 +56,7 @@ pub(super) async fn playlist(
         }
         let target = Duration::from_secs(snapshot.target_duration);
         let (deadline, overdue) = if snapshot.state == ShowState::Interrupted {
-            (*interrupted_at.get_or_insert_with(Instant::now) + target, Ok(Arc::clone(&snapshot)))
+            (*interrupted_at.get_or_insert_with(Instant::now) + target / 2, Ok(Arc::clone(&snapshot)))
         } else {
             interrupted_at = None;
             (begun + target * PATIENCE, Err(HoldError::TimedOut))

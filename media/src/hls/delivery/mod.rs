@@ -1,15 +1,19 @@
 //! Playlists, inits, segments and parts over HTTP.
 //!
-//! A request is parsed once ([`request`]), let in once ([`gate`]), held until what it asks for is there ([`hold`]),
-//! answered with shared bytes ([`answer`]), and counted ([`viewers`]).
+//! A request is parsed once (`request`), let in once (`gate`, `pass`), held until what it asks for is there (`hold`),
+//! answered with shared bytes (`answer`), and counted (`viewers`).
 
 mod answer;
+#[cfg(test)]
+mod door;
 mod gate;
 mod hold;
+mod pass;
 mod request;
 mod routes;
 mod viewers;
 
-pub(crate) use gate::{Gates, PassKey};
+pub(crate) use gate::Gates;
+pub(crate) use pass::PassKey;
 pub(crate) use routes::router;
 pub(crate) use viewers::Viewers;

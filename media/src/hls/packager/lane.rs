@@ -107,11 +107,13 @@ impl Lane {
     fn package(&mut self, show: &mut Show, place: Place, frame: &Arc<Frame>, dts: i64) {
         if !show.renditions[self.rendition].is_open() {
             self.segment_start = dts;
-            let pts = MediaTime::new(frame.pts, self.format.timescale);
+            // The date of the time that stands in the file: players place one rendition beside another by it.
+            let shown = self.segmenter.presentation_of(dts, self.file_time(frame.pts)) - self.shift;
+            let shown = MediaTime::new(shown, self.scale);
             show.renditions[self.rendition].open_segment(Opening {
                 epoch: place.epoch,
                 discontinuity: place.discontinuity,
-                at: wall_clock(place.zero, pts.as_nanos()),
+                at: wall_clock(place.zero, shown.as_nanos()),
                 part_target: show.part_target,
             });
         }

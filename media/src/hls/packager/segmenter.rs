@@ -118,6 +118,12 @@ impl Segmenter {
         Some(self.close(end.clamp(self.last + 1, (self.start + self.pace.part_max).max(self.last + 1))))
     }
 
+    /// When a frame that comes next would be presented, on the file's clock.
+    pub(crate) fn presentation_of(&self, dts: i64, pts: i64) -> i64 {
+        let at = self.place(dts);
+        at + i64::from(self.compose(dts, pts, at))
+    }
+
     /// Where what was taken so far ends.
     pub(crate) fn end(&self) -> Option<i64> {
         self.end

@@ -119,7 +119,7 @@ fn audio_entry(format: &AudioFormat) -> Result<Codec, RemuxError> {
     })
 }
 
-/// ISO/IEC 14496-1 section 7.2.6: object type 0x40 is AAC, 5 an audio elementary "stream" in its wording.
+/// ISO/IEC 14496-1 section 7.2.6: object type 0x40 is AAC, type 5 is audio.
 fn esds(audio_specific_config: &Bytes) -> Esds {
     let dec_config = DecoderConfig {
         object_type_indication: 0x40,
