@@ -9,6 +9,8 @@ export type EngineEvent =
   | { kind: "complete" }
   /** No playlist, with the HTTP status (0: no answer at all). The engine has stopped and must be loaded again. */
   | { kind: "missing"; status: number }
+  /** A playlist without a whole segment yet: a show in its first seconds. The engine has stopped and must be loaded again. */
+  | { kind: "budding" }
   /** The engine has given up on this load for a reason of its own and must be loaded again. */
   | { kind: "failed"; detail: string };
 

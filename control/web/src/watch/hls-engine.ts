@@ -1,5 +1,5 @@
 // HLS played by hls.js in low-latency mode. In: a playlist address. Out: EngineEvents. RFC 8216bis, sections 4.4.3 and 6.
-import Hls, { ErrorTypes, Events, type ErrorData, type HlsConfig, type LoadPolicy } from "hls.js";
+import Hls, { ErrorDetails, ErrorTypes, Events, type ErrorData, type HlsConfig, type LoadPolicy } from "hls.js";
 import type { Engine, EngineListener } from "./engine.js";
 import { PaceKeeper } from "./pace.js";
 
@@ -91,7 +91,12 @@ export class HlsEngine implements Engine {
   }
 
   #onError(hls: Hls, data: ErrorData): void {
-    if (!data.fatal || hls !== this.#hls) return;
+    if (hls !== this.#hls) return;
+    if (data.details === ErrorDetails.LEVEL_EMPTY_ERROR) {
+      this.stop();
+      return this.on({ kind: "budding" });
+    }
+    if (!data.fatal) return;
     if (data.type === ErrorTypes.MEDIA_ERROR && this.#mayRecover()) return hls.recoverMediaError();
     const status = data.response?.code;
     this.stop();

@@ -35,6 +35,8 @@ const INTERRUPTED_AFTER_MS = 3000;
 /** A show that was announced has its first playlist within a moment; one that was not is asked for at the slower pace. */
 const ASK_AGAIN_FIRST_MS = 250;
 const ASK_AGAIN_MAX_MS = 3000;
+/** The first segment is whole within two seconds. Asked seldom enough that a full room does not storm the server for it. */
+const BUDDING_MS = 500;
 const RETRY_MAX_MS = 15_000;
 /** Further behind than this, catching up by pace would take too long: jump. There is no rewind a viewer could have meant. */
 const JUMP_AFTER_S = 6;
@@ -161,6 +163,10 @@ export class Player {
         break;
       case "missing":
         this.#onMissing(event.status);
+        break;
+      case "budding":
+        if (!this.#everPlayed) this.#set("loading");
+        this.#askAgain(BUDDING_MS);
         break;
       case "failed":
         this.#set("broken");
