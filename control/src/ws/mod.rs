@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::ws::WebSocket;
+use axum::extract::ws::{Utf8Bytes, WebSocket};
 use axum::extract::{ConnectInfo, Path, Query, State, WebSocketUpgrade};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
@@ -34,7 +34,7 @@ use tracing::Instrument as _;
 use self::dispatch::Conversation;
 use self::gate::{Gate, GateRefusal};
 use self::rooms::Rooms;
-use self::socket::{Socket, SocketTimes};
+use self::socket::{Ending, Socket, SocketTimes};
 use crate::bus::Bus;
 use crate::caller::{Caller, CallerReader, Identity};
 use crate::chat::Chat;
@@ -158,6 +158,16 @@ struct Arrival {
 
 /// Opens the conversation as the address and the token ask, and lives through it.
 async fn attend(ws: Arc<Ws>, wire: WebSocket, arrival: Arrival) {
+    let drain = ws.drain_by.subscribe();
+    let (socket, opened) = Box::pin(open(ws, wire, arrival)).await;
+    match opened {
+        Ok(first) => socket.run(first, drain).await,
+        Err(ending) => socket.close(ending).await,
+    }
+}
+
+/// The socket, and the frames it opens with or the reason why it is closed at once.
+async fn open(ws: Arc<Ws>, wire: WebSocket, arrival: Arrival) -> (Box<Socket>, Result<Vec<Utf8Bytes>, Ending>) {
     let Arrival { caller, session_id, token } = arrival;
     let (wake, now) = (Arc::new(Notify::new()), tokio::time::Instant::now().into_std());
     let times = SocketTimes::from(&ws.config);
@@ -165,17 +175,14 @@ async fn attend(ws: Arc<Ws>, wire: WebSocket, arrival: Arrival) {
     let ticket = token.as_ref().filter(|token| ws.is_ticket(session_id.as_deref(), token));
 
     let mut conversation = Conversation::new(Arc::clone(&ws), caller, Arc::clone(&wake), now);
-    let mut first = Vec::new();
-    if let (Some(token), None) = (&token, ticket) {
-        match conversation.sign_in(token) {
-            Ok(reply) => first.push(reply),
-            Err(ending) => return Socket::new(wire, conversation, wake, times).close(ending).await,
-        }
-    }
-    if let Some(session_id) = &session_id {
+    let mut opened = match &token {
+        Some(token) if ticket.is_none() => conversation.sign_in(token).map(|reply| vec![reply]),
+        Some(_) | None => Ok(Vec::new()),
+    };
+    if let (Some(session_id), Ok(first)) = (&session_id, &mut opened) {
         first.push(conversation.join(session_id, ticket, None, now).await);
     }
-    Socket::new(wire, conversation, wake, times).run(first, ws.drain_by.subscribe()).await;
+    (Socket::new(wire, conversation, wake, times), opened)
 }
 
 /// tungstenite hands bytes to the kernel beyond this; small, because it stays allocated for as long as the socket lives.

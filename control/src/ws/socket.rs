@@ -110,14 +110,18 @@ enum Alarm {
 }
 
 impl Socket {
-    pub(super) fn new(wire: WebSocket, conversation: Conversation, wake: Arc<Notify>, times: SocketTimes) -> Self {
+    /// Boxed, because a future that hands it on by value would hold a copy for each hand.
+    pub(super) fn new(wire: WebSocket, conversation: Conversation, wake: Arc<Notify>, times: SocketTimes) -> Box<Self> {
         let ping_at = now() + times.ping_interval;
-        Self { wire, conversation, wake, times, ping_at, silent_at: None, drain_at: None }
+        Box::new(Self { wire, conversation, wake, times, ping_at, silent_at: None, drain_at: None })
     }
 
     /// Lives until something ends it, and tells the peer what.
-    pub(super) async fn run(mut self, opening: Vec<Utf8Bytes>, drain: DrainBy) {
-        let ending = match self.live(opening, drain).await {
+    pub(super) async fn run(mut self: Box<Self>, opening: Vec<Utf8Bytes>, drain: DrainBy) {
+        eprintln!("SIZE socket {} conv {}", std::mem::size_of_val(&self), std::mem::size_of_val(&self.conversation));
+        let fut = self.live(opening, drain);
+        eprintln!("SIZE live {}", std::mem::size_of_val(&fut));
+        let ending = match fut.await {
             Ok(never) => match never {},
             Err(ending) => ending,
         };
@@ -152,13 +156,14 @@ impl Socket {
         self.silent_at = None;
         match message {
             Message::Text(text) => {
-                let reply = self.conversation.hear(&text, now()).await?;
+                // Boxed: it holds a whole database call, which a socket that only listens need not carry about.
+                let reply = Box::pin(self.conversation.hear(&text, now())).await?;
                 self.write(reply.into_iter().collect()).await?;
                 // A seat just taken may have frames to replay.
                 self.deliver().await
             }
             // The app speaks text; binary is paced like it and ignored.
-            Message::Binary(_) => self.conversation.hear("", now()).await.map(drop),
+            Message::Binary(_) => Box::pin(self.conversation.hear("", now())).await.map(drop),
             Message::Ping(_) | Message::Pong(_) => Ok(()),
             Message::Close(_) => Err(Ending::Gone),
         }
@@ -224,7 +229,7 @@ impl Socket {
 
     /// Says goodbye, if the peer still listens, and waits a moment for it to do the same, so that the close frame is not
     /// lost to a reset.
-    pub(super) async fn close(mut self, ending: Ending) {
+    pub(super) async fn close(mut self: Box<Self>, ending: Ending) {
         let Some((code, reason)) = ending.close() else { return };
         let frame = CloseFrame { code, reason: Utf8Bytes::from_static(reason) };
         let goodbye = async {

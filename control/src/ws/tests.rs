@@ -146,6 +146,15 @@ both_engines! {
     }
 }
 
+#[test]
+fn listening_socket_is_a_small_task() {
+    fn size<A, B, C, F>(_: impl Fn(A, B, C) -> F) -> usize {
+        size_of::<F>()
+    }
+    let bytes = size(super::attend);
+    assert!(bytes <= 3 * 1024, "{bytes} bytes for every socket");
+}
+
 #[tokio::test]
 async fn tokens_sign_in_wherever_they_are_shown() {
     let served = Served::on(TestDatabase::sqlite().await).await;
