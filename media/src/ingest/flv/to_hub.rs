@@ -276,9 +276,10 @@ impl ToHub {
     /// Begins an epoch with what is held.
     fn begin(&mut self, sink: &mut impl FrameSink) {
         let State::Gathering(gathering) = &mut self.state else { return };
-        let held = std::mem::take(&mut gathering.held);
-        let first = held.iter().find(|frame| frame.lane == Lane::Video).or(held.front());
-        let Some(first) = first else { return };
+        let mut held = std::mem::take(&mut gathering.held);
+        // The keyframe goes first: subscribers can start with it and with nothing before it.
+        let first = held.iter().position(|frame| frame.lane == Lane::Video).unwrap_or(0);
+        let Some(first) = held.remove(first) else { return };
         let (base_ms, with_video) = (first.ms, first.lane == Lane::Video);
         let tracks = self.tracks.formats(with_video, self.hints);
         let id = |is_video| tracks.iter().find(|track| track.is_video() == is_video).map(|track| track.id);
@@ -291,7 +292,7 @@ impl ToHub {
         });
         self.settled = true;
         sink.begin_epoch(Epoch { tracks, zero: first.wall });
-        for frame in held {
+        for frame in std::iter::once(first).chain(held) {
             self.write(sink, frame);
         }
     }

@@ -172,6 +172,7 @@ fn sound_begins_with_the_first_picture() {
     show.keyframe_of(240, 66, &[IDR]);
     (20..30).for_each(|index| show.sound(index * 21));
     let (picture, sound) = (show.first(1, 0), show.first(1, 1));
+    assert_eq!(show.sink.frames[0].1.track, TrackId(0), "the picture is written first");
     assert_eq!((picture.dts, picture.pts), (0, 66 * 90));
     let apart_ms = sound.pts * 1_000 / 48_000 - picture.pts / 90;
     assert!((0..=21).contains(&apart_ms), "{apart_ms} ms apart");
