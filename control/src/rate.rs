@@ -2,6 +2,7 @@
 
 use std::hash::Hash;
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use governor::clock::{Clock as _, DefaultClock};
@@ -11,24 +12,31 @@ use governor::{InsufficientCapacity, NotUntil, Quota};
 use crate::config::Rate;
 use crate::error::{Error, TOO_OFTEN};
 
-/// Token buckets by key. A bucket that has filled up again is forgotten, so what is held is bounded by how many
-/// different keys can ask within the time one bucket takes to fill.
+/// Token buckets by key. A bucket that has filled up again is forgotten in time, so what is held is bounded by twice as
+/// many different keys as can ask while one bucket fills.
 #[derive(Debug)]
 pub(crate) struct Limiter<K: Hash + Eq + Clone> {
     buckets: governor::RateLimiter<K, DefaultKeyedStateStore<K>, DefaultClock>,
     burst: NonZeroU32,
     clock: DefaultClock,
+    /// Full buckets are looked for when more than this many are held.
+    sweep_above: AtomicUsize,
 }
 
 impl<K: Hash + Eq + Clone> Limiter<K> {
-    /// Full buckets are looked for when more than this many are held; each takes about 100 bytes.
+    /// Not worth looking for full buckets below this; each takes about 100 bytes.
     const SWEEP_ABOVE: usize = 20_000;
 
     pub(crate) fn new(rate: Rate) -> Self {
         let quota =
             Quota::with_period(rate.every).unwrap_or_else(|| Quota::per_second(rate.burst)).allow_burst(rate.burst);
         let clock = DefaultClock::default();
-        Self { buckets: governor::RateLimiter::keyed(quota), burst: rate.burst, clock }
+        Self {
+            buckets: governor::RateLimiter::keyed(quota),
+            burst: rate.burst,
+            clock,
+            sweep_above: AtomicUsize::new(Self::SWEEP_ABOVE),
+        }
     }
 
     /// Takes one token, or says how long until there is one.
@@ -38,8 +46,10 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
 
     /// Takes several tokens or none. More than a bucket holds takes all it holds.
     pub(crate) fn take_many(&self, key: &K, count: NonZeroU32) -> Result<(), Duration> {
-        if self.buckets.len() > Self::SWEEP_ABOVE {
+        if self.buckets.len() > self.sweep_above.load(Ordering::Relaxed) {
             self.buckets.retain_recent();
+            // The next sweep waits until as many have come again, so that what it costs stays small for each of them.
+            self.sweep_above.store(Self::SWEEP_ABOVE.max(self.buckets.len() * 2), Ordering::Relaxed);
         }
         let outcome: Result<Result<(), NotUntil<_>>, InsufficientCapacity> =
             self.buckets.check_key_n(key, count.min(self.burst));

@@ -168,7 +168,7 @@ impl Auth {
 impl Inner {
     async fn sign_in(&self, tx: &mut Transaction, user: &User, now: Timestamp) -> Result<Grant, Error> {
         let login = LoginId::generate();
-        store::insert_login(tx, &login, &user.id, now).await?;
+        store::insert_login(tx, &login, &user.id, now, now.minus(self.refresh_ttl)).await?;
         self.grant(tx, user, &login, None, now).await
     }
 

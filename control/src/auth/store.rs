@@ -32,6 +32,8 @@ statements! {
         )";
     TOUCH_LOGIN = "update login set last_used_at = $2 where login_id = $1";
     END_LOGIN = "update login set ended_at = $2, end_reason = $3 where login_id = $1 and ended_at is null";
+    /// Logins nobody can go on with: their last token has expired.
+    DROP_OLD_LOGINS = "delete from login where user_id = $1 and last_used_at < $2";
     DROP_TOKENS = "delete from refresh_token where login_id = $1";
     /// What has expired proves nothing any more.
     DROP_EXPIRED = "delete from refresh_token where login_id = $1 and expires_at <= $2";
@@ -58,12 +60,15 @@ pub(super) struct NewToken<'a> {
     pub(super) expires_at: Timestamp,
 }
 
+/// Also forgets the user's logins that were last used before `expired`.
 pub(super) async fn insert_login(
     on: &mut impl Connection,
     login: &LoginId,
     user: &UserId,
     now: Timestamp,
+    expired: Timestamp,
 ) -> Result<(), DbError> {
+    DROP_OLD_LOGINS.on(on).bind(user).bind(expired).execute().await?;
     INSERT_LOGIN.on(on).bind(login).bind(user).bind(now).execute().await.map(drop)
 }
 

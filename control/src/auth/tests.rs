@@ -180,6 +180,17 @@ both_engines! {
         assert_eq!(desk.refresh(&token).await.unwrap_err().reason(), Some("login_over"));
     }
 
+    async fn old_logins_are_forgotten_at_the_next(db: TestDatabase) {
+        let desk = Desk::at(&db);
+        desk.register("sara").await.unwrap();
+        for days in [20, 11, 31] {
+            desk.clock.advance(Duration::from_secs(days * 86_400));
+            desk.login("sara@example.com", "correct horse", address(1)).await.unwrap();
+        }
+        let row = COUNT_TOKENS.on(&mut db.reader().await.unwrap()).one().await.unwrap();
+        assert_eq!(row.column::<i64>("total").unwrap(), 1, "only the newest is less than a month old");
+    }
+
     async fn leaving_ends_the_login_and_may_be_repeated(db: TestDatabase) {
         let desk = Desk::at(&db);
         let grant = desk.register("sara").await.unwrap();

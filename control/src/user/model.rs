@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::Deserialize;
+use unicode_normalization::UnicodeNormalization as _;
 
 use crate::caller::Language;
 use crate::clock::Timestamp;
@@ -60,8 +61,9 @@ impl Email {
         (fits && !local.contains(odd) && !domain.contains(odd)).then(|| Self::stored(typed.to_owned()))
     }
 
+    /// Folded: one form for each letter, lower case.
     pub(super) fn stored(typed: String) -> Self {
-        let folded = typed.to_lowercase();
+        let folded = typed.nfc().collect::<String>().to_lowercase();
         Self { typed, folded }
     }
 
@@ -258,6 +260,7 @@ mod tests {
     #[test]
     fn addresses_follow_the_apps_rule() {
         assert_eq!(Email::parse(" Sara@Example.COM ").unwrap().folded(), "sara@example.com");
+        assert_eq!(Email::parse("e\u{301}@x.y").unwrap().folded(), Email::parse("É@x.y").unwrap().folded());
         for text in ["", "sara", "sara@", "@x.y", "sara@x", "sara@x.", "sa ra@x.y", "a@b@c.d", "sara@.y\u{0}"] {
             assert_eq!(Email::parse(text), None, "{text}");
         }
