@@ -140,6 +140,10 @@ impl Server {
             tokio::select! {
                 ended = connection.as_mut() => {
                     if let Err(error) = ended {
+                        // hyper's own deadline may come a moment before ours.
+                        if !met.load(Ordering::Relaxed) && is_timeout(&*error) {
+                            refuse("slow_head");
+                        }
                         tracing::debug!(%error, "HTTP connection ended badly");
                     }
                     return;
@@ -177,6 +181,10 @@ impl Server {
             .keep_alive_timeout(config.header_timeout);
         builder
     }
+}
+
+fn is_timeout(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_timeout)
 }
 
 fn refuse(reason: &'static str) {

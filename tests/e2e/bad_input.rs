@@ -24,7 +24,8 @@ async fn slow_http_headers_are_cut() -> Result<()> {
     one.context("says nothing")?;
     two.context("stops in the middle of the head")?;
     three.context("sends a header line now and then")?;
-    holds(Limit::EVENT, "all three to be counted", async || Ok(server.metric(HTTP_CLOSED).await? >= counted + 3.0)).await
+    holds(Limit::EVENT, "all three to be counted", async || Ok(server.metric(HTTP_CLOSED).await? >= counted + 3.0))
+        .await
 }
 
 /// The server closes within the limit, with or without an answer.

@@ -40,13 +40,19 @@ fn all_faults_are_told_at_once_and_nothing_is_bound() -> Result<()> {
     // Held for the whole run: had the server tried to bind it, that would be one more complaint.
     let held = TcpListener::bind(("127.0.0.1", port))?;
     let address = format!("127.0.0.1:{port}");
-    let environment = [("CHOBI_RTMP__LISTEN", address.as_str()), ("CHOBI_OPS__LISTEN", "nonsense"), ("JWT_EXPIRES_IN", "7")];
+    let environment =
+        [("CHOBI_RTMP__LISTEN", address.as_str()), ("CHOBI_OPS__LISTEN", "nonsense"), ("JWT_EXPIRES_IN", "7")];
     let (status, said) = chobi(dir.path(), &["serve"], FAULTY, &environment)?;
     ensure!(status.code() == Some(2), "a faulty configuration has an exit code of its own, not {status}: {said}");
-    for key in ["data_dirr", "http.listen", "hls.segment_durations", "hls.part_duration", "chat.unheard_of", "ops.listen"] {
+    for key in
+        ["data_dirr", "http.listen", "hls.segment_durations", "hls.part_duration", "chat.unheard_of", "ops.listen"]
+    {
         ensure!(said.contains(key), "{key} is not told:\n{said}");
     }
-    ensure!(said.contains("data_dir?") && said.contains("hls.segment_duration?"), "the nearest names are told:\n{said}");
+    ensure!(
+        said.contains("data_dir?") && said.contains("hls.segment_duration?"),
+        "the nearest names are told:\n{said}"
+    );
     ensure!(said.contains("JWT_EXPIRES_IN"), "faults of the app's variables are told too:\n{said}");
     ensure!(!said.contains("in use"), "a port was bound before the faults were told:\n{said}");
     ensure!(!dir.path().join("data").exists(), "nothing is made before the faults are told");

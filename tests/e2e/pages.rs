@@ -17,7 +17,7 @@ async fn pages_are_clean_in_both_languages_on_phone_and_desk() -> Result<()> {
 
     let show = Show::create(&api, "مساء الطرب من بغداد").await?;
     let waiting = format!("{}/watch/{}", server.base(), show.session_id);
-    each_look(&browser, &waiting, "watch-waiting", async |page| page.player_state("absent").await).await?;
+    each_look(&browser, &waiting, "watch-waiting", async |page| page.player_state("waiting").await).await?;
 
     let _encoder = show.publish(&server, &Picture::CLOCK)?;
     show.listed(&api).await?;
@@ -50,7 +50,8 @@ async fn each_look(browser: &Browser, url: &str, name: &str, ready: impl AsyncFn
 }
 
 async fn is_clean(page: &Page, lang: &str, dir: &str) -> Result<()> {
-    let shown = page.evaluate("[document.documentElement.lang, getComputedStyle(document.documentElement).direction]").await?;
+    let shown =
+        page.evaluate("[document.documentElement.lang, getComputedStyle(document.documentElement).direction]").await?;
     ensure!(shown[0] == lang && shown[1] == dir, "language and direction: {shown}");
     let room = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth").await?;
     ensure!(room == 0, "{room} pixels hang out at the side");

@@ -1,7 +1,8 @@
 //! The main walk: a host creates a session through the app's client, ffmpeg publishes to it, everybody sees it live,
 //! Chromium plays it with little delay, joins and leaves and chat arrive in the room, and the end ends it everywhere.
 
-use crate::harness::{Account, Api, Browser, Page, Picture, Room, Server, Show, Visit, report};
+use crate::harness::wait::holds;
+use crate::harness::{Account, Api, Browser, Limit, Page, Picture, Room, Server, Show, Visit, report};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
@@ -42,7 +43,7 @@ async fn rtmp_show_is_a_low_latency_picture_in_a_browser() -> Result<()> {
     let page = browser.open(&watch, Visit { lang: Some("en"), ..Visit::default() }).await?;
     page.player_state("playing").await?;
     it_ends_everywhere(&show, &api, &room, &page).await?;
-    ensure!(encoder.has_ended()? || encoder_gives_up(&mut encoder).await.is_ok(), "the publisher is cut at the end");
+    holds(Limit::EVENT, "the publisher to be cut off", async || encoder.has_ended()).await?;
     no_secret_is_in_sight(&server, &show, &room);
     Ok(())
 }
@@ -61,7 +62,9 @@ async fn it_plays_with_little_delay(page: &Page) -> Result<()> {
     let seen = page.seen_delay_ms(REFUSED_MS).await?;
     let said: f64 = page.dataset("delayMs").await?.context("the page knows its delay")?.parse()?;
     let goal = if seen <= GOAL_MS { "goal met" } else { "goal missed" };
-    report!("delay: {seen:.0} ms from the encoder's clock to the screen, {said:.0} ms by program date ({goal}: {GOAL_MS} ms)");
+    report!(
+        "delay: {seen:.0} ms from the encoder's clock to the screen, {said:.0} ms by program date ({goal}: {GOAL_MS} ms)"
+    );
     ensure!(said <= REFUSED_MS, "{said} ms by program date");
     let log = page.log().await?;
     ensure!(log.blocking_reloads > 5, "low-latency mode holds requests: {log:?}");
@@ -96,8 +99,7 @@ async fn it_ends_everywhere(show: &Show, api: &Api, room: &Room, page: &Page) ->
     ensure!(stats["totalViewers"].as_u64() >= Some(1) && stats["totalMessages"] == 1, "the show in figures: {stats}");
     room.next("session_ended", |_| true).await?;
     for url in renditions.all() {
-        let playlist = viewer.playlist(url).await?;
-        ensure!(playlist.ended, "EXT-X-ENDLIST is missing:\n{}", playlist.text);
+        holds(Limit::EVENT, "EXT-X-ENDLIST", async || Ok(viewer.playlist(url).await?.ended)).await?;
     }
     page.player_state("ended").await?;
     ensure!(show.in_list(api).await?.is_none(), "what has ended is not listed");
@@ -105,11 +107,6 @@ async fn it_ends_everywhere(show: &Show, api: &Api, room: &Room, page: &Page) ->
     ensure!(again["stats"] == stats, "ending twice is ending once: {again}");
     ensure!(room.all("session_ended").len() == 1, "the end is told once");
     Ok(())
-}
-
-async fn encoder_gives_up(encoder: &mut crate::harness::Encoder) -> Result<()> {
-    use crate::harness::{Limit, wait::holds};
-    holds(Limit::EVENT, "the encoder to be cut off", async || encoder.has_ended()).await
 }
 
 fn no_secret_is_in_sight(server: &Server, show: &Show, room: &Room) {

@@ -70,7 +70,11 @@ async fn segments_past(viewer: &Viewer, renditions: &Renditions, number: u64) ->
 fn numbering_goes_on(before: &MediaPlaylist, after: &MediaPlaylist) -> Result<()> {
     for segment in &after.segments {
         let known = before.segments.iter().find(|earlier| earlier.number == segment.number);
-        ensure!(known.is_none_or(|known| known == segment), "segment {} changed: {known:?} {segment:?}", segment.number);
+        ensure!(
+            known.is_none_or(|known| known == segment),
+            "segment {} changed: {known:?} {segment:?}",
+            segment.number
+        );
     }
     for pair in after.segments.windows(2) {
         let [one, next] = pair else { continue };

@@ -39,8 +39,12 @@ async fn demo_is_a_picture_within_seconds() -> Result<()> {
     let browser = Browser::start()?;
     let page = browser.open(&format!("{}/watch/{id}", server.base()), Visit::default()).await?;
     page.player_state("playing").await?;
-    report!("the demo is on the screen {} ms after the command, the start of the browser included", asked.elapsed().as_millis());
-    let clip_loops = async || Ok(page.played_ms().await? > 0 && page.dataset("playerState").await?.as_deref() == Some("playing"));
+    report!(
+        "the demo is on the screen {} ms after the command, the start of the browser included",
+        asked.elapsed().as_millis()
+    );
+    let clip_loops =
+        async || Ok(page.played_ms().await? > 0 && page.dataset("playerState").await?.as_deref() == Some("playing"));
     holds(Limit::EVENT, "the clip to move", clip_loops).await?;
     page.plays_on(4_000).await?;
     let log = page.log().await?;

@@ -96,7 +96,12 @@ impl Page {
         let from = self.played_ms().await?;
         holds(Limit::MEDIA, &format!("{more_ms} ms more to be played"), async || {
             let played = self.played_ms().await?;
-            ensure!(played >= from + more_ms, "{} ms were, the player is {:?}", played - from, self.dataset("playerState").await?);
+            ensure!(
+                played >= from + more_ms,
+                "{} ms were, the player is {:?}",
+                played - from,
+                self.dataset("playerState").await?
+            );
             Ok(true)
         })
         .await

@@ -64,7 +64,10 @@ impl MediaPlaylist {
                 init: init.clone().with_context(|| format!("segment {number} has no EXT-X-MAP\n{text}"))?,
                 discontinuity: segment.discontinuity,
                 seconds: f64::from(segment.duration),
-                date_ms: segment.program_date_time.with_context(|| format!("segment {number} has no date"))?.timestamp_millis(),
+                date_ms: segment
+                    .program_date_time
+                    .with_context(|| format!("segment {number} has no date"))?
+                    .timestamp_millis(),
             });
         }
         Ok(Self { ended: judged.end_list, discontinuity_sequence: judged.discontinuity_sequence, segments, text })
@@ -84,7 +87,10 @@ impl MediaPlaylist {
 
 impl Viewer {
     pub(crate) fn of(playback_url: &str) -> Result<Self> {
-        Ok(Self { client: reqwest::Client::builder().cookie_store(true).no_proxy().build()?, url: playback_url.parse()? })
+        Ok(Self {
+            client: reqwest::Client::builder().cookie_store(true).no_proxy().build()?,
+            url: playback_url.parse()?,
+        })
     }
 
     pub(crate) async fn renditions(&self) -> Result<Renditions> {

@@ -8,9 +8,11 @@ use std::path::Path;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-/// Decodes all of a file or address and refuses the first error.
+/// Decodes all of a file or address and refuses the first error. Frames keep their own times: fitting them to a rate, as
+/// ffmpeg does for files by default, is not ours to be judged by.
 pub(crate) async fn decodes(input: &str) -> Result<()> {
-    run("ffmpeg", &["-v", "error", "-xerror", "-i", input, "-f", "null", "-"]).await.map(drop)
+    let as_they_are = ["-vsync", "passthrough", "-enc_time_base", "-1", "-f", "null", "-"];
+    run("ffmpeg", &[&["-v", "error", "-xerror", "-i", input], &as_they_are[..]].concat()).await.map(drop)
 }
 
 /// ffprobe's view of the tracks.
@@ -54,7 +56,11 @@ fn onsets(shown: &Value, is_on: impl Fn(&Value) -> bool) -> Result<Vec<f64>> {
 
 fn times(shown: &Value, mut wanted: impl FnMut(&Value) -> bool) -> Result<Vec<f64>> {
     let frames = shown["frames"].as_array().context("ffprobe lists no frames")?;
-    frames.iter().filter(|frame| wanted(frame)).map(|frame| number(&frame["pts_time"]).context("a frame has no time")).collect()
+    frames
+        .iter()
+        .filter(|frame| wanted(frame))
+        .map(|frame| number(&frame["pts_time"]).context("a frame has no time"))
+        .collect()
 }
 
 fn number(text: &Value) -> Option<f64> {

@@ -64,7 +64,10 @@ impl Room {
         until(Limit::EVENT, &format!("a {kind} frame on /ws"), async || {
             let found = self.all(kind).into_iter().find(&wanted);
             if found.is_none() && self.reader.is_finished() {
-                bail!("the socket is closed; heard: {:?}", self.heard.lock().unwrap_or_else(PoisonError::into_inner).frames);
+                bail!(
+                    "the socket is closed; heard: {:?}",
+                    self.heard.lock().unwrap_or_else(PoisonError::into_inner).frames
+                );
             }
             Ok(found)
         })

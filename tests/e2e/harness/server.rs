@@ -138,7 +138,10 @@ impl Drop for Server {
         }
         let status = self.ask_to_stop().and_then(|mut process| process.wait(STOP_LIMIT));
         if !std::thread::panicking() {
-            assert!(matches!(status, Ok(status) if status.success()), "the server stops cleanly after every walk: {status:?}");
+            assert!(
+                matches!(status, Ok(status) if status.success()),
+                "the server stops cleanly after every walk: {status:?}"
+            );
         }
     }
 }
