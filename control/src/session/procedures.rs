@@ -168,7 +168,7 @@ async fn join_session(sessions: Sessions, caller: Caller, input: JoinSession) ->
 
 choices! {
     /// Which kinds of sessions are asked for.
-    pub enum KindFilter { Video = "video", Audio = "audio", All = "all" }
+    pub(super) enum KindFilter { Video = "video", Audio = "audio", All = "all" }
 }
 
 impl KindFilter {
