@@ -19,6 +19,12 @@ async fn starts_ready_and_stops_clean() -> Result<()> {
     ensure!(outside.status() == 404, "operators' pages are not on the public port: {outside:?}");
     let status = reqwest::get(format!("{}/api", server.base())).await?.text().await?;
     ensure!(status.contains("\"status\":\"ok\""), "as the app asks for it: {status}");
+    let newer = reqwest::Client::builder().http2_prior_knowledge().no_proxy().build()?;
+    let status = newer.get(format!("{}/api", server.base())).send().await?;
+    ensure!(
+        status.version() == reqwest::Version::HTTP_2 && status.status().is_success(),
+        "HTTP/2 without TLS: {status:?}"
+    );
     let asked = Instant::now();
     server.stop().await?;
     report!("stopped after {} ms", asked.elapsed().as_millis());

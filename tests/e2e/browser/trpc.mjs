@@ -1,12 +1,12 @@
-// The app's own client, at the app's versions: @trpc/client with superjson. In: {base, token?, kind, path, input, batch?}.
+// The app's own client, at the app's versions: @trpc/client with superjson. In: {base, token?, kind, path, input}.
 // Out: what the app would get, each Date as {"$date": ISO text} so that the Rust side sees which fields really were Dates.
-import { createTRPCClient, httpBatchLink, httpLink } from "@trpc/client";
+import { createTRPCClient, httpLink } from "@trpc/client";
 import superjson from "superjson";
 import { serve } from "./lines.mjs";
 
-function client(base, token, link) {
+function client(base, token) {
   return createTRPCClient({
-    links: [link({ url: `${base}/api/trpc`, transformer: superjson, headers: token ? { authorization: `Bearer ${token}` } : {} })],
+    links: [httpLink({ url: `${base}/api/trpc`, transformer: superjson, headers: token ? { authorization: `Bearer ${token}` } : {} })],
   });
 }
 
@@ -29,11 +29,5 @@ async function invoke(from, { kind, path, input }) {
 }
 
 serve({
-  call: ({ base, token, ...rest }) => invoke(client(base, token, httpLink), rest),
-  // All in one tick, so that they travel as one request. The answers come settled: one failure does not hide the others.
-  batch: async ({ base, token, calls }) => {
-    const one = client(base, token, httpBatchLink);
-    const settled = await Promise.allSettled(calls.map((call) => invoke(one, call)));
-    return settled.map((s) => (s.status === "fulfilled" ? { ok: s.value } : { error: { message: s.reason.message, ...s.reason.forRust } }));
-  },
+  call: ({ base, token, ...rest }) => invoke(client(base, token), rest),
 });
