@@ -79,7 +79,8 @@ impl App {
             Mode::Demo => Some(demo::prepare(&control).await.context("the demo cannot start")?),
         };
         let readiness = Readiness::default();
-        let public = control.router().merge(media.router()).fallback(http::not_found);
+        // The pages answer what no route takes.
+        let public = control.router().merge(media.router());
         let operators = ops::router(metrics, readiness.clone(), Arc::clone(&control));
         Ok(Self {
             control,

@@ -49,7 +49,7 @@ pub fn start(config: &LogConfig) -> anyhow::Result<PrometheusHandle> {
     let layer = if text {
         layer.with_target(false).with_ansi(std::io::stderr().is_terminal()).boxed()
     } else {
-        layer.json().flatten_event(true).boxed()
+        layer.json().flatten_event(true).with_current_span(false).boxed()
     };
     tracing_subscriber::registry().with(filter).with(layer).try_init()?;
     Ok(PrometheusBuilder::new().install_recorder()?)
