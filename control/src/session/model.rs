@@ -41,7 +41,7 @@ impl SessionState {
     }
 
     /// As the app sees it.
-    pub const fn public(self) -> PublicState {
+    pub(crate) const fn public(self) -> PublicState {
         match self {
             Self::Waiting => PublicState::Waiting,
             Self::Live | Self::Interrupted => PublicState::Live,
@@ -52,7 +52,7 @@ impl SessionState {
 
 choices! {
     /// The states the app tells apart.
-    pub enum PublicState { Waiting = "waiting", Live = "live", Ended = "ended" }
+    pub(crate) enum PublicState { Waiting = "waiting", Live = "live", Ended = "ended" }
 }
 
 choices! {

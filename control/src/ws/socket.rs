@@ -118,10 +118,7 @@ impl Socket {
 
     /// Lives until something ends it, and tells the peer what.
     pub(super) async fn run(mut self: Box<Self>, opening: Vec<Utf8Bytes>, drain: DrainBy) {
-        eprintln!("SIZE socket {} conv {}", std::mem::size_of_val(&self), std::mem::size_of_val(&self.conversation));
-        let fut = self.live(opening, drain);
-        eprintln!("SIZE live {}", std::mem::size_of_val(&fut));
-        let ending = match fut.await {
+        let ending = match self.live(opening, drain).await {
             Ok(never) => match never {},
             Err(ending) => ending,
         };
