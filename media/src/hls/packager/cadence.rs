@@ -9,8 +9,9 @@ use std::time::Duration;
 /// Every part but the last of a segment must reach this share of the part target (rfc8216bis section 4.4.4.9).
 pub(crate) const PART_FLOOR: f64 = 0.85;
 
-/// Clocks that count whole milliseconds put frames up to this much off their grid; the part target leaves room for it.
-pub(crate) const JITTER: Duration = Duration::from_millis(3);
+/// Room the part target leaves for rounding. No more than that: at 30 fps, eight AAC frames at 48 kHz must still be 85 %
+/// of it, so that a segment of sound can be divided without a short rest.
+const ROUNDING: Duration = Duration::from_micros(500);
 
 /// The nominal duration of one frame in ticks of the file clock, if the format says it.
 pub(crate) fn frame_ticks(format: &TrackFormat, scale: Timescale) -> Option<i64> {
@@ -57,9 +58,9 @@ pub(crate) fn part_target(frames: &[Duration], wanted: Duration) -> Duration {
     let candidates = (0..=MAX_STEPS).flat_map(|step| [nearest.saturating_sub(step), nearest + step]);
     candidates
         .filter(|count| *count > 0)
-        .map(|count| leader * count + JITTER)
+        .map(|count| leader * count + ROUNDING)
         .find(|target| frames.iter().all(|frame| fits(*frame, *target)))
-        .unwrap_or(leader * nearest + JITTER)
+        .unwrap_or(leader * nearest + ROUNDING)
 }
 
 /// How far from the wanted length the search goes, in frames of the leader.

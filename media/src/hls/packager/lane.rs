@@ -3,7 +3,7 @@
 //! In: frames of the track, cuts. Out: parts and closed segments in the rendition. Driven by the epoch.
 
 use super::Show;
-use super::rendition::Opening;
+use super::rendition::{Opening, Rendition};
 use super::segmenter::{ClosedPart, Pace, Segmenter, on_file_clock};
 use super::wall_clock;
 use crate::model::{Frame, MediaTime, Timescale, TrackFormat};
@@ -107,6 +107,10 @@ impl Lane {
     fn package(&mut self, show: &mut Show, place: Place, frame: &Arc<Frame>, dts: i64) {
         if !show.renditions[self.rendition].is_open() {
             self.segment_start = dts;
+            // The longest of all renditions: whole frames of sound make its segments differ by one frame.
+            let before = show.renditions.iter().filter_map(Rendition::last_duration).max();
+            let length = self.ticks(before.unwrap_or(show.config.segment_duration));
+            self.segmenter.expect_segment_end(dts + length);
             // The date of the time that stands in the file: players place one rendition beside another by it.
             let shown = self.segmenter.presentation_of(dts, self.file_time(frame.pts)) - self.shift;
             let shown = MediaTime::new(shown, self.scale);

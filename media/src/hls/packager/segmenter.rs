@@ -7,7 +7,7 @@
 //! parts. A part closes the moment one more frame would not fit, without waiting for that frame: its last sample is
 //! given the nominal duration, and the next part begins where it ends. That spares every viewer one frame of delay.
 
-use super::cadence::{JITTER, PART_FLOOR};
+use super::cadence::PART_FLOOR;
 use crate::hls::remux::{Sample, write_fragment};
 use crate::model::{Frame, MediaTime, Timescale};
 use bytes::Bytes;
@@ -25,6 +25,10 @@ pub(crate) struct Segmenter {
     last: i64,
     /// Where what we have ends, taking the nominal duration for the last sample. `None` before the first frame.
     end: Option<i64>,
+    /// Where the open segment is expected to end, going by the one before.
+    segment_end: Option<i64>,
+    /// The open part closes when one more frame would exceed this.
+    goal: i64,
     sequence: u32,
 }
 
@@ -71,7 +75,7 @@ impl Pace {
             frame,
             tolerance: ticks(if is_video { VIDEO_TOLERANCE } else { AUDIO_TOLERANCE }),
             part_max,
-            part_min: (part_max as f64 * (PART_FLOOR + 0.01)).ceil() as i64,
+            part_min: (part_max as f64 * (PART_FLOOR + 0.000_5)).ceil() as i64,
             composes: is_video,
         }
     }
@@ -79,7 +83,21 @@ impl Pace {
 
 impl Segmenter {
     pub(crate) fn new(pace: Pace) -> Self {
-        Self { pace, open: Vec::new(), start: 0, last: 0, end: None, sequence: 0 }
+        Self {
+            pace,
+            open: Vec::new(),
+            start: 0,
+            last: 0,
+            end: None,
+            segment_end: None,
+            goal: pace.part_max,
+            sequence: 0,
+        }
+    }
+
+    /// A segment begins with the next frame and will probably end there.
+    pub(crate) fn expect_segment_end(&mut self, end: i64) {
+        self.segment_end = Some(end);
     }
 
     /// Takes the next frame; at most one part closes before it and one with it.
@@ -96,6 +114,7 @@ impl Segmenter {
         let at = self.place(dts);
         if self.open.is_empty() {
             self.start = at;
+            self.goal = self.choose_goal();
         }
         self.last = at;
         self.end = Some(at + self.pace.frame);
@@ -103,9 +122,8 @@ impl Segmenter {
         self.open.push(Sample { duration: ticks_u32(self.pace.frame), composition_offset, frame: Arc::clone(frame) });
 
         let end = at + self.pace.frame;
-        if end + self.pace.frame - self.start > self.pace.part_max {
-            let least = (self.start + self.pace.part_min).min(self.start + self.pace.part_max);
-            closed.push(self.close(end.max(least)));
+        if end + self.pace.frame - self.start > self.goal {
+            closed.push(self.close(end.max(self.start + self.pace.part_min)));
         }
     }
 
@@ -157,6 +175,21 @@ impl Segmenter {
         i32::try_from(pts - if near { dts } else { at }).unwrap_or(0)
     }
 
+    /// Divides what is left of the segment into even parts, where they stay long enough: a short rest at the end of a
+    /// segment is a part that players with a slow connection skip.
+    fn choose_goal(&self) -> i64 {
+        let Pace { frame, part_max, part_min, .. } = self.pace;
+        let left = self.segment_end.map_or(0, |end| (end - self.start + frame - 1) / frame);
+        let most = part_max / frame;
+        if left <= 0 || most <= 0 {
+            return part_max;
+        }
+        let parts = (left + most - 1) / most;
+        let frames = (left + parts - 1) / parts;
+        // Half a frame of room, so that a frame a little off its place does not end a part early.
+        if frames * frame >= part_min { part_max.min(frames * frame + frame / 2) } else { part_max }
+    }
+
     fn stretch_last(&mut self, until: i64) {
         let duration = ticks_u32(until - self.last);
         if let Some(sample) = self.open.last_mut() {
@@ -186,9 +219,6 @@ impl Segmenter {
 fn ticks_u32(ticks: i64) -> u32 {
     u32::try_from(ticks.max(1)).unwrap_or(u32::MAX)
 }
-
-/// The extra room the part target has over whole frames is what the tolerance may use up.
-const _: () = assert!(VIDEO_TOLERANCE.as_millis() < JITTER.as_millis());
 
 /// A time of an epoch on the file's clock.
 pub(crate) fn on_file_clock(ticks: i64, from: Timescale, to: Timescale, shift: i64) -> i64 {

@@ -276,6 +276,20 @@ fn no_sample_is_lost_and_presentation_times_are_true() {
 }
 
 #[test]
+fn a_segment_of_sound_is_divided_without_a_short_rest() {
+    let script = Script::default();
+    let mut theatre = Theatre::new();
+    theatre.packager.handle_epoch(&script.epoch(zero()));
+    theatre.play(&script.frames(Duration::from_secs(11)));
+    let segments = theatre.segments("a0");
+    assert!(segments.len() >= 5);
+    for segment in segments {
+        let shortest = segment.parts.iter().map(|part| part.duration).min().unwrap();
+        assert!(shortest >= Duration::from_millis(149), "{shortest:?} in segment {}", segment.number);
+    }
+}
+
+#[test]
 fn a_part_is_out_with_its_last_frame() {
     let script = Script::default();
     let mut theatre = Theatre::new();
