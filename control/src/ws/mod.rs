@@ -91,10 +91,13 @@ impl Ws {
         session_id.and_then(SessionId::parse).is_some_and(|id| self.sessions.ticket(&id, token).is_some())
     }
 
-    /// Asks every socket to go, spread over most of `within`, and waits for them that long.
+    /// Asks every socket to go and waits for them as long as `within`. They go one by one at the pace at which another
+    /// node takes handshakes, or all clients would come back in the same moment; a few are gone at once.
     pub(crate) async fn drain(&self, within: Duration) {
-        // The rest is for the goodbyes themselves.
-        let by = tokio::time::Instant::now() + within.mul_f64(0.6);
+        let sockets = u32::try_from(self.sockets.len()).unwrap_or(u32::MAX);
+        let paced = self.config.handshakes.every.saturating_mul(sockets);
+        // The rest of the time is for the goodbyes themselves.
+        let by = tokio::time::Instant::now() + paced.min(within.mul_f64(0.6));
         self.drain_by.send_replace(Some(by.into_std()));
         self.sockets.close();
         if tokio::time::timeout(within, self.sockets.wait()).await.is_err() {

@@ -33,7 +33,7 @@ impl Pace {
     pub(crate) fn new(rate: Rate, patience: Duration, now: Instant) -> Self {
         let burst = f64::from(rate.burst.get());
         Self {
-            per_second: 1.0 / rate.every.as_secs_f64(),
+            per_second: 1.0 / rate.every.as_secs_f64().max(1e-9),
             burst,
             patience,
             tokens: burst,
