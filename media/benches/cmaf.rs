@@ -2,8 +2,8 @@
 //!
 //! The input is a show as a phone sends it: 720p at 30 fps and 2.5 Mbit/s, AAC at 128 kbit/s, two seconds per keyframe.
 //! The floor is what cannot be saved: one buffer per part, each payload copied into it once. A good number for `parts`
-//! is within twice the floor; `parts_and_playlists` adds what the first viewer of each snapshot causes, rendering and
-//! gzip.
+//! is within four times the floor: boxes, snapshots and eight frames' bookkeeping are in it. `parts_and_playlists` adds
+//! what the first viewer of each snapshot causes, rendering and gzip; all others of it are served the same bytes.
 
 use bytes::Bytes;
 use chobi_media::hls::{HlsConfig, package_in_memory};
