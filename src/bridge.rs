@@ -12,20 +12,20 @@ use chobi_control::session::EndReason;
 use chobi_media::model::{BroadcastId, ViewerId};
 use chobi_media::seam::{
     Admission, BroadcastEnd, EventSink, Handle, MediaEvent, PresentViewer, PublishGrant, PublishRequest, Refusal,
-    Secret, Transport, ViewerIdentity, WarningCode, WatchGrant, WatchRequest,
+    Transport, ViewerIdentity, WarningCode, WatchGrant, WatchRequest,
 };
 
 /// Control's answers in media's words.
 #[derive(Debug)]
-pub struct Gatekeeper(pub admission::Admission);
+pub(crate) struct Gatekeeper(pub(crate) admission::Admission);
 
 /// Media's facts in control's words.
 #[derive(Debug)]
-pub struct Reporter(pub LiveIngress);
+pub(crate) struct Reporter(pub(crate) LiveIngress);
 
 /// Control's orders in media's words.
 #[derive(Debug)]
-pub struct Conductor(pub Handle);
+pub(crate) struct Conductor(pub(crate) Handle);
 
 #[async_trait]
 impl Admission for Gatekeeper {
@@ -180,9 +180,4 @@ fn session_id(broadcast: &BroadcastId) -> Option<SessionId> {
 /// Every session id is a broadcast id: both are letters, digits and an underscore.
 fn broadcast_id(session_id: &SessionId) -> Result<BroadcastId, Refusal> {
     BroadcastId::parse(session_id.as_str()).map_err(|_| Refusal::NotFound)
-}
-
-/// A stream key on its way from a source of the binary's own (the demo) to media.
-pub fn secret(key: &chobi_control::secret::Secret) -> Secret {
-    Secret::new(key.reveal())
 }

@@ -12,10 +12,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Whether traffic should be sent here. Cleared when the drain begins.
 #[derive(Debug, Clone, Default)]
-pub struct Readiness(Arc<AtomicBool>);
+pub(crate) struct Readiness(Arc<AtomicBool>);
 
 impl Readiness {
-    pub fn set(&self, ready: bool) {
+    pub(crate) fn set(&self, ready: bool) {
         self.0.store(ready, Ordering::Release);
     }
 
@@ -31,7 +31,7 @@ struct Ops {
     control: Arc<Control>,
 }
 
-pub fn router(metrics: PrometheusHandle, readiness: Readiness, control: Arc<Control>) -> Router {
+pub(crate) fn router(metrics: PrometheusHandle, readiness: Readiness, control: Arc<Control>) -> Router {
     Router::new()
         .route("/metrics", get(render))
         .route("/healthz", get(async || "ok\n"))

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 /// The addresses of a running server.
 #[derive(Debug)]
-pub struct Welcome<'a> {
+pub(crate) struct Welcome<'a> {
     pub base_url: &'a str,
     pub rtmp_url: &'a str,
     pub ops: std::net::SocketAddr,
@@ -14,7 +14,7 @@ pub struct Welcome<'a> {
 }
 
 #[derive(Debug)]
-pub struct DemoWelcome<'a> {
+pub(crate) struct DemoWelcome<'a> {
     /// The session that shows the clip.
     pub clip_session: &'a str,
     /// A session that waits for the reader's own encoder.
@@ -23,7 +23,7 @@ pub struct DemoWelcome<'a> {
 }
 
 impl Welcome<'_> {
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let Self { base_url, rtmp_url, ops, .. } = self;
         let key = self.demo.as_ref().map_or("<streamKey>", |demo| demo.own_key);
         let mut out = String::new();

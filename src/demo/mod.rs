@@ -11,13 +11,13 @@ use tokio_util::sync::CancellationToken;
 const CLIP: &[u8] = include_bytes!("clip.flv");
 
 /// Two shows of the demo host.
-pub struct Demo {
+pub(crate) struct Demo {
     clip: DemoShow,
     own: DemoShow,
 }
 
 /// Makes the demo's host and shows, or finds those of an earlier start.
-pub async fn prepare(control: &Control) -> anyhow::Result<Demo> {
+pub(crate) async fn prepare(control: &Control) -> anyhow::Result<Demo> {
     Ok(Demo {
         clip: control.demo_show("شوبي لايف · Chobi Live demo").await?,
         own: control.demo_show("عرضك أنت · Your own show").await?,
@@ -26,7 +26,7 @@ pub async fn prepare(control: &Control) -> anyhow::Result<Demo> {
 
 impl Demo {
     /// Loops the clip until cancelled or until its session is ended.
-    pub fn run(&self, media: &Media, cancel: CancellationToken) {
+    pub(crate) fn run(&self, media: &Media, cancel: CancellationToken) {
         match BroadcastId::parse(self.clip_session()) {
             Ok(broadcast) => {
                 media.loop_clip(broadcast, self.clip.host_id.as_str(), bytes::Bytes::from_static(CLIP), cancel)
@@ -35,15 +35,15 @@ impl Demo {
         }
     }
 
-    pub fn clip_session(&self) -> &str {
+    pub(crate) fn clip_session(&self) -> &str {
         self.clip.session_id.as_str()
     }
 
-    pub fn own_session(&self) -> &str {
+    pub(crate) fn own_session(&self) -> &str {
         self.own.session_id.as_str()
     }
 
-    pub fn own_key(&self) -> &str {
+    pub(crate) fn own_key(&self) -> &str {
         self.own.stream_key.reveal()
     }
 }

@@ -62,7 +62,7 @@ const OPEN: &str = "chobi_http_connections";
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
 /// Serves until `cancel`, then lets requests in progress finish for at most `drain`.
-pub async fn serve(
+pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
     config: HttpConfig,
@@ -239,7 +239,7 @@ impl Drop for OpenGuard {
 }
 
 /// The answer to what no route takes.
-pub async fn not_found() -> impl IntoResponse {
+pub(crate) async fn not_found() -> impl IntoResponse {
     let headers = [(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"))];
     (StatusCode::NOT_FOUND, headers, "nothing here\n")
 }
