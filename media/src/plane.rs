@@ -26,7 +26,9 @@ pub struct MediaConfig {
 
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error("cannot listen for RTMP on {address}; is another server running? Choose another rtmp.listen (CHOBI_RTMP__LISTEN)")]
+    #[error(
+        "cannot listen for RTMP on {address}; is another server running? Choose another rtmp.listen (CHOBI_RTMP__LISTEN)"
+    )]
     Rtmp { address: SocketAddr, source: std::io::Error },
     #[error("HLS cannot be served: {0}")]
     Hls(#[from] hls::ServiceError),
@@ -51,7 +53,14 @@ impl Media {
     ) -> Result<Self, StartError> {
         let (cancel, tasks) = (CancellationToken::new(), TaskTracker::new());
         let (hub, opened) = Hub::new(config.hub, Arc::clone(&events));
-        let hls = hls::Service::start(config.hls, &config.data_dir, opened, Arc::clone(&admission), Arc::clone(&events), cancel.clone())?;
+        let hls = hls::Service::start(
+            config.hls,
+            &config.data_dir,
+            opened,
+            Arc::clone(&admission),
+            Arc::clone(&events),
+            cancel.clone(),
+        )?;
         let address = config.rtmp.listen;
         let (listener, _bound) = rtmp::Listener::bind(config.rtmp, hub.clone(), admission, events, cancel.clone())
             .await
