@@ -4,7 +4,8 @@
 //! are read from the store. Driven by the packager task and by delivery.
 
 use super::packager::{
-    Choice, Kept, Picture, RenditionFormat, Resume, ResumeRendition, Segment, render_multivariant, render_recording,
+    Choice, Kept, PeakBitRate, Picture, RenditionFormat, Resume, ResumeRendition, Segment, render_multivariant,
+    render_recording,
 };
 use super::text::Text;
 use crate::model::BroadcastId;
@@ -22,6 +23,8 @@ pub(crate) struct Recording {
     next_epoch: u64,
     discontinuity: u64,
     end: Duration,
+    /// The longest segment.
+    longest: Duration,
     /// Nothing that was shown is missing.
     whole: bool,
     /// The target duration it ended with, once it has.
@@ -33,7 +36,7 @@ struct RecordedRendition {
     format: RenditionFormat,
     segments: Vec<Segment>,
     bytes: u64,
-    peak_bps: u64,
+    peak: PeakBitRate,
 }
 
 /// The playlists of an ended show.
@@ -122,9 +125,7 @@ impl Recording {
 
     /// No segment is longer, rounded to whole seconds.
     fn target_duration(&self) -> u64 {
-        let segments = self.renditions.values().flat_map(|rendition| &rendition.segments);
-        let longest = segments.map(|segment| segment.duration).max().unwrap_or_default();
-        self.ended.unwrap_or(0).max((longest.as_secs_f64() + 0.5).floor() as u64).max(1)
+        self.ended.unwrap_or(0).max(target_for(self.longest))
     }
 
     fn take(&mut self, entry: Entry) {
@@ -139,7 +140,8 @@ impl Recording {
                     if let Some(known) = self.renditions.get_mut(&rendition.id) {
                         known.format = format;
                     } else if self.renditions.len() < MAX_RENDITIONS {
-                        let fresh = RecordedRendition { format, segments: Vec::new(), bytes: 0, peak_bps: 0 };
+                        let peak = PeakBitRate::default();
+                        let fresh = RecordedRendition { format, segments: Vec::new(), bytes: 0, peak };
                         self.renditions.insert(rendition.id, fresh);
                     }
                 }
@@ -164,10 +166,8 @@ impl Recording {
             rendition.push_gap();
         }
         let segment = segment_of(entry);
-        let bits = entry.bytes as f64 * 8.0;
-        if segment.duration >= Duration::from_millis(500) {
-            rendition.peak_bps = rendition.peak_bps.max((bits / segment.duration.as_secs_f64()).ceil() as u64);
-        }
+        self.longest = self.longest.max(segment.duration);
+        rendition.peak.add(entry.bytes, segment.duration, Duration::from_secs(target_for(self.longest)));
         rendition.bytes += entry.bytes;
         rendition.segments.push(segment);
         self.whole = false;
@@ -219,6 +219,11 @@ impl Recording {
     }
 }
 
+/// The target duration, in whole seconds, that a segment this long needs.
+fn target_for(longest: Duration) -> u64 {
+    ((longest.as_secs_f64() + 0.5).floor() as u64).max(1)
+}
+
 /// Lines lost in a row that are still bridged: a store that failed for ten minutes.
 const MAX_LOST: u64 = 300;
 
@@ -241,7 +246,7 @@ impl RecordedRendition {
     fn choice(&self, id: RenditionId) -> Choice {
         let duration: Duration = self.segments.iter().map(|segment| segment.duration).sum();
         let average_bps = (self.bytes as f64 * 8.0 / duration.as_secs_f64().max(0.1)).ceil() as u64;
-        Choice { id, format: self.format.clone(), peak_bps: self.peak_bps.max(average_bps), average_bps }
+        Choice { id, format: self.format.clone(), peak_bps: self.peak.get().unwrap_or(0).max(average_bps), average_bps }
     }
 }
 

@@ -15,7 +15,7 @@ pub(crate) struct Show {
     pub(crate) id: BroadcastId,
     channels: ArcSwap<Vec<Arc<Channel>>>,
     offer: ArcSwap<Offer>,
-    /// Every rendition has a part.
+    /// The first segment of every rendition is whole.
     ready: watch::Sender<bool>,
     pub(crate) viewers: Viewers,
 }

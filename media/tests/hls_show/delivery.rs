@@ -12,7 +12,7 @@ async fn live() -> (Stage, Publisher, TempDir) {
     let stage = Stage::new(folder.path());
     let mut publisher = stage.publish(SHOW).await;
     write(&mut publisher, CLIP.epoch(), &CLIP.frames).await;
-    stage.playlist_with("v0", 2).await;
+    stage.playlist_with("v0", 3).await;
     (stage, publisher, folder)
 }
 
@@ -24,9 +24,9 @@ async fn each_kind_of_answer_has_its_headers() {
         ("index.m3u8", "application/vnd.apple.mpegurl", "private, no-cache"),
         ("v0/index.m3u8", "application/vnd.apple.mpegurl", "no-cache"),
         ("v0/0/init.mp4", "video/mp4", immutable),
-        ("v0/0/0.m4s", "video/mp4", immutable),
-        ("v0/0/0.1.m4s", "video/mp4", immutable),
-        ("a0/0/0.m4s", "audio/mp4", immutable),
+        ("v0/0/1.m4s", "video/mp4", immutable),
+        ("v0/0/1.1.m4s", "video/mp4", immutable),
+        ("a0/0/1.m4s", "audio/mp4", immutable),
     ] {
         let get = stage.get(&format!("/hls/{SHOW}/{path}")).await;
         assert_eq!(get.status, StatusCode::OK, "{path}");
@@ -56,8 +56,8 @@ async fn a_show_is_offered_with_what_players_choose_by() {
     assert_eq!(parsed.alternatives[0].uri.as_deref(), Some("a0/index.m3u8"));
 
     // What is claimed covers every segment.
-    let playlist = stage.playlist_with("v0", 2).await;
-    let audio = stage.playlist_with("a0", 2).await;
+    let playlist = stage.playlist_with("v0", 3).await;
+    let audio = stage.playlist_with("a0", 3).await;
     let mut densest = [0.0_f64; 2];
     for (index, (rendition, playlist)) in [("v0", &playlist), ("a0", &audio)].into_iter().enumerate() {
         let listed = m3u8_rs::parse_media_playlist_res(playlist.as_bytes()).unwrap();
@@ -85,16 +85,16 @@ async fn playlists_are_compressed_and_media_is_not() {
     text.clear();
     brotli::Decompressor::new(&br.body[..], 4_096).read_to_string(&mut text).unwrap();
     assert_eq!(text, plain);
-    let media = stage.send(Method::GET, &format!("/hls/{SHOW}/v0/0/0.m4s"), &accept("gzip, br")).await;
+    let media = stage.send(Method::GET, &format!("/hls/{SHOW}/v0/0/1.m4s"), &accept("gzip, br")).await;
     assert_eq!(media.header("content-encoding"), "");
 }
 
 #[tokio::test]
 async fn media_is_served_by_the_range() {
     let (stage, _publisher, _folder) = live().await;
-    let path = format!("/hls/{SHOW}/v0/0/0.m4s");
+    let path = format!("/hls/{SHOW}/v0/0/1.m4s");
     let whole = stage.fetch(&path).await;
-    let first_part = stage.fetch(&format!("/hls/{SHOW}/v0/0/0.0.m4s")).await.len();
+    let first_part = stage.fetch(&format!("/hls/{SHOW}/v0/0/1.0.m4s")).await.len();
     let (from, to) = (first_part - 10, first_part + 10);
     let ranged = |range: String| {
         let (stage, path) = (&stage, &path);
@@ -133,8 +133,8 @@ async fn what_is_not_there_says_so() {
     for path in [
         "/hls/session_1/v0/7/init.mp4",
         "/hls/session_1/v0/0/999.m4s",
-        "/hls/session_1/v0/7/0.m4s",
-        "/hls/session_1/v0/0/0.99.m4s",
+        "/hls/session_1/v0/7/1.m4s",
+        "/hls/session_1/v0/0/1.99.m4s",
         "/hls/session_1/v9/index.m3u8",
         "/hls/session_1/v0/0/../../../../secret",
         "/hls/session_1/%2e%2e/%2e%2e/secret",
@@ -151,11 +151,11 @@ async fn what_is_not_there_says_so() {
 #[tokio::test]
 async fn parts_and_their_segment_are_the_same_bytes() {
     let (stage, _publisher, _folder) = live().await;
-    let playlist = stage.playlist_with("v0", 2).await;
+    let playlist = stage.playlist_with("v0", 3).await;
     let parts = uris(&playlist, "#EXT-X-PART:");
     let mut joined = Vec::new();
-    for part in parts.iter().filter(|part| part.starts_with("0/2.")) {
+    for part in parts.iter().filter(|part| part.starts_with("0/3.")) {
         joined.extend_from_slice(&stage.fetch(&format!("/hls/{SHOW}/v0/{part}")).await);
     }
-    assert_eq!(stage.fetch(&format!("/hls/{SHOW}/v0/0/2.m4s")).await, joined);
+    assert_eq!(stage.fetch(&format!("/hls/{SHOW}/v0/0/3.m4s")).await, joined);
 }

@@ -19,7 +19,7 @@ async fn live(folder: &tempfile::TempDir) -> (Stage, chobi_media::hub::Publisher
 async fn a_ticket_opens_a_private_show_and_a_pass_carries_on() {
     let folder = tempfile::tempdir().unwrap();
     let (stage, _publisher) = live(&folder).await;
-    for path in ["index.m3u8", "v0/index.m3u8", "v0/0/init.mp4", "v0/0/0.m4s", "v0/0/0.0.m4s"] {
+    for path in ["index.m3u8", "v0/index.m3u8", "v0/0/init.mp4", "v0/0/1.m4s", "v0/0/1.0.m4s"] {
         assert_eq!(stage.get(&format!("/hls/{PRIVATE}/{path}")).await.status, StatusCode::FORBIDDEN, "{path}");
     }
     let wrong = stage.get(&format!("/hls/{PRIVATE}/index.m3u8?ticket=stolen")).await;
@@ -36,7 +36,7 @@ async fn a_ticket_opens_a_private_show_and_a_pass_carries_on() {
         let asked = stage.door.asked.load(Ordering::Relaxed);
         let uri = answer.text().lines().last().unwrap();
         let base = format!("/hls/{PRIVATE}/{}", uri.strip_suffix("/v0/index.m3u8").unwrap());
-        for path in ["v0/index.m3u8", "a0/index.m3u8", "v0/0/init.mp4", "v0/0/0.m4s", "v0/0/1.0.m4s"] {
+        for path in ["v0/index.m3u8", "a0/index.m3u8", "v0/0/init.mp4", "v0/0/1.m4s", "v0/0/2.0.m4s"] {
             let answer = stage.get(&format!("{base}/{path}")).await;
             assert_eq!(answer.status, StatusCode::OK, "{path}");
             assert!(answer.header("cache-control").starts_with("private"), "{path}");

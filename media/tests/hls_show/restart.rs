@@ -1,7 +1,7 @@
 //! The server stops and starts again, in good order or not; a show is over and played from the disk.
 
 use super::clip::CLIP;
-use super::stage::{SHOW, Stage, id, uris, write};
+use super::stage::{FIRST, SHOW, Stage, id, uris, write};
 use http::StatusCode;
 use std::io::Write;
 
@@ -40,7 +40,7 @@ async fn a_stopped_show_resumes_where_it_was() {
     let stage = Stage::new(folder.path());
     let mut publisher = stage.publish(SHOW).await;
     write(&mut publisher, CLIP.epoch(), &CLIP.frames).await;
-    let before = stage.playlist_with("v0", 2).await;
+    let before = stage.playlist_with("v0", 3).await;
     stage.stop().await;
 
     let stage = Stage::new(folder.path());
@@ -50,6 +50,8 @@ async fn a_stopped_show_resumes_where_it_was() {
         "nobody expects it yet"
     );
     stage.expect(SHOW).await;
+    let multivariant = stage.fetch_text(&format!("/hls/{SHOW}/index.m3u8")).await;
+    assert!(multivariant.contains("v0/index.m3u8") && multivariant.contains("a0/index.m3u8"), "{multivariant}");
     let waiting = stage.fetch_text(&format!("/hls/{SHOW}/v0/index.m3u8")).await;
     assert!(!waiting.contains("ENDLIST") && !waiting.contains("#EXT-X-GAP"), "{waiting}");
     assert_eq!(numbers(&waiting)[..3], numbers(&before)[..3]);
@@ -59,7 +61,7 @@ async fn a_stopped_show_resumes_where_it_was() {
     let mut publisher = stage.publish(SHOW).await;
     write(&mut publisher, CLIP.epoch(), &CLIP.frames).await;
     let after = stage.playlist_with("v0", last + 2).await;
-    assert_eq!(numbers(&after)[..usize::try_from(last).unwrap() + 3], (0..last + 3).collect::<Vec<_>>()[..]);
+    assert_eq!(numbers(&after)[..usize::try_from(last).unwrap() + 2], (FIRST..=last + 2).collect::<Vec<_>>()[..]);
     assert_eq!(after.matches("#EXT-X-DISCONTINUITY\n").count(), 1, "{after}");
     assert!(uris(&after, "").iter().any(|uri| uri.starts_with("1/")), "{after}");
     let audio = stage.playlist_with("a0", last + 2).await;
@@ -72,7 +74,7 @@ async fn after_a_crash_the_segment_that_was_lost_is_a_gap() {
     let stage = Stage::new(folder.path());
     let mut publisher = stage.publish(SHOW).await;
     write(&mut publisher, CLIP.epoch(), &CLIP.frames).await;
-    stage.playlist_with("v0", 2).await;
+    stage.playlist_with("v0", 3).await;
     stage.stop().await;
     // What a crash leaves: no word of a good end, and half a line.
     let path = folder.path().join("hls").join(SHOW).join("index.jsonl");
@@ -88,11 +90,11 @@ async fn after_a_crash_the_segment_that_was_lost_is_a_gap() {
     let mut publisher = stage.publish(SHOW).await;
     write(&mut publisher, CLIP.epoch(), &CLIP.frames).await;
     let video = kept.iter().filter(|line| line.contains(r#""rendition":"v0""#)).count() as u64;
-    let playlist = stage.playlist_with("v0", video + 2).await;
+    let playlist = stage.playlist_with("v0", video + 3).await;
     assert_eq!(playlist.matches("#EXT-X-GAP\n").count(), 1, "{playlist}");
     assert_eq!(playlist.matches("#EXT-X-DISCONTINUITY\n").count(), 1, "{playlist}");
-    assert_eq!(uris(&playlist, "")[usize::try_from(video).unwrap()], format!("0/{video}.m4s"));
-    assert_eq!(uris(&playlist, "")[usize::try_from(video).unwrap() + 1], format!("1/{}.m4s", video + 1));
+    assert_eq!(uris(&playlist, "")[usize::try_from(video).unwrap()], format!("0/{}.m4s", video + 1));
+    assert_eq!(uris(&playlist, "")[usize::try_from(video).unwrap() + 1], format!("1/{}.m4s", video + 2));
 }
 
 #[tokio::test]
@@ -102,7 +104,7 @@ async fn a_disk_that_fails_does_not_stop_the_show() {
     let stage = Stage::new(folder.path());
     let mut publisher = stage.publish(SHOW).await;
     write(&mut publisher, CLIP.epoch(), &CLIP.frames).await;
-    let playlist = stage.playlist_with("v0", 2).await;
+    let playlist = stage.playlist_with("v0", 3).await;
     for uri in uris(&playlist, "") {
         assert!(!stage.fetch(&format!("/hls/{SHOW}/v0/{uri}")).await.is_empty());
     }
@@ -115,12 +117,12 @@ async fn segments_older_than_the_window_come_from_the_disk() {
     for round in 0..4 {
         let mut publisher = stage.publish(SHOW).await;
         write(&mut publisher, CLIP.epoch(), &CLIP.frames).await;
-        stage.playlist_with("v0", round * 4 + 2).await;
+        stage.playlist_with("v0", round * 4 + 3).await;
     }
-    let playlist = stage.playlist_with("v0", 14).await;
-    assert!(numbers(&playlist)[0] > 0, "{playlist}");
-    assert_eq!(&stage.fetch(&format!("/hls/{SHOW}/v0/0/0.m4s")).await[4..8], b"moof");
-    assert_eq!(&stage.fetch(&format!("/hls/{SHOW}/a0/0/0.m4s")).await[4..8], b"moof");
+    let playlist = stage.playlist_with("v0", 15).await;
+    assert!(numbers(&playlist)[0] > FIRST, "{playlist}");
+    assert_eq!(&stage.fetch(&format!("/hls/{SHOW}/v0/0/1.m4s")).await[4..8], b"moof");
+    assert_eq!(&stage.fetch(&format!("/hls/{SHOW}/a0/0/1.m4s")).await[4..8], b"moof");
 }
 
 #[tokio::test]
@@ -129,7 +131,7 @@ async fn a_show_whose_end_was_missed_can_be_closed() {
     let stage = Stage::new(folder.path());
     let mut publisher = stage.publish(SHOW).await;
     write(&mut publisher, CLIP.epoch(), &CLIP.frames).await;
-    stage.playlist_with("v0", 2).await;
+    stage.playlist_with("v0", 3).await;
     assert!(!stage.service.end_recording(&id(SHOW)).await.unwrap(), "it is live");
     stage.stop().await;
 

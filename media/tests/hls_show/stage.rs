@@ -22,6 +22,8 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 pub(crate) const SHOW: &str = "session_1";
+/// The number of a show's first segment.
+pub(crate) const FIRST: u64 = 1;
 /// Longer than anything a test waits for on a busy machine.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
@@ -175,7 +177,7 @@ impl Stage {
     pub(crate) async fn playlist_with(&self, rendition: &str, segment: u64) -> String {
         let mut playlist = String::new();
         // Step by step: the server refuses to wait for what is far ahead.
-        for segment in 0..=segment {
+        for segment in FIRST..=segment {
             playlist = self.fetch_text(&format!("/hls/{SHOW}/{rendition}/index.m3u8?_HLS_msn={segment}")).await;
         }
         playlist
@@ -183,7 +185,7 @@ impl Stage {
 
     /// The media playlist once it has its end.
     pub(crate) async fn ended_playlist(&self, rendition: &str) -> String {
-        let mut segment = 0;
+        let mut segment = FIRST;
         loop {
             let playlist = self.playlist_with(rendition, segment).await;
             if playlist.ends_with("#EXT-X-ENDLIST\n") {

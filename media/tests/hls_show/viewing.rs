@@ -11,7 +11,7 @@ async fn live(folder: &tempfile::TempDir) -> (Stage, chobi_media::hub::Publisher
     let stage = Stage::new(folder.path());
     let mut publisher = stage.publish(SHOW).await;
     write(&mut publisher, CLIP.epoch(), &CLIP.frames).await;
-    stage.playlist_with("v0", 2).await;
+    stage.playlist_with("v0", 3).await;
     (stage, publisher)
 }
 
@@ -34,12 +34,12 @@ async fn a_viewer_joins_with_the_first_media_and_leaves_when_silent() {
     let path = |name: &str| format!("/hls/{SHOW}/v0/{name}");
     stage.send(Method::GET, &path("index.m3u8"), &with_cookie).await;
     stage.send(Method::GET, &path("0/init.mp4"), &with_cookie).await;
-    stage.send(Method::HEAD, &path("0/0.m4s"), &with_cookie).await;
+    stage.send(Method::HEAD, &path("0/1.m4s"), &with_cookie).await;
     stage.send(Method::GET, &path("0/999.m4s"), &with_cookie).await;
     assert_eq!(Heard::viewers(&stage.heard.wait_for(|_| true).await), Vec::<String>::new(), "no media yet");
     for _ in 0..3 {
-        stage.send(Method::GET, &path("0/0.m4s"), &with_cookie).await;
-        stage.send(Method::GET, &path("0/1.0.m4s"), &with_cookie).await;
+        stage.send(Method::GET, &path("0/1.m4s"), &with_cookie).await;
+        stage.send(Method::GET, &path("0/2.0.m4s"), &with_cookie).await;
     }
     let joined = format!("+{viewer}");
     let events = stage.heard.wait_for(|events| !Heard::viewers(events).is_empty()).await;
@@ -47,7 +47,7 @@ async fn a_viewer_joins_with_the_first_media_and_leaves_when_silent() {
 
     // Held requests are presence, for twice the silence that would end it.
     for _ in 0..2 {
-        let held = stage.send(Method::GET, &path("index.m3u8?_HLS_msn=4"), &with_cookie).await;
+        let held = stage.send(Method::GET, &path("index.m3u8?_HLS_msn=5"), &with_cookie).await;
         assert_eq!(held.status, StatusCode::SERVICE_UNAVAILABLE);
     }
     let events = stage.heard.wait_for(|_| true).await;
@@ -65,7 +65,7 @@ async fn a_viewer_joins_with_the_first_media_and_leaves_when_silent() {
 async fn players_that_name_themselves_are_counted_by_that_name_and_others_are_not() {
     let folder = tempfile::tempdir().unwrap();
     let (stage, _publisher) = live(&folder).await;
-    let path = format!("/hls/{SHOW}/v0/0/0.m4s");
+    let path = format!("/hls/{SHOW}/v0/0/1.m4s");
     let named = [("x-playback-session-id", "71B9A3E2-0F5C-4E0B-8F0D-7C7F6B1C2D3E")];
     stage.send(Method::GET, &path, &named).await;
     stage.send(Method::GET, &path, &[("x-playback-session-id", "not an id!")]).await;
@@ -78,7 +78,7 @@ async fn players_that_name_themselves_are_counted_by_that_name_and_others_are_no
 async fn an_ejected_viewer_is_cut_and_refused() {
     let folder = tempfile::tempdir().unwrap();
     let (stage, _publisher) = live(&folder).await;
-    let path = format!("/hls/{SHOW}/v0/0/0.m4s");
+    let path = format!("/hls/{SHOW}/v0/0/1.m4s");
     let named = [("x-playback-session-id", "viewer_1")];
     stage.send(Method::GET, &path, &named).await;
     stage.service.eject(&super::stage::id(SHOW), &ViewerId::parse("viewer_1").unwrap());
@@ -92,7 +92,7 @@ async fn an_ejected_viewer_is_cut_and_refused() {
 async fn the_end_of_a_show_leaves_nobody_behind() {
     let folder = tempfile::tempdir().unwrap();
     let (stage, publisher) = live(&folder).await;
-    stage.send(Method::GET, &format!("/hls/{SHOW}/v0/0/0.m4s"), &[("x-playback-session-id", "viewer_1")]).await;
+    stage.send(Method::GET, &format!("/hls/{SHOW}/v0/0/1.m4s"), &[("x-playback-session-id", "viewer_1")]).await;
     stage.end(SHOW, publisher).await;
     let events = stage.heard.wait_for(|events| Heard::viewers(events).len() == 2).await;
     assert_eq!(Heard::viewers(&events), ["+viewer_1", "-viewer_1"]);

@@ -92,8 +92,8 @@ struct Visitor {
     private: bool,
 }
 
-/// How long a request waits for a show that has begun to have its first part.
-const FIRST_PART_LIMIT: Duration = Duration::from_secs(6);
+/// How long a request waits for a show that has begun to have its first segments.
+const FIRST_SEGMENT_LIMIT: Duration = Duration::from_secs(6);
 /// When to look again for a show that is not there.
 const NOT_LIVE_RETRY: Duration = Duration::from_secs(2);
 /// The viewer's cookie lasts a day: long enough for any show, short enough to follow nobody around.
@@ -143,9 +143,9 @@ impl Visit<'_> {
         let _held: Option<HeldGuard<'_>> = visitor.viewer.as_ref().map(|viewer| show.viewers.hold(viewer));
         match self.target.resource {
             Resource::Multivariant => {
-                self.wait_for_first_part(show).await;
+                let is_ready = self.wait_until_ready(show).await;
                 let offer = show.offer();
-                if offer.choices.is_empty() {
+                if !is_ready || offer.choices.is_empty() {
                     return not_live();
                 }
                 self.multivariant(&visitor, &offer.text, |prefix| offer.render(prefix))
@@ -251,18 +251,21 @@ impl Visit<'_> {
         if let Some(channel) = show.channel(rendition) {
             return Some(channel);
         }
-        self.wait_for_first_part(show).await;
+        self.wait_until_ready(show).await;
         show.channel(rendition)
     }
 
-    async fn wait_for_first_part(&self, show: &Show) {
+    /// Whether it became ready in time.
+    async fn wait_until_ready(&self, show: &Show) -> bool {
         let mut ready = show.watch_ready();
         if *ready.borrow() {
-            return;
+            return true;
         }
         tokio::select! {
-            _ = tokio::time::timeout(FIRST_PART_LIMIT, ready.wait_for(|ready| *ready)) => {}
-            () = self.shared.cancel.cancelled() => {}
+            waited = tokio::time::timeout(FIRST_SEGMENT_LIMIT, ready.wait_for(|ready| *ready)) => {
+                matches!(waited, Ok(Ok(_)))
+            }
+            () = self.shared.cancel.cancelled() => false,
         }
     }
 

@@ -7,6 +7,7 @@
 //! - A new epoch ends the open segments, and with its first frame begins one discontinuity in every rendition. Media
 //!   time goes on without a step, so that a player or a file of all segments sees one timeline.
 
+mod bit_rate;
 mod cadence;
 #[cfg(test)]
 mod conformance;
@@ -20,6 +21,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use bit_rate::PeakBitRate;
 pub(crate) use media_playlist::render_recording;
 pub(crate) use multivariant_playlist::{Choice, render as render_multivariant};
 pub(crate) use snapshot::{Part, Picture, RenditionFormat, RenditionSnapshot, Segment, ShowState};
@@ -195,11 +197,12 @@ impl Packager {
         snapshots
     }
 
-    /// What the multivariant playlist offers: the renditions of the present epoch, or of the last one.
+    /// What the multivariant playlist offers: the renditions of the present epoch, or of the last one. Each has a whole
+    /// segment, because hls.js refuses a media playlist without one.
     pub(crate) fn choices(&self) -> Vec<Choice> {
         let present = |id: RenditionId| self.epoch.as_ref().is_none_or(|epoch| epoch.ids().any(|one| one == id));
         let shown =
-            self.show.renditions.iter().filter(|rendition| present(rendition.id) && rendition.position().is_some());
+            self.show.renditions.iter().filter(|rendition| present(rendition.id) && rendition.whole_segments() > 0);
         shown
             .map(|rendition| Choice {
                 id: rendition.id,
@@ -210,12 +213,12 @@ impl Packager {
             .collect()
     }
 
-    /// Whether a player that comes now finds every rendition it is offered: all tracks of the epoch have begun, or the
-    /// missing one had a whole segment's time to.
+    /// Whether a player that comes now is offered all it should be: the first segment of every rendition is whole. A
+    /// track that is missing had that segment's time to begin; one that began and fell silent has the next one's.
     pub(crate) fn is_ready(&self) -> bool {
-        let begun = |id: RenditionId| self.show.renditions.iter().any(|one| one.id == id && one.position().is_some());
-        let segment_closed = self.show.renditions.iter().any(|rendition| rendition.last_duration().is_some());
-        segment_closed || self.epoch.as_ref().is_some_and(|epoch| epoch.ids().all(begun))
+        let begun = || self.show.renditions.iter().filter(|rendition| rendition.position().is_some());
+        let longest = begun().map(Rendition::whole_segments).max().unwrap_or(0);
+        longest > 1 || (longest > 0 && begun().all(|rendition| rendition.whole_segments() > 0))
     }
 
     fn finish_epoch(&mut self) {

@@ -3,6 +3,7 @@
 //! In: parts and the ends of segments. Out: snapshots for readers, closed segments for the store.
 //! Driven by the packager. rfc8216bis section 6.2.2.
 
+use super::bit_rate::{PeakBitRate, bits_per_second};
 use super::cadence;
 use super::segmenter::ClosedPart;
 use super::snapshot::{Hint, Part, Picture, Position, RenditionFormat, RenditionSnapshot, Segment, ShowState};
@@ -25,7 +26,7 @@ pub(crate) struct Rendition {
     open: Option<Segment>,
     next_number: u64,
     last_discontinuity: Option<u64>,
-    peak_bps: u64,
+    peak: PeakBitRate,
     /// Something readers have not seen yet.
     pub(crate) changed: bool,
 }
@@ -49,11 +50,15 @@ pub(crate) struct Opening {
 
 /// A player needs this many target durations in the list to start (section 6.2.2).
 const LEAST_TARGET_DURATIONS: u32 = 3;
-/// Segments shorter than this say nothing about a bit rate.
+/// Media shorter than this says nothing about a bit rate.
 const TELLING: Duration = Duration::from_millis(500);
 /// Bits a second claimed before anything was measured: what a modest phone sends.
 const FLOOR_VIDEO_BPS: u64 = 800_000;
 const FLOOR_AUDIO_BPS: u64 = 64_000;
+
+/// hls.js asks for no blocking reload while the newest media sequence number is 0, and then polls through the first
+/// segment of a show.
+const FIRST_NUMBER: u64 = 1;
 
 impl Rendition {
     pub(crate) fn new(id: RenditionId, format: RenditionFormat) -> Self {
@@ -64,9 +69,9 @@ impl Rendition {
             inits: Vec::new(),
             window: VecDeque::new(),
             open: None,
-            next_number: 0,
+            next_number: FIRST_NUMBER,
             last_discontinuity: None,
-            peak_bps: 0,
+            peak: PeakBitRate::default(),
             changed: false,
         }
     }
@@ -80,7 +85,7 @@ impl Rendition {
     ) -> Self {
         let last = segments.last();
         Self {
-            next_number: last.map_or(0, |segment| segment.number + 1),
+            next_number: last.map_or(FIRST_NUMBER, |segment| segment.number + 1),
             last_discontinuity: last.map(|segment| segment.discontinuity),
             window: segments.into_iter().map(Arc::new).collect(),
             inits,
@@ -149,12 +154,11 @@ impl Rendition {
             self.last_discontinuity = self.window.back().map(|last| last.discontinuity);
             return None;
         }
-        if open.duration >= TELLING {
-            self.peak_bps = self.peak_bps.max(bits_per_second(open.byte_len(), open.duration));
-        }
+        let target = Duration::from_secs(target_duration);
+        self.peak.add(open.byte_len(), open.duration, target);
         let segment = Arc::new(open);
         self.window.push_back(Arc::clone(&segment));
-        self.trim(window_segments, Duration::from_secs(target_duration) * LEAST_TARGET_DURATIONS);
+        self.trim(window_segments, target * LEAST_TARGET_DURATIONS);
         self.changed = true;
         Some(segment)
     }
@@ -213,6 +217,11 @@ impl Rendition {
         }
     }
 
+    /// How many whole segments it lists.
+    pub(crate) fn whole_segments(&self) -> usize {
+        self.window.len()
+    }
+
     /// The duration of the newest closed segment.
     pub(crate) fn last_duration(&self) -> Option<Duration> {
         self.window.back().map(|segment| segment.duration)
@@ -223,7 +232,8 @@ impl Rendition {
     }
 
     pub(crate) fn peak_bps(&self) -> u64 {
-        if self.peak_bps > 0 { self.peak_bps } else { self.average_bps() }
+        // A short segment between two long ones is in no row that is measured, but it is in the average.
+        self.peak.get().unwrap_or(0).max(self.average_bps())
     }
 
     pub(crate) fn average_bps(&self) -> u64 {
@@ -251,8 +261,4 @@ pub(crate) fn describe(format: &TrackFormat, frames_per_second: f64) -> Renditio
             RenditionFormat { codecs: audio.rfc6381.clone(), picture: None, channels: Some(audio.channels) }
         }
     }
-}
-
-fn bits_per_second(bytes: u64, duration: Duration) -> u64 {
-    (bytes as f64 * 8.0 / duration.as_secs_f64()).ceil() as u64
 }

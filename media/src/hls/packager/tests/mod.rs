@@ -1,5 +1,7 @@
 //! Whole shows through the packager, held to the rules after every frame.
 
+mod offer;
+
 use super::conformance::{Follower, Listing};
 use super::snapshot::RenditionSnapshot;
 use super::*;
@@ -145,6 +147,9 @@ impl Theatre {
             }
             let listing = self.followers.entry(snapshot.id).or_default().follow(&snapshot);
             self.latest.insert(snapshot.id, (snapshot, listing));
+        }
+        for choice in self.packager.choices() {
+            assert!(choice.peak_bps >= choice.average_bps, "{choice:?}");
         }
         while let Some(kept) = self.packager.poll_kept() {
             self.kept.push(kept);
@@ -298,7 +303,7 @@ fn a_part_is_out_with_its_last_frame() {
     frames.retain(|frame| frame.track.0 == 0);
     theatre.play(&frames[..6]);
     assert_eq!(theatre.listing("v0").segments[0].parts.len(), 1, "six frames at 30 fps are a part of 200 ms");
-    assert_eq!(theatre.listing("v0").hint.as_deref(), Some("0/0.1.m4s"));
+    assert_eq!(theatre.listing("v0").hint.as_deref(), Some("0/1.1.m4s"));
 }
 
 #[test]
@@ -419,9 +424,9 @@ fn playlists_read_as_reviewed() {
     let mut theatre = Theatre::new();
     theatre.packager.handle_epoch(&script.epoch(zero()));
     theatre.play(&script.frames(Duration::from_millis(2_450)));
-    assert_eq!(theatre.text("v0"), include_str!("testdata/video.m3u8"));
-    assert_eq!(theatre.text("a0"), include_str!("testdata/audio.m3u8"));
+    assert_eq!(theatre.text("v0"), include_str!("../testdata/video.m3u8"));
+    assert_eq!(theatre.text("a0"), include_str!("../testdata/audio.m3u8"));
     let multivariant = render_multivariant(&theatre.packager.choices(), true, "");
-    assert_eq!(multivariant, include_str!("testdata/multivariant.m3u8"));
+    assert_eq!(multivariant, include_str!("../testdata/multivariant.m3u8"));
     assert!(m3u8_rs::parse_master_playlist_res(multivariant.as_bytes()).is_ok());
 }
