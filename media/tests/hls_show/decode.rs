@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Everything a rendition's playlist lists, as one file: the init first.
-async fn gather(stage: &Stage, rendition: &str, playlist: &str) -> Vec<u8> {
+pub(crate) async fn gather(stage: &Stage, rendition: &str, playlist: &str) -> Vec<u8> {
     let mut file = Vec::new();
     for uri in uris(playlist, "#EXT-X-MAP").iter().chain(&uris(playlist, "")) {
         file.extend_from_slice(&stage.fetch(&format!("/hls/{SHOW}/{rendition}/{uri}")).await);
@@ -15,7 +15,7 @@ async fn gather(stage: &Stage, rendition: &str, playlist: &str) -> Vec<u8> {
     file
 }
 
-fn ffmpeg_is_content(path: &Path) {
+pub(crate) fn ffmpeg_is_content(path: &Path) {
     let output = Command::new("ffmpeg")
         .args(["-v", "warning", "-xerror", "-err_detect", "explode", "-i"])
         .arg(path)
@@ -27,7 +27,7 @@ fn ffmpeg_is_content(path: &Path) {
 }
 
 /// Presentation times (seconds) of all packets in decoding order, and whether each is a keyframe.
-fn packets(path: &Path) -> Vec<(f64, bool)> {
+pub(crate) fn packets(path: &Path) -> Vec<(f64, bool)> {
     let output = Command::new("ffprobe")
         .args(["-v", "error", "-show_entries", "packet=pts_time,flags", "-of", "csv=p=0"])
         .arg(path)

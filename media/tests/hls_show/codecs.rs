@@ -1,0 +1,120 @@
+//! Codecs other than H.264: what real encoders make is served so that real decoders see the same pictures.
+
+use super::decode::{ffmpeg_is_content, gather, packets};
+use super::stage::{SHOW, Stage, write};
+use bytes::Bytes;
+use chobi_media::codec::{av1, h265, vp9};
+use chobi_media::model::{Epoch, Frame, MediaFormat, Timescale, TrackFormat, TrackId, VideoFormat};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// Three seconds, so that there are two segments; on the file's clock.
+fn encode(path: &Path, coding: &[&str]) -> (Bytes, Vec<Frame>) {
+    run(Command::new("ffmpeg")
+        .args(["-v", "error", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=30", "-t", "3", "-pix_fmt", "yuv420p"])
+        .args(["-g", "30", "-keyint_min", "30"])
+        .args(coding)
+        // The header first: what is looked for in it is found before any media.
+        .args(["-video_track_timescale", "90000", "-movflags", "+faststart", "-f", "mp4"])
+        .arg(path));
+    let file = Bytes::from(std::fs::read(path).unwrap());
+    let listed = run(Command::new("ffprobe")
+        .args(["-v", "error", "-show_entries", "packet=pts,dts,size,pos,flags", "-of", "csv=p=0"])
+        .arg(path));
+    let frame = |line: &str| {
+        let fields: Vec<&str> = line.split(',').collect();
+        let number = |index: usize| fields[index].parse::<i64>().unwrap();
+        let (pts, dts, size, at) = (number(0), number(1), number(2) as usize, number(3) as usize);
+        let keyframe = fields[4].starts_with('K');
+        Frame { track: TrackId(0), dts, pts, keyframe, payload: file.slice(at..at + size) }
+    };
+    let frames = listed.lines().map(frame).collect();
+    (file, frames)
+}
+
+fn run(command: &mut Command) -> String {
+    let output = command.output().expect("ffmpeg is installed");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The body of the first box of this kind.
+fn body_of(file: &Bytes, kind: &[u8; 4]) -> Bytes {
+    let at = file.windows(4).position(|window| window == kind).expect("the encoder's configuration");
+    let size = u32::from_be_bytes(file[at - 4..at].try_into().unwrap()) as usize;
+    file.slice(at + 4..at - 4 + size)
+}
+
+/// A digest of every decoded picture, in order.
+fn pictures(path: &Path) -> Vec<String> {
+    let listed = run(Command::new("ffmpeg").args(["-v", "error", "-i"]).arg(path).args([
+        "-fps_mode",
+        "passthrough",
+        "-f",
+        "framemd5",
+        "-",
+    ]));
+    let digest = |line: &str| line.rsplit(',').next().unwrap().trim().to_owned();
+    listed.lines().filter(|line| !line.starts_with('#')).map(digest).collect()
+}
+
+async fn decodes(coding: &[&str], format: impl FnOnce(&Bytes, &[Frame]) -> VideoFormat, codecs: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("source.mp4");
+    let (file, frames) = encode(&source, coding);
+    assert!(frames.len() >= 90, "{} frames", frames.len());
+    let video = format(&file, &frames);
+    assert_eq!((video.width, video.height), (320, 180));
+    let track = TrackFormat { id: TrackId(0), timescale: Timescale::VIDEO, media: MediaFormat::Video(video) };
+
+    let stage = Stage::new(folder.path());
+    let mut publisher = stage.publish(SHOW).await;
+    let epoch = Epoch { tracks: vec![Arc::new(track)], zero: SystemTime::now() };
+    write(&mut publisher, epoch, &frames).await;
+    stage.end(SHOW, publisher).await;
+    let playlist = stage.ended_playlist("v0").await;
+    let multivariant = stage.fetch_text(&format!("/hls/{SHOW}/index.m3u8")).await;
+    assert!(multivariant.contains(&format!("CODECS=\"{codecs}")), "{multivariant}");
+
+    let served = folder.path().join("served.mp4");
+    std::fs::write(&served, gather(&stage, "v0", &playlist).await).unwrap();
+    ffmpeg_is_content(&served);
+    assert_eq!(pictures(&served), pictures(&source));
+    let packets = packets(&served);
+    assert_eq!(packets.len(), frames.len());
+    for (packet, frame) in packets.iter().zip(&frames) {
+        let pts = (frame.pts - frames[0].dts) as f64 / 90_000.0;
+        assert!((packet.0 - pts).abs() <= 0.002, "{} instead of {pts}", packet.0);
+        assert_eq!(packet.1, frame.keyframe);
+    }
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn ffmpeg_decodes_hevc_with_b_frames() {
+    let coding = ["-c:v", "libx265", "-preset", "ultrafast", "-bf", "2", "-tag:v", "hvc1"];
+    let coding = [&coding[..], &["-x265-params", "log-level=error:scenecut=0:open-gop=0"]].concat();
+    let format = |file: &Bytes, _: &[Frame]| {
+        let record = body_of(file, b"hvcC");
+        h265::Configuration::parse(&record).unwrap().format(record).unwrap()
+    };
+    decodes(&coding, format, "hvc1.1.").await;
+}
+
+#[tokio::test]
+async fn ffmpeg_decodes_av1() {
+    let coding = ["-c:v", "libaom-av1", "-usage", "realtime", "-cpu-used", "8"];
+    decodes(&coding, |file, _| av1::format(body_of(file, b"av1C")).unwrap(), "av01.0.").await;
+}
+
+#[tokio::test]
+async fn ffmpeg_decodes_vp9() {
+    let coding = ["-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8"];
+    let format = |file: &Bytes, frames: &[Frame]| {
+        let size = vp9::keyframe_size(&frames[0].payload).unwrap();
+        vp9::format(&body_of(file, b"vpcC"), size).unwrap()
+    };
+    decodes(&coding, format, "vp09.00.").await;
+}
