@@ -82,8 +82,8 @@ fn notices(environment: &[(String, String)]) -> Vec<String> {
         (&["MONGODB_"][..], "MONGODB_* is not used: analytics live in the SQL database"),
         (&["REDIS_"][..], "REDIS_* is not used yet: this version runs as one node with its bus in the process"),
         (
-            &["S3_BUCKET", "AWS_"][..],
-            "S3_BUCKET and AWS_* are not used yet: this version keeps segments on the local disk",
+            &["S3_BUCKET", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"][..],
+            "S3_BUCKET and the AWS keys are not used yet: this version keeps segments on the local disk",
         ),
     ];
     lines.into_iter().filter(|(prefixes, _)| is_set(prefixes)).map(|(_, line)| line.to_owned()).collect()

@@ -99,7 +99,7 @@ fn postgres_variables_make_one_url() {
 #[test]
 fn what_is_set_but_unused_is_said_once() {
     let pairs =
-        [("MONGODB_URI", "x"), ("MONGODB_DB", "y"), ("REDIS_HOST", "r"), ("S3_BUCKET", "b"), ("AWS_REGION", "")];
+        [("MONGODB_URI", "x"), ("MONGODB_DB", "y"), ("REDIS_HOST", "r"), ("S3_BUCKET", "b"), ("AWS_CA_BUNDLE", "x")];
     let notices = load_text("", &pairs).unwrap().notices;
     assert_eq!(notices.len(), 3);
     assert!(notices[0].contains("analytics live in the SQL database"));
