@@ -193,7 +193,16 @@ impl Config {
                 faults.push(Fault::cross(settings, key, problem, "give each listener a port of its own"));
             }
         }
-        for fault in server.hls.faults() {
+        for (key, count) in [
+            ("http.max_connections", server.http.max_connections),
+            ("http.max_connections_per_ip", server.http.max_connections_per_ip),
+            ("hub.max_broadcasts", server.hub.max_broadcasts),
+        ] {
+            if count == 0 {
+                faults.push(Fault::cross(settings, key, "nobody could be served".into(), "choose at least 1"));
+            }
+        }
+        for fault in server.rtmp.faults().into_iter().chain(server.hls.faults()) {
             faults.push(Fault::cross(settings, fault.key, fault.problem, &fault.mend));
         }
         for fault in self.control.faults() {

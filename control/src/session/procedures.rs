@@ -1,6 +1,6 @@
 //! `streaming.*`: tRPC in, service, tRPC out.
 
-use super::model::{Details, HostCard, PublicState, Role, Session, SessionKind, SessionStats};
+use super::model::{Details, HostCard, PublicState, Role, Session, SessionKind, SessionState, SessionStats};
 use super::service::{ActivePage, Created, Joined, Sessions};
 use super::store::ActiveFilter;
 use crate::caller::{Caller, SignedIn};
@@ -14,6 +14,7 @@ pub(crate) fn namespace(sessions: Sessions) -> Namespace<Sessions> {
         .mutation("createSession", create_session)
         .mutation("joinSession", join_session)
         .query("getActiveSessions", get_active_sessions)
+        .query("getSession", get_session)
         .mutation("endSession", end_session)
 }
 
@@ -244,6 +245,31 @@ fn list_item((session, host): (Session, HostCard)) -> SessionListItem {
         started_at: session.started_at,
         tags: Vec::new(),
     }
+}
+
+input! {
+    pub(super) struct GetSession {
+        session_id "sessionId": String = text(),
+    }
+}
+
+output! {
+    /// One session in any state, for a page that was opened by its address.
+    pub(super) struct SessionFound {
+        session "session": SessionListItem,
+        status "status": PublicState,
+        /// Live, but the publisher is gone for the moment.
+        is_interrupted "isInterrupted": bool,
+    }
+}
+
+async fn get_session(sessions: Sessions, caller: Caller, input: GetSession) -> Result<SessionFound, Error> {
+    let (session, host) = sessions.look_at(&caller, &input.session_id).await?;
+    Ok(SessionFound {
+        status: session.state.public(),
+        is_interrupted: session.state == SessionState::Interrupted,
+        session: list_item((session, host)),
+    })
 }
 
 input! {

@@ -188,6 +188,14 @@ impl Sessions {
         Ok(Joined { ticket, token, at, permissions })
     }
 
+    /// One session with its host, whatever its state, for those who may see it.
+    pub(super) async fn look_at(&self, caller: &Caller, session_id: &str) -> Result<(Session, HostCard), Error> {
+        let session = self.visible(session_id, caller.user_id(), None).await?;
+        let mut reader = self.inner.db.reader().await?;
+        let host = store::host_card(&mut reader, &session.host_id).await?.ok_or(NO_SUCH_SESSION)?;
+        Ok((session, host))
+    }
+
     /// One page of what is live, most watched first.
     pub(super) async fn active(&self, filter: ActiveFilter, limit: i64, offset: i64) -> Result<ActivePage, Error> {
         let mut reader = self.inner.db.reader().await?;

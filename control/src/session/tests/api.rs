@@ -121,6 +121,26 @@ both_engines! {
         assert_eq!(refused(list(Value::Null).await), (400, "BAD_REQUEST".into()));
     }
 
+    async fn a_session_is_found_by_its_id_in_every_state(db: TestDatabase) {
+        let served = Served::on(db).await;
+        let host = served.person("host").await;
+        let id = served.session(&host).await;
+        let find = async |id: &str| served.query(None, "streaming.getSession", json!({"sessionId": id})).await;
+        let (_, waiting) = find(&id).await;
+        assert_eq!((&waiting["status"], &waiting["session"]["isLive"]), (&json!("waiting"), &json!(false)));
+        assert_eq!((&waiting["session"]["id"], &waiting["session"]["hostName"]), (&json!(id), &json!("host")));
+        go_live(&served, &id).await;
+        let (_, live) = find(&id).await;
+        assert_eq!((&live["status"], &live["isInterrupted"]), (&json!("live"), &json!(false)));
+        end(&served, Some(&host), &id).await;
+        let (_, ended) = find(&id).await;
+        assert_eq!((&ended["status"], &ended["session"]["isLive"]), (&json!("ended"), &json!(false)));
+        for secret in ["chobi_sk_", "streamKey", "rtmpUrl"] {
+            assert!(!live.to_string().contains(secret), "{secret}");
+        }
+        assert_eq!(refused(find("session_unknown").await), (404, "NOT_FOUND".into()));
+    }
+
     async fn end_session_is_for_the_host_and_may_be_repeated(db: TestDatabase) {
         let served = Served::on(db).await;
         let (host, fan) = (served.person("host").await, served.person("fan").await);

@@ -33,6 +33,7 @@ fn rows(session: &str, host: &str) -> Vec<Row> {
         row("users.getProfile", json!({"userId": host}), everybody),
         row("streaming.createSession", json!({"title": "t", "type": "audio"}), users),
         row("streaming.getActiveSessions", json!({}), everybody),
+        row("streaming.getSession", json!({"sessionId": session}), guests),
         row("streaming.joinSession", json!({"sessionId": session}), guests),
         row("chat.getMessages", json!({"sessionId": session}), guests),
         row(

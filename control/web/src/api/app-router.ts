@@ -76,6 +76,10 @@ export interface GetProfile {
   userId?: string;
 }
 
+export interface GetSession {
+  sessionId: string;
+}
+
 export interface JoinSession {
   sessionId: string;
   role?: 'viewer' | 'co-host';
@@ -168,6 +172,12 @@ export interface SessionEnded {
   success: boolean;
   stats: SessionStats;
   message: string;
+}
+
+export interface SessionFound {
+  session: SessionListItem;
+  status: 'waiting' | 'live' | 'ended';
+  isInterrupted: boolean;
 }
 
 export interface SessionJoined {
@@ -316,6 +326,7 @@ type Procedures = {
     createSession: TRPCMutationProcedure<{ input: CreateSession; output: SessionCreated; meta: object }>;
     endSession: TRPCMutationProcedure<{ input: EndSession; output: SessionEnded; meta: object }>;
     getActiveSessions: TRPCQueryProcedure<{ input: GetActiveSessions; output: ActiveSessions; meta: object }>;
+    getSession: TRPCQueryProcedure<{ input: GetSession; output: SessionFound; meta: object }>;
     joinSession: TRPCMutationProcedure<{ input: JoinSession; output: SessionJoined; meta: object }>;
   };
   users: {

@@ -6,9 +6,6 @@ import { compact, counted, liveFor, t } from "../i18n/index.js";
 import { hue, initial } from "../ui/avatar.js";
 import { cover } from "../ui/cover.js";
 
-const PAGE = 50;
-/** Beyond so many shows the list is no way to find one. */
-const PAGES_MAX = 6;
 const CLOCK_MS = 15_000;
 
 export class Info {
@@ -24,8 +21,8 @@ export class Info {
   }
 
   async start(): Promise<void> {
-    const session = await find(this.sessionId).catch(() => null);
-    if (session) this.#show(session);
+    const found = await api.streaming.getSession.query({ sessionId: this.sessionId }).catch(() => null);
+    if (found) this.#show(found.session);
   }
 
   setViewers(count: number): void {
@@ -37,7 +34,7 @@ export class Info {
 
   #show(session: SessionListItem): void {
     this.hostId = session.hostId;
-    this.#startedAt = session.startedAt ?? null;
+    this.#startedAt = (session.isLive && session.startedAt) || null;
     document.title = `${session.title} – ${t("brand")}`;
     setText(must("#show-title"), session.title);
     this.#host = session.hostName;
@@ -66,13 +63,4 @@ export class Info {
     setText(label, t("linkCopied"));
     window.setTimeout(() => setText(label, t("share")), 2000);
   }
-}
-
-async function find(sessionId: string): Promise<SessionListItem | null> {
-  for (let page = 0; page < PAGES_MAX; page++) {
-    const { sessions, hasMore } = await api.streaming.getActiveSessions.query({ limit: PAGE, offset: page * PAGE });
-    const found = sessions.find((session) => session.id === sessionId);
-    if (found || !hasMore) return found ?? null;
-  }
-  return null;
 }

@@ -1,6 +1,7 @@
 //! Settings of the RTMP listener.
 
 use super::chunk::ChunkLimits;
+use crate::config::ConfigFault;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -60,6 +61,51 @@ impl Default for RtmpConfig {
 const CHUNK_STREAMS_MAX: usize = 64;
 
 impl RtmpConfig {
+    /// Everything that is wrong, all at once.
+    pub fn faults(&self) -> Vec<ConfigFault> {
+        let mut faults = Vec::new();
+        let mut check = |legal: bool, key: &'static str, problem: String, mend: &str| {
+            if !legal {
+                faults.push(ConfigFault { key, problem, mend: mend.to_owned() });
+            }
+        };
+        check(
+            !self.app.is_empty() && !self.app.contains(['/', '?']),
+            "rtmp.app",
+            format!("{:?} cannot stand in rtmp://host/<app>/<streamKey>", self.app),
+            "use live",
+        );
+        for (key, count) in [
+            ("rtmp.max_connections", self.max_connections),
+            ("rtmp.max_connections_per_ip", self.max_connections_per_ip),
+            ("rtmp.max_handshakes", self.max_handshakes),
+        ] {
+            check(count > 0, key, "nobody could publish".to_owned(), "choose at least 1");
+        }
+        for (key, limit) in [
+            ("rtmp.handshake_timeout", self.handshake_timeout),
+            ("rtmp.publish_timeout", self.publish_timeout),
+            ("rtmp.first_media_timeout", self.first_media_timeout),
+            ("rtmp.idle_timeout", self.idle_timeout),
+        ] {
+            let legal = (Duration::from_secs(1)..=Duration::from_secs(600)).contains(&limit);
+            check(legal, key, format!("{limit:?} is not between 1s and 10m"), "choose a few seconds");
+        }
+        check(
+            (64 * 1024..=64 * 1024 * 1024).contains(&self.media_message_max_bytes),
+            "rtmp.media_message_max_bytes",
+            format!("{} is not between 64 KiB and 64 MiB", self.media_message_max_bytes),
+            "use 8388608",
+        );
+        check(
+            (4 * 1024..=self.media_message_max_bytes).contains(&self.command_message_max_bytes),
+            "rtmp.command_message_max_bytes",
+            format!("{} is not between 4 KiB and the limit for media", self.command_message_max_bytes),
+            "use 65536",
+        );
+        faults
+    }
+
     pub(super) fn chunk_limits(&self) -> ChunkLimits {
         ChunkLimits {
             media_message_max_bytes: self.media_message_max_bytes,
@@ -68,5 +114,31 @@ impl RtmpConfig {
             unfinished_max_bytes: 2 * self.media_message_max_bytes,
             chunk_streams_max: CHUNK_STREAMS_MAX,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_have_no_faults_and_all_faults_are_told_at_once() {
+        assert_eq!(RtmpConfig::default().faults(), []);
+        let wrong = RtmpConfig {
+            app: "a/b".to_owned(),
+            max_handshakes: 0,
+            idle_timeout: Duration::ZERO,
+            media_message_max_bytes: 1,
+            ..RtmpConfig::default()
+        };
+        let keys: Vec<_> = wrong.faults().into_iter().map(|fault| fault.key).collect();
+        let expected = [
+            "rtmp.app",
+            "rtmp.max_handshakes",
+            "rtmp.idle_timeout",
+            "rtmp.media_message_max_bytes",
+            "rtmp.command_message_max_bytes",
+        ];
+        assert_eq!(keys, expected);
     }
 }
