@@ -69,10 +69,10 @@ fn every_fault_is_reported_with_its_place_and_mend() {
     let keys: Vec<_> = found.iter().map(|fault| fault.key.as_str()).collect();
     assert_eq!(
         keys,
-        ["http.listen", "http.listn", "hls.segment_duration", "nonsense.x", "http.max_connections", "ops.listen"]
+        ["hls.segment_duration", "http.listen", "http.listn", "nonsense.x", "http.max_connections", "ops.listen"]
     );
-    assert!(found[1].to_string().contains("did you mean http.listen?"), "{}", found[1]);
-    assert!(found[1].origin.ends_with("chobi.toml:3"), "{}", found[1]);
+    assert!(found[2].to_string().contains("did you mean http.listen?"), "{}", found[2]);
+    assert!(found[2].origin.ends_with("chobi.toml:3"), "{}", found[2]);
     assert_eq!(found[4].origin, "CHOBI_HTTP__MAX_CONNECTIONS");
     assert!(found[5].problem.contains("also that of http.listen"), "{}", found[5]);
 }

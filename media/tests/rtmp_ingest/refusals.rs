@@ -127,8 +127,8 @@ async fn a_server_that_stops_says_so() {
 
 #[tokio::test]
 async fn no_key_is_ever_logged() {
-    log::keep();
     let server = Server::start().await;
+    log::keep();
     for name in ["s3cret", "session_1?key=s3cret", "key-s3cret", "session_s3cret?key=key-s3cret"] {
         if let Ok(mut client) = RtmpClient::publish(server.address, "live", name).await {
             client.clip(&Bytes::from_static(CLIP), 0).await;

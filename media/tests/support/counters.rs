@@ -3,7 +3,8 @@
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock};
+use tokio::sync::OwnedMutexGuard;
 
 #[derive(Default)]
 struct Counters {
@@ -12,13 +13,21 @@ struct Counters {
 
 static COUNTERS: OnceLock<&'static Counters> = OnceLock::new();
 
-/// Installs the recorder; the first call of a process does.
-pub fn install() {
-    COUNTERS.get_or_init(|| {
+/// The recorder belongs to the whole process, so one test at a time counts, from zero.
+static TURN: LazyLock<Arc<Turn>> = LazyLock::new(Arc::default);
+
+type Turn = tokio::sync::Mutex<()>;
+
+/// Installs the recorder if need be, and waits until no other test of this process counts.
+pub async fn take_turn() -> OwnedMutexGuard<()> {
+    let turn = Arc::clone(&TURN).lock_owned().await;
+    let counters = COUNTERS.get_or_init(|| {
         let counters: &'static Counters = Box::leak(Box::default());
         metrics::set_global_recorder(counters).expect("nobody else installs a recorder");
         counters
     });
+    counters.counters.lock().unwrap().values().for_each(|counter| counter.store(0, Ordering::Relaxed));
+    turn
 }
 
 /// What a counter shows, e.g. `read("chobi_rtmp_connections_closed_total", "reason", "idle")`.

@@ -12,7 +12,7 @@ use chobi_media::seam::{
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, OwnedMutexGuard, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +25,7 @@ pub struct Server {
     opened: Mutex<mpsc::Receiver<Arc<Broadcast>>>,
     cancel: CancellationToken,
     running: JoinHandle<()>,
+    _turn: OwnedMutexGuard<()>,
 }
 
 /// Knows `key-<name>` as the host of `session_<name>`, and `rival-<name>` as somebody else with a key for the same.
@@ -73,7 +74,7 @@ impl Server {
     }
 
     pub async fn start_with(config: RtmpConfig) -> Self {
-        counters::install();
+        let turn = counters::take_turn().await;
         let asked = Arc::new(AtomicUsize::new(0));
         let (sender, events) = mpsc::channel(1_024);
         let sink: Arc<dyn EventSink> = Arc::new(Events(sender));
@@ -85,7 +86,7 @@ impl Server {
         let (listener, address) = bound.expect("a free port can be bound");
         let running = tokio::spawn(listener.run());
         let (events, opened) = (Mutex::new(events), Mutex::new(opened));
-        Self { address, hub, events, asked, opened, cancel, running }
+        Self { address, hub, events, asked, opened, cancel, running, _turn: turn }
     }
 
     /// Subscribes to the next broadcast that opens.
