@@ -8,11 +8,10 @@ use std::time::Instant;
 
 #[tokio::test]
 async fn starts_ready_and_stops_clean() -> Result<()> {
-    let asked = Instant::now();
     let mut server = Server::start().await?;
     let log = server.log();
     let said = log.split_once("is ready in ").and_then(|(_, rest)| rest.split_once(" ms")).map(|(ms, _)| ms);
-    report!("ready in {} ms by its own clock, {} ms by ours", said.context("it says so")?, asked.elapsed().as_millis());
+    report!("ready in {} ms by its own clock", said.context("it says so")?);
     let alive = reqwest::get(format!("http://127.0.0.1:{}/healthz", server.ops_port)).await?;
     ensure!(alive.status().is_success(), "alive: {alive:?}");
     let outside = reqwest::get(format!("{}/metrics", server.base())).await?;
@@ -33,8 +32,9 @@ async fn starts_ready_and_stops_clean() -> Result<()> {
 
 #[tokio::test]
 async fn demo_is_a_picture_within_seconds() -> Result<()> {
-    let asked = Instant::now();
     let server = Server::start_with(&[], &["--demo"]).await?;
+    // From here, for the walk may have waited for its turn before.
+    let asked = Instant::now();
     let api = Api::of(&server)?;
     let item = until(Limit::MEDIA, "the demo to be live", async || {
         let answer = api.query("streaming.getActiveSessions", json!({})).await?;
@@ -46,7 +46,7 @@ async fn demo_is_a_picture_within_seconds() -> Result<()> {
     let page = browser.open(&format!("{}/watch/{id}", server.base()), Visit::default()).await?;
     page.player_state("playing").await?;
     report!(
-        "the demo is on the screen {} ms after the command, the start of the browser included",
+        "the demo is on the screen {} ms after the server is ready, the start of the browser included",
         asked.elapsed().as_millis()
     );
     let clip_loops =
