@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 /// What the plane needs to start.
 #[derive(Debug, Clone)]
 pub struct MediaConfig {
-    /// Segments are kept in `media/` below it.
+    /// Segments are kept in `hls/` below it.
     pub data_dir: PathBuf,
     pub rtmp: RtmpConfig,
     pub hub: HubConfig,

@@ -105,10 +105,11 @@ pub fn load(file: Option<&Path>, environment: &[(String, String)]) -> Result<Loa
 
 /// Lays the settings over the defaults, last wins.
 fn build(settings: &[Setting], faults: &mut Vec<Fault>) -> Config {
-    let mut tree = defaults();
+    let defaults = defaults();
+    let mut tree = defaults.clone();
     for setting in settings {
-        match setting.fitted(&defaults()) {
-            Ok(value) => match try_alone(setting, &value) {
+        match setting.fitted(&defaults) {
+            Ok(value) => match try_alone(defaults.clone(), setting, &value) {
                 Ok(()) => setting::place(&mut tree, &setting.path, value),
                 Err(problem) => faults.push(Fault::value(setting, problem)),
             },
@@ -162,10 +163,9 @@ fn typed<T: DeserializeOwned>(tree: Map<String, Value>) -> Result<T, String> {
 }
 
 /// Would this one setting be accepted if all else stayed as shipped?
-fn try_alone(setting: &Setting, value: &Value) -> Result<(), String> {
-    let mut tree = defaults();
-    setting::place(&mut tree, &setting.path, value.clone());
-    split(tree).map(drop)
+fn try_alone(mut defaults: Map<String, Value>, setting: &Setting, value: &Value) -> Result<(), String> {
+    setting::place(&mut defaults, &setting.path, value.clone());
+    split(defaults).map(drop)
 }
 
 impl Config {
