@@ -12,7 +12,11 @@ pub mod ingest;
 mod metrics;
 pub mod model;
 mod plane;
+pub(crate) mod rtc;
+pub(crate) mod rtp;
 pub mod seam;
+pub(crate) mod signalling;
 pub mod store;
+pub(crate) mod transcode;
 
 pub use plane::{Media, MediaConfig, StartError};

@@ -1,0 +1,2 @@
+//! Under way.
+#![allow(dead_code, unreachable_pub)]
