@@ -64,6 +64,7 @@ impl App {
             rtmp: server.rtmp.clone(),
             hub: server.hub.clone(),
             hls: server.hls.clone(),
+            webrtc: server.webrtc.clone(),
         };
         let gatekeeper = Arc::new(Gatekeeper(control.admission()));
         let reporter = Arc::new(Reporter(control.ingress()));

@@ -130,8 +130,9 @@ fn fact(event: MediaEvent) -> Option<LiveFact> {
             watched,
             at,
         },
-        MediaEvent::AudienceSnapshot { broadcast, viewers, at } => LiveFact::Audience {
+        MediaEvent::AudienceSnapshot { broadcast, transport, viewers, at } => LiveFact::Audience {
             session_id: session_id(&broadcast)?,
+            transport: transport_of(transport),
             viewers: viewers.into_iter().map(entry).collect(),
             at,
         },

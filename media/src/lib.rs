@@ -1,6 +1,7 @@
 //! The media plane: bytes arrive from broadcasters, frames fan out, low-latency HLS leaves.
 //!
-//! In route order: [`ingest`] turns bytes into frames, [`hub`] fans them out, [`hls`] packages and serves them,
+//! In route order: [`ingest`] turns bytes into frames, [`hub`] fans them out, [`hls`] packages and serves them, [`webrtc`]
+//! sends them on at once,
 //! [`store`] keeps what must last. [`seam`] holds what this plane asks of others and tells them; it knows nothing of
 //! the control plane.
 
@@ -18,5 +19,7 @@ pub mod seam;
 pub(crate) mod signalling;
 pub mod store;
 pub(crate) mod transcode;
+pub mod webrtc;
+pub(crate) mod whep;
 
 pub use plane::{Media, MediaConfig, StartError};

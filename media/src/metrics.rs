@@ -30,3 +30,17 @@ pub(crate) const HLS_SEGMENTS: &str = "chobi_hls_segments_total";
 pub(crate) const STORE_FAILURES: &str = "chobi_store_failures_total";
 /// Viewers present now, by `transport`.
 pub(crate) const VIEWERS: &str = "chobi_viewers";
+/// WebRTC peers by `role` (viewer, publisher).
+pub(crate) const WEBRTC_PEERS: &str = "chobi_webrtc_peers";
+/// WebRTC peers that are gone, by `reason`.
+pub(crate) const WEBRTC_CLOSED: &str = "chobi_webrtc_peers_closed_total";
+/// Datagrams that were no use, by `reason`.
+pub(crate) const WEBRTC_DROPPED: &str = "chobi_webrtc_dropped_datagrams_total";
+/// Packets sent by the workers.
+pub(crate) const WEBRTC_SENT: &str = "chobi_webrtc_sent_packets_total";
+/// Packets the system would not take, and commands a busy worker had no room for.
+pub(crate) const WEBRTC_SEND_FAILED: &str = "chobi_webrtc_unsent_packets_total";
+/// Bursts a busy worker had no room for; its viewers go on with the next keyframe.
+pub(crate) const WEBRTC_BURSTS_DROPPED: &str = "chobi_webrtc_dropped_bursts_total";
+/// Packets sent again because a viewer missed them.
+pub(crate) const WHEP_RESENT: &str = "chobi_whep_resent_packets_total";

@@ -1,11 +1,12 @@
 //! The plane as a whole: its stations wired together, started and stopped.
 
-use crate::config::{HlsConfig, HubConfig, RtmpConfig};
+use crate::config::{HlsConfig, HubConfig, RtmpConfig, WebrtcConfig};
 use crate::hls;
 use crate::hub::Hub;
 use crate::ingest::{demo, rtmp};
 use crate::model::BroadcastId;
 use crate::seam::{Admission, EventSink, Order, Orders};
+use crate::webrtc::{self, Surroundings};
 use axum::Router;
 use bytes::Bytes;
 use std::net::SocketAddr;
@@ -22,6 +23,7 @@ pub struct MediaConfig {
     pub rtmp: RtmpConfig,
     pub hub: HubConfig,
     pub hls: HlsConfig,
+    pub webrtc: WebrtcConfig,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +34,8 @@ pub enum StartError {
     Rtmp { address: SocketAddr, source: std::io::Error },
     #[error("HLS cannot be served: {0}")]
     Hls(#[from] hls::ServiceError),
+    #[error(transparent)]
+    Webrtc(#[from] webrtc::ServiceError),
 }
 
 /// The running plane.
@@ -39,6 +43,7 @@ pub enum StartError {
 pub struct Media {
     hub: Hub,
     hls: hls::Service,
+    webrtc: webrtc::Service,
     tasks: TaskTracker,
     cancel: CancellationToken,
 }
@@ -61,18 +66,25 @@ impl Media {
             Arc::clone(&events),
             cancel.clone(),
         )?;
+        let around = Surroundings {
+            hub: hub.clone(),
+            admission: Arc::clone(&admission),
+            events: Arc::clone(&events),
+            cancel: cancel.clone(),
+        };
+        let webrtc = webrtc::Service::start(config.webrtc, &config.data_dir, around).await?;
         let address = config.rtmp.listen;
         let (listener, _bound) = rtmp::Listener::bind(config.rtmp, hub.clone(), admission, events, cancel.clone())
             .await
             .map_err(|source| StartError::Rtmp { address, source })?;
         tasks.spawn(listener.run());
-        tasks.spawn(carry_out(orders, hub.clone(), hls.clone(), cancel.clone()));
-        Ok(Self { hub, hls, tasks, cancel })
+        tasks.spawn(carry_out(orders, hub.clone(), hls.clone(), webrtc.ejector(), cancel.clone()));
+        Ok(Self { hub, hls, webrtc, tasks, cancel })
     }
 
-    /// Everything below `/hls`.
+    /// Everything below `/hls`, `/whip` and `/whep`.
     pub fn router(&self) -> Router {
-        self.hls.router()
+        self.hls.router().merge(self.webrtc.router())
     }
 
     /// A broadcast that was live when the server stopped: its playlist goes on, its publisher is waited for.
@@ -94,15 +106,22 @@ impl Media {
     }
 
     /// Lets go of publishers, closes what is open so that playlists can go on after a restart, releases held requests.
-    pub async fn stop(&self) {
+    pub async fn stop(self) {
         self.cancel.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+        self.webrtc.stop().await;
         self.hls.stopped().await;
     }
 }
 
-async fn carry_out(mut orders: Orders, hub: Hub, hls: hls::Service, cancel: CancellationToken) {
+async fn carry_out(
+    mut orders: Orders,
+    hub: Hub,
+    hls: hls::Service,
+    webrtc: webrtc::Ejector,
+    cancel: CancellationToken,
+) {
     loop {
         let order = tokio::select! {
             () = cancel.cancelled() => return,
@@ -112,7 +131,10 @@ async fn carry_out(mut orders: Orders, hub: Hub, hls: hls::Service, cancel: Canc
             Some(Order::EndBroadcast { broadcast, reason }) => {
                 hub.end(&broadcast, reason);
             }
-            Some(Order::EjectViewer { broadcast, viewer }) => hls.eject(&broadcast, &viewer),
+            Some(Order::EjectViewer { broadcast, viewer }) => {
+                hls.eject(&broadcast, &viewer);
+                webrtc.eject(&broadcast, &viewer).await;
+            }
             None => return,
         }
     }

@@ -10,7 +10,7 @@ mod setting;
 use crate::http::HttpConfig;
 use crate::telemetry::LogConfig;
 use chobi_control::config::ControlConfig;
-use chobi_media::config::{HlsConfig, HubConfig, RtmpConfig};
+use chobi_media::config::{HlsConfig, HubConfig, RtmpConfig, WebrtcConfig};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -41,6 +41,7 @@ pub struct ServerConfig {
     pub rtmp: RtmpConfig,
     pub hub: HubConfig,
     pub hls: HlsConfig,
+    pub webrtc: WebrtcConfig,
 }
 
 /// The listener for operators.
@@ -77,6 +78,7 @@ impl Default for ServerConfig {
             rtmp: RtmpConfig::default(),
             hub: HubConfig::default(),
             hls: HlsConfig::default(),
+            webrtc: WebrtcConfig::default(),
         }
     }
 }
@@ -184,6 +186,7 @@ impl Config {
             ("http.listen", server.http.listen),
             ("rtmp.listen", server.rtmp.listen),
             ("ops.listen", server.ops.listen),
+            ("webrtc.listen", server.webrtc.listen),
         ];
         for (index, (key, address)) in listeners.iter().enumerate() {
             let taken =
@@ -202,7 +205,7 @@ impl Config {
                 faults.push(Fault::cross(settings, key, "nobody could be served".into(), "choose at least 1"));
             }
         }
-        for fault in server.rtmp.faults().into_iter().chain(server.hls.faults()) {
+        for fault in server.rtmp.faults().into_iter().chain(server.hls.faults()).chain(server.webrtc.faults()) {
             faults.push(Fault::cross(settings, fault.key, fault.problem, &fault.mend));
         }
         for fault in self.control.faults() {

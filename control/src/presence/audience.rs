@@ -9,7 +9,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use super::{ViewerEntry, ViewerIdentity};
+use super::{Transport, ViewerEntry, ViewerIdentity};
 use crate::clock::Timestamp;
 use crate::id::UserId;
 
@@ -67,7 +67,7 @@ pub(crate) struct Visit {
 #[derive(Debug, Default)]
 pub(crate) struct Audience {
     /// By viewer id.
-    present: HashMap<String, Person>,
+    present: HashMap<String, (Person, Transport)>,
     /// How many viewers each person holds.
     people: HashMap<Person, u32>,
     peak: u64,
@@ -90,13 +90,14 @@ impl Audience {
         &mut self,
         viewer_id: String,
         identity: Option<ViewerIdentity>,
+        transport: Transport,
         at: Timestamp,
     ) -> Option<Change> {
         if self.present.contains_key(&viewer_id) {
             return None;
         }
         let person = identity.map_or_else(|| Person::Anonymous(viewer_id.clone()), Person::Known);
-        self.present.insert(viewer_id, person.clone());
+        self.present.insert(viewer_id, (person.clone(), transport));
         self.note_visit(&person, at, Duration::ZERO);
         let held = self.people.entry(person.clone()).or_default();
         *held += 1;
@@ -104,7 +105,7 @@ impl Audience {
     }
 
     pub(crate) fn leave(&mut self, viewer_id: &str, watched: Duration, at: Timestamp) -> Option<Change> {
-        let person = self.present.remove(viewer_id)?;
+        let (person, _) = self.present.remove(viewer_id)?;
         self.note_visit(&person, at, watched);
         let held = self.people.get_mut(&person).expect("a present viewer's person is counted");
         *held -= 1;
@@ -115,22 +116,25 @@ impl Audience {
         Some(self.change(person, Direction::Left, at))
     }
 
-    /// Makes the audience what `viewers` says and returns what that changed. Leaves that were never told count no
+    /// Makes the audience over one transport what `viewers` says and returns what that changed. Leaves that were never told count no
     /// watch time: nobody knows it.
-    pub(crate) fn replace(&mut self, viewers: Vec<ViewerEntry>, at: Timestamp) -> Vec<Change> {
+    pub(crate) fn replace(&mut self, transport: Transport, viewers: Vec<ViewerEntry>, at: Timestamp) -> Vec<Change> {
         let there: HashSet<&str> = viewers.iter().map(|viewer| viewer.viewer_id.as_str()).collect();
         let staying: HashSet<Person> =
             viewers.iter().filter_map(|viewer| viewer.identity.clone().map(Person::Known)).collect();
         // A person who only changed viewers must neither leave and join nor lift the peak: whoever is gone altogether
         // goes first, then the new viewers come, then the spare viewers of those who stay go.
-        let gone = self.present.iter().filter(|(id, _)| !there.contains(id.as_str()));
-        let (spare, gone): (Vec<_>, Vec<_>) = gone.partition(|(_, person)| staying.contains(person));
+        let over = self.present.iter().filter(|(_, (_, over))| *over == transport);
+        let gone = over.filter(|(id, _)| !there.contains(id.as_str()));
+        let (spare, gone): (Vec<_>, Vec<_>) = gone.partition(|(_, (person, _))| staying.contains(person));
         let ids = |viewers: Vec<(&String, _)>| viewers.into_iter().map(|(id, _)| id.clone()).collect::<Vec<_>>();
         let (spare, gone) = (ids(spare), ids(gone));
 
         let mut changes = Vec::new();
         changes.extend(gone.iter().filter_map(|id| self.leave(id, Duration::ZERO, at)));
-        changes.extend(viewers.into_iter().filter_map(|viewer| self.join(viewer.viewer_id, viewer.identity, at)));
+        changes.extend(
+            viewers.into_iter().filter_map(|viewer| self.join(viewer.viewer_id, viewer.identity, viewer.transport, at)),
+        );
         changes.extend(spare.iter().filter_map(|id| self.leave(id, Duration::ZERO, at)));
         changes
     }
@@ -217,7 +221,6 @@ mod tests {
 
     use super::*;
     use crate::id::GuestId;
-    use crate::presence::Transport;
 
     const AT: Timestamp = Timestamp::from_micros(0);
 
@@ -243,9 +246,9 @@ mod tests {
     #[test]
     fn two_viewers_of_one_person_count_once() {
         let mut audience = Audience::default();
-        assert_eq!(audience.join("a1".into(), guest("ann"), AT).expect("a join").viewer_count, 1);
-        assert_eq!(audience.join("a2".into(), guest("ann"), AT), None);
-        assert_eq!(audience.join("b".into(), guest("bob"), AT).expect("a join").viewer_count, 2);
+        assert_eq!(audience.join("a1".into(), guest("ann"), Transport::Hls, AT).expect("a join").viewer_count, 1);
+        assert_eq!(audience.join("a2".into(), guest("ann"), Transport::Hls, AT), None);
+        assert_eq!(audience.join("b".into(), guest("bob"), Transport::Hls, AT).expect("a join").viewer_count, 2);
         assert_eq!(audience.leave("a1", Duration::from_secs(5), AT), None);
         let left = audience.leave("a2", Duration::from_secs(7), AT).expect("a leave");
         assert_eq!((left.direction, left.viewer_count), (Direction::Left, 1));
@@ -255,8 +258,8 @@ mod tests {
     #[test]
     fn a_repeated_join_and_an_unknown_leave_change_nothing() {
         let mut audience = Audience::default();
-        assert!(audience.join("v".into(), None, AT).is_some());
-        assert!(audience.join("v".into(), None, AT).is_none());
+        assert!(audience.join("v".into(), None, Transport::Hls, AT).is_some());
+        assert!(audience.join("v".into(), None, Transport::Hls, AT).is_none());
         assert!(audience.leave("w", Duration::ZERO, AT).is_none());
         assert!(audience.leave("v", Duration::ZERO, AT).is_some());
         assert!(audience.leave("v", Duration::ZERO, AT).is_none());
@@ -266,26 +269,36 @@ mod tests {
     #[test]
     fn anonymous_viewer_stands_for_itself() {
         let mut audience = Audience::default();
-        let joined = audience.join("viewer_1".into(), None, AT).expect("a join");
+        let joined = audience.join("viewer_1".into(), None, Transport::Hls, AT).expect("a join");
         assert_eq!(joined.person.as_str(), "viewer_1");
     }
 
     #[test]
     fn snapshot_repairs_lost_joins_and_leaves() {
         let mut audience = Audience::default();
-        audience.join("a".into(), guest("ann"), AT);
-        audience.join("b".into(), guest("bob"), AT);
-        let changes = audience.replace(vec![entry("b", "bob"), entry("c", "cid")], AT);
+        audience.join("a".into(), guest("ann"), Transport::Hls, AT);
+        audience.join("b".into(), guest("bob"), Transport::Hls, AT);
+        let changes = audience.replace(Transport::Hls, vec![entry("b", "bob"), entry("c", "cid")], AT);
         let told: Vec<_> = changes.into_iter().map(|c| (c.person, c.direction, c.viewer_count)).collect();
         assert_eq!(told, [(person("ann"), Direction::Left, 1), (person("cid"), Direction::Joined, 2)]);
-        assert!(audience.replace(vec![entry("c", "cid"), entry("b", "bob")], AT).is_empty());
+        assert!(audience.replace(Transport::Hls, vec![entry("c", "cid"), entry("b", "bob")], AT).is_empty());
+    }
+
+    #[test]
+    fn snapshot_of_one_transport_leaves_the_others_alone() {
+        let mut audience = Audience::default();
+        audience.join("w".into(), guest("ann"), Transport::Whep, AT);
+        audience.join("h".into(), guest("bob"), Transport::Hls, AT);
+        assert!(audience.replace(Transport::Hls, vec![entry("h", "bob")], AT).is_empty());
+        assert_eq!(audience.replace(Transport::Whep, vec![], AT).len(), 1);
+        assert_eq!(audience.viewer_count(), 1);
     }
 
     #[test]
     fn person_who_changed_viewers_neither_leaves_nor_joins() {
         let mut audience = Audience::default();
-        audience.join("a1".into(), guest("ann"), AT);
-        assert!(audience.replace(vec![entry("a2", "ann")], AT).is_empty());
+        audience.join("a1".into(), guest("ann"), Transport::Hls, AT);
+        assert!(audience.replace(Transport::Hls, vec![entry("a2", "ann")], AT).is_empty());
         assert_eq!((audience.viewer_count(), audience.peak()), (1, 1));
         assert!(audience.leave("a2", Duration::ZERO, AT).is_some());
     }
@@ -293,13 +306,13 @@ mod tests {
     #[test]
     fn person_is_recorded_once_and_watch_time_adds_up() {
         let mut audience = Audience::default();
-        audience.join("a1".into(), guest("ann"), AT);
+        audience.join("a1".into(), guest("ann"), Transport::Hls, AT);
         audience.leave("a1", Duration::from_secs(5), AT);
         let visits = audience.take_visits(10);
         assert_eq!(visits.len(), 1);
         assert_eq!((visits[0].joined_at, visits[0].watched), (Some(AT), Duration::from_secs(5)));
         audience.recorded(visits);
-        audience.join("a2".into(), guest("ann"), AT);
+        audience.join("a2".into(), guest("ann"), Transport::Hls, AT);
         assert!(audience.take_visits(10).is_empty(), "a known person who comes back is no news");
         audience.leave("a2", Duration::from_secs(7), AT);
         let again = audience.take_visits(10);
@@ -309,10 +322,10 @@ mod tests {
     #[test]
     fn visits_given_back_are_merged_with_what_came_meanwhile() {
         let mut audience = Audience::default();
-        audience.join("a1".into(), guest("ann"), AT);
+        audience.join("a1".into(), guest("ann"), Transport::Hls, AT);
         audience.leave("a1", Duration::from_secs(5), AT);
         let failed = audience.take_visits(10);
-        audience.join("a2".into(), guest("ann"), AT);
+        audience.join("a2".into(), guest("ann"), Transport::Hls, AT);
         audience.leave("a2", Duration::from_secs(7), AT);
         audience.give_back(failed);
         let visits = audience.take_visits(10);
@@ -323,7 +336,7 @@ mod tests {
     #[test]
     fn empty_and_written_audience_is_over() {
         let mut audience = Audience::default();
-        audience.join("a".into(), guest("ann"), AT);
+        audience.join("a".into(), guest("ann"), Transport::Hls, AT);
         audience.leave("a", Duration::ZERO, AT);
         assert!(!audience.is_over());
         assert!(audience.take_counts_changed());
@@ -344,7 +357,7 @@ mod tests {
                 let people_before: HashSet<u8> = model.values().copied().collect();
                 let change = if joins {
                     model.entry(viewer).or_insert(person);
-                    audience.join(viewer.to_string(), guest(&person.to_string()), AT)
+                    audience.join(viewer.to_string(), guest(&person.to_string()), Transport::Hls, AT)
                 } else {
                     model.remove(&viewer);
                     audience.leave(&viewer.to_string(), Duration::ZERO, AT)

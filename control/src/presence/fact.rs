@@ -26,8 +26,8 @@ pub enum LiveFact {
     },
     /// A viewer is gone. Comes exactly once for each join that was told.
     ViewerLeft { session_id: SessionId, viewer_id: String, watched: Duration, at: SystemTime },
-    /// Everybody who watches now. Repairs what a full queue lost.
-    Audience { session_id: SessionId, viewers: Vec<ViewerEntry>, at: SystemTime },
+    /// Everybody who watches now over one transport. Repairs what a full queue lost.
+    Audience { session_id: SessionId, transport: Transport, viewers: Vec<ViewerEntry>, at: SystemTime },
     /// Something about the incoming media that the host should know, such as B-frames. `code` is stable, for the
     /// app to translate.
     IngestWarning { session_id: SessionId, code: String, at: SystemTime },

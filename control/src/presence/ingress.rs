@@ -188,7 +188,7 @@ impl Ingress {
             }
             LiveFact::ViewerJoined { session_id, viewer_id, identity, transport, at } => {
                 tracing::debug!(session.id = %session_id, viewer.id = viewer_id, ?transport, "viewer joined");
-                let change = self.audience(&session_id).join(viewer_id, identity, at.into());
+                let change = self.audience(&session_id).join(viewer_id, identity, transport, at.into());
                 self.announce(session_id, change);
             }
             LiveFact::ViewerLeft { session_id, viewer_id, watched, at } => {
@@ -196,8 +196,8 @@ impl Ingress {
                 let change = self.audience(&session_id).leave(&viewer_id, watched, at.into());
                 self.announce(session_id, change);
             }
-            LiveFact::Audience { session_id, viewers, at } => {
-                let changes = self.audience(&session_id).replace(viewers, at.into());
+            LiveFact::Audience { session_id, transport, viewers, at } => {
+                let changes = self.audience(&session_id).replace(transport, viewers, at.into());
                 self.announce(session_id, changes);
             }
             LiveFact::IngestWarning { session_id, code, at } => self.warn_host(session_id, code, at.into()).await,

@@ -37,7 +37,7 @@ fn snapshot(stage: &Stage, session_id: &SessionId, viewers: &[&str]) -> LiveFact
         joined_at: stage.now(),
     };
     let viewers = viewers.iter().map(entry).collect();
-    LiveFact::Audience { session_id: session_id.clone(), viewers, at: stage.now() }
+    LiveFact::Audience { session_id: session_id.clone(), transport: Transport::Hls, viewers, at: stage.now() }
 }
 
 both_engines! {
@@ -162,6 +162,7 @@ both_engines! {
 fn full_queue_refuses_at_once() {
     let (ingress, facts) = channel();
     let fact = || LiveFact::Audience {
+        transport: Transport::Hls,
         session_id: SessionId::generate(),
         viewers: Vec::new(),
         at: std::time::SystemTime::UNIX_EPOCH,

@@ -23,6 +23,15 @@ pub struct Broadcast {
     has_joiners: AtomicBool,
     situation: watch::Sender<Situation>,
     phase: watch::Sender<Phase>,
+    keyframes: KeyframeRequests,
+}
+
+/// What subscribers ask of a publisher whose protocol can be asked. Several askers are one request.
+#[derive(Debug, Default)]
+struct KeyframeRequests {
+    /// The present publisher can make a keyframe when asked.
+    possible: AtomicBool,
+    wanted: AtomicBool,
 }
 
 /// Where the write side is.
@@ -56,7 +65,22 @@ impl Broadcast {
             has_joiners: AtomicBool::new(false),
             situation: watch::Sender::new(Situation { publisher: Presence::Absent, end: None }),
             phase: watch::Sender::new(phase),
+            keyframes: KeyframeRequests::default(),
         })
+    }
+
+    /// Asks the publisher for a keyframe. `false`: its protocol has no such request, the next one comes when it comes.
+    pub fn request_keyframe(&self) -> bool {
+        let possible = self.keyframes.possible.load(Ordering::Relaxed);
+        if possible {
+            self.keyframes.wanted.store(true, Ordering::Relaxed);
+        }
+        possible
+    }
+
+    /// Whether somebody asked for a keyframe since the last call. For the publisher's ingest.
+    pub(crate) fn take_keyframe_request(&self) -> bool {
+        self.keyframes.wanted.load(Ordering::Relaxed) && self.keyframes.wanted.swap(false, Ordering::Relaxed)
     }
 
     pub fn id(&self) -> &BroadcastId {
@@ -110,6 +134,7 @@ impl Broadcast {
             Slot::Vacant(side) => {
                 let (revoke, revoked) = watch::channel(None);
                 *slot = Slot::Held { identity: identity.to_owned(), protocol, revoke };
+                self.keyframes.possible.store(protocol == Protocol::Whip, Ordering::Relaxed);
                 self.situation.send_modify(|situation| situation.publisher = Presence::Connected);
                 Ok(Some(Publisher::new(Arc::clone(self), side, revoked)))
             }

@@ -109,6 +109,15 @@ impl Publisher {
         }
     }
 
+    /// Whether this publisher must stop, asked without waiting.
+    pub fn is_revoked(&self) -> Option<Revoked> {
+        match self.revoked.has_changed() {
+            Ok(false) => None,
+            Ok(true) => *self.revoked.borrow(),
+            Err(_) => Some(Revoked::Ended),
+        }
+    }
+
     /// Resolves when this publisher must stop. Safe to drop in a `select!`.
     pub async fn revoked(&mut self) -> Revoked {
         match self.revoked.wait_for(Option::is_some).await {

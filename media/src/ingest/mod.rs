@@ -6,3 +6,4 @@
 pub mod demo;
 pub mod flv;
 pub mod rtmp;
+pub(crate) mod whip;

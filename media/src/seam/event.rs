@@ -55,10 +55,11 @@ pub enum MediaEvent {
         watched: Duration,
         at: SystemTime,
     },
-    /// All present viewers of one broadcast, every ten seconds while it has any and once when the last has left:
-    /// truth that repairs lost joins and leaves.
+    /// All present viewers of one broadcast over one transport, every ten seconds while it has any and once when the
+    /// last has left: truth that repairs lost joins and leaves.
     AudienceSnapshot {
         broadcast: BroadcastId,
+        transport: Transport,
         viewers: Vec<PresentViewer>,
         at: SystemTime,
     },

@@ -20,6 +20,7 @@ pub(crate) struct Server {
     pub(crate) http_port: u16,
     pub(crate) rtmp_port: u16,
     pub(crate) ops_port: u16,
+    pub(crate) webrtc_port: u16,
     settings: Vec<(String, String)>,
     flags: Vec<String>,
     dir: TempDir,
@@ -34,12 +35,13 @@ impl Server {
     /// `settings` are environment variables on top of the ports and the data directory, `flags` those of `chobi serve`.
     pub(crate) async fn start_with(settings: &[(&str, &str)], flags: &[&str]) -> Result<Self> {
         let turn = Turn::take()?;
-        let [http_port, rtmp_port, ops_port] = free_ports()?;
+        let [http_port, rtmp_port, ops_port, webrtc_port] = free_ports()?;
         let mut server = Self {
             process: None,
             http_port,
             rtmp_port,
             ops_port,
+            webrtc_port,
             settings: settings.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect(),
             flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
             dir: tempfile::Builder::new().prefix("chobi-e2e-").tempdir()?,
@@ -53,7 +55,9 @@ impl Server {
     async fn run(&mut self) -> Result<()> {
         let mut command = command(self.dir.path());
         command.arg("serve").args(&self.flags);
-        for (section, port) in [("HTTP", self.http_port), ("RTMP", self.rtmp_port), ("OPS", self.ops_port)] {
+        let sections =
+            [("HTTP", self.http_port), ("RTMP", self.rtmp_port), ("OPS", self.ops_port), ("WEBRTC", self.webrtc_port)];
+        for (section, port) in sections {
             command.env(format!("CHOBI_{section}__LISTEN"), format!("127.0.0.1:{port}"));
         }
         command.env("CHOBI_DATA_DIR", self.data_dir());

@@ -5,5 +5,5 @@ mod slice;
 mod sps;
 
 pub use avcc::Configuration;
-pub use slice::{UnitKind, has_b_slice};
+pub use slice::{UnitKind, has_b_slice, is_disposable};
 pub use sps::Sps;

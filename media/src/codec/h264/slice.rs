@@ -34,6 +34,13 @@ pub fn has_b_slice(payload: &[u8], length_size: u8) -> bool {
     slices.next().is_some_and(|slice| matches!(slice_type(slice), Ok(1 | 6)))
 }
 
+/// Whether nothing refers to this frame: `nal_ref_idc` is zero in every slice (section 7.4.1), so it can be left out.
+pub fn is_disposable(payload: &[u8], length_size: u8) -> bool {
+    let units = NalUnits::new(payload, length_size).map_while(Result::ok);
+    let mut slices = units.filter(|unit| matches!(UnitKind::of(unit), UnitKind::Slice | UnitKind::Idr)).peekable();
+    slices.peek().is_some() && slices.all(|slice| slice[0] & 0x60 == 0)
+}
+
 fn slice_type(slice: &[u8]) -> Result<u32, CodecError> {
     // Two short codes: no emulation prevention can fall into them before they are read, except in a picture that
     // starts with 2^16 macroblocks.

@@ -121,7 +121,8 @@ impl Viewers {
         };
         let (broadcast, at) = (self.broadcast.clone(), SystemTime::now());
         // Lost if the listener is busy; the next one follows in ten seconds.
-        self.events.try_emit(MediaEvent::AudienceSnapshot { broadcast, viewers, at });
+        let transport = Transport::Hls;
+        self.events.try_emit(MediaEvent::AudienceSnapshot { broadcast, transport, viewers, at });
     }
 
     /// Whether this viewer is present.

@@ -1,0 +1,212 @@
+//! One track of a publisher: packets put in order, losses asked for, access units out.
+
+use crate::model::Lane;
+use crate::rtc::feedback::nack::NackGenerator;
+use crate::rtc::negotiate::{AgreedCodec, Codec, ReceiveSection, SectionKind};
+use crate::rtc::rtcp::SenderReport;
+use crate::rtp::depacketize::{AccessUnit, Depacketizer};
+use crate::rtp::header::RtpHeader;
+use crate::rtp::jitter::JitterBuffer;
+use bytes::Bytes;
+use std::time::{Duration, Instant};
+
+#[derive(Debug)]
+pub(super) struct Track {
+    pub(super) lane: Lane,
+    codecs: Vec<AgreedCodec>,
+    repairs: Vec<(u32, u32)>,
+    active: Option<Active>,
+    packets: u64,
+}
+
+/// The source that sends, once its first packet has come.
+#[derive(Debug)]
+struct Active {
+    ssrc: u32,
+    codec: AgreedCodec,
+    jitter: JitterBuffer<Packet>,
+    depacketizer: Depacketizer,
+    nack: NackGenerator,
+    /// Extended sequence numbers, for reports.
+    first: u64,
+    newest: u64,
+    received: u64,
+    reported: (u64, u64),
+    interarrival: f64,
+    transit: Option<f64>,
+    last_report: Option<(u32, Instant)>,
+}
+
+#[derive(Debug)]
+struct Packet {
+    timestamp: u32,
+    marker: bool,
+    payload: Bytes,
+}
+
+impl Track {
+    pub(super) fn new(section: &ReceiveSection) -> Self {
+        let lane = if section.kind == SectionKind::Audio { Lane::Audio } else { Lane::Video };
+        let (codecs, repairs) = (section.codecs.clone(), section.repairs.clone());
+        Self { lane, codecs, repairs, active: None, packets: 0 }
+    }
+
+    /// Whether a packet with this payload type is this track's.
+    pub(super) fn takes(&self, payload_type: u8) -> bool {
+        self.codecs.iter().any(|codec| codec.payload_type == payload_type || codec.rtx == Some(payload_type))
+    }
+
+    pub(super) fn ssrc(&self) -> Option<u32> {
+        self.active.as_ref().map(|active| active.ssrc)
+    }
+
+    /// Packets so far.
+    pub(super) fn packets(&self) -> u64 {
+        self.packets
+    }
+
+    pub(super) fn needs_keyframe(&self) -> bool {
+        self.lane == Lane::Video && self.active.as_ref().is_some_and(|active| active.depacketizer.needs_keyframe())
+    }
+
+    /// Takes a packet; what it completes is read with [`Self::next`].
+    pub(super) fn receive(&mut self, header: &RtpHeader, packet: &[u8], now: Instant) {
+        let payload = &packet[header.payload.clone()];
+        let retransmitted = self.codecs.iter().find(|codec| codec.rtx == Some(header.payload_type));
+        if retransmitted.is_some() {
+            // The original sequence number stands before the payload (RFC 4588 section 4); an empty one is a probe.
+            let &[high, low, ref original @ ..] = payload else { return };
+            let named = self.repairs.iter().find(|(_, rtx)| *rtx == header.ssrc).map(|(media, _)| *media);
+            if let Some(active) = self.active.as_mut().filter(|active| named.is_none_or(|media| media == active.ssrc)) {
+                let sequence = u16::from_be_bytes([high, low]);
+                active.nack.received(now, sequence);
+                let payload = Bytes::copy_from_slice(original);
+                active.jitter.push(
+                    now,
+                    sequence,
+                    Packet { timestamp: header.timestamp, marker: header.marker, payload },
+                );
+            }
+            return;
+        }
+        let Some(codec) = self.codecs.iter().find(|codec| codec.payload_type == header.payload_type) else { return };
+        self.packets += 1;
+        if self.active.as_ref().is_none_or(|active| active.ssrc != header.ssrc || active.codec != *codec) {
+            self.active = Active::new(*codec, header);
+        }
+        if let Some(active) = &mut self.active {
+            active.count(header, self.lane, now);
+            active.nack.received(now, header.sequence);
+            if payload.is_empty() {
+                // Padding keeps its place in the order.
+                active.jitter.push(
+                    now,
+                    header.sequence,
+                    Packet { timestamp: header.timestamp, marker: false, payload: Bytes::new() },
+                );
+                return;
+            }
+            let payload = Bytes::copy_from_slice(payload);
+            let packet = Packet { timestamp: header.timestamp, marker: header.marker, payload };
+            active.jitter.push(now, header.sequence, packet);
+        }
+    }
+
+    /// The next access unit that is whole.
+    pub(super) fn next(&mut self, now: Instant) -> Option<AccessUnit> {
+        let active = self.active.as_mut()?;
+        loop {
+            let (packet, gap) = active.jitter.pop(now)?;
+            if packet.payload.is_empty() && !gap {
+                continue;
+            }
+            let unit = active.depacketizer.push(packet.timestamp, packet.marker, &packet.payload, gap);
+            if unit.is_some() {
+                return unit;
+            }
+        }
+    }
+
+    /// Sequence numbers to ask for now. Sound is not asked for: its own correction is faster (RFC 7587 section 2.1.7).
+    pub(super) fn lost(&mut self, now: Instant, rtt: Duration) -> Vec<u16> {
+        match (&mut self.active, self.lane) {
+            (Some(active), Lane::Video) => active.nack.poll(now, rtt),
+            _ => Vec::new(),
+        }
+    }
+
+    pub(super) fn sender_report(&mut self, report: &SenderReport, now: Instant) {
+        if let Some(active) = self.active.as_mut().filter(|active| active.ssrc == report.ssrc) {
+            active.last_report = Some((report.ntp.middle(), now));
+        }
+    }
+
+    /// Appends a reception block (RFC 3550 section 6.4.1).
+    pub(super) fn write_block(&mut self, now: Instant, out: &mut Vec<u8>) -> bool {
+        let Some(active) = &mut self.active else { return false };
+        active.write_block(now, out);
+        true
+    }
+}
+
+impl Active {
+    fn new(codec: AgreedCodec, header: &RtpHeader) -> Option<Self> {
+        let depacketizer = match codec.codec {
+            Codec::H264 { .. } => Depacketizer::h264(),
+            Codec::Vp8 => Depacketizer::vp8(),
+            Codec::Opus => Depacketizer::opus(),
+            // Never agreed on.
+            Codec::H265 | Codec::Av1 | Codec::Vp9 => return None,
+        };
+        let first = u64::from(header.sequence) + (1 << 16);
+        Some(Self {
+            ssrc: header.ssrc,
+            codec,
+            jitter: JitterBuffer::default(),
+            depacketizer,
+            nack: NackGenerator::default(),
+            first,
+            newest: first,
+            received: 0,
+            reported: (first.saturating_sub(1), 0),
+            interarrival: 0.0,
+            transit: None,
+            last_report: None,
+        })
+    }
+
+    /// Loss and jitter (RFC 3550 sections A.3 and A.8).
+    fn count(&mut self, header: &RtpHeader, lane: Lane, now: Instant) {
+        self.received += 1;
+        let step = i64::from(header.sequence.wrapping_sub(self.newest as u16).cast_signed());
+        self.newest = self.newest.max(self.newest.saturating_add_signed(step));
+        let rate = if lane == Lane::Audio { 48_000.0 } else { 90_000.0 };
+        let since = self.last_report.map_or(Duration::ZERO, |(_, at)| now.duration_since(at));
+        let transit = since.as_secs_f64() * rate - f64::from(header.timestamp);
+        if let Some(before) = self.transit.replace(transit) {
+            let apart = (transit - before).abs();
+            // A wrap of the timestamp or a new sender report is no jitter.
+            if apart < rate {
+                self.interarrival += (apart - self.interarrival) / 16.0;
+            }
+        }
+    }
+
+    fn write_block(&mut self, now: Instant, out: &mut Vec<u8>) {
+        let (newest_before, received_before) = self.reported;
+        self.reported = (self.newest, self.received);
+        let expected = self.newest.saturating_sub(newest_before);
+        let lost = expected.saturating_sub(self.received - received_before);
+        let fraction = if expected == 0 { 0 } else { (lost * 256 / expected).min(255) as u8 };
+        let lost_in_all = (self.newest + 1 - self.first).saturating_sub(self.received).min(0x7f_ffff) as u32;
+        out.extend_from_slice(&self.ssrc.to_be_bytes());
+        out.extend_from_slice(&(u32::from(fraction) << 24 | lost_in_all).to_be_bytes());
+        out.extend_from_slice(&((self.newest - (1 << 16)) as u32).to_be_bytes());
+        out.extend_from_slice(&(self.interarrival as u32).to_be_bytes());
+        let (last, delay) = self
+            .last_report
+            .map_or((0, 0), |(ntp, at)| (ntp, (now.duration_since(at).as_micros() * 65_536 / 1_000_000) as u32));
+        out.extend_from_slice(&last.to_be_bytes());
+        out.extend_from_slice(&delay.to_be_bytes());
+    }
+}

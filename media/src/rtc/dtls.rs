@@ -1,0 +1,243 @@
+//! DTLS in the server role for the peers of one worker (RFC 6347, RFC 5764), on the sans-I/O endpoint of the `rtc` family.
+//!
+//! In: records of a peer, the clock. Out: records, SRTP keys, the end. Pure. The endpoint knows its associations by address;
+//! a peer may change its own, so each goes under an address made of its key, and a move is no matter here.
+
+use super::srtp::SrtpProfile;
+use bytes::BytesMut;
+use rtc::crypto::RTCCryptoProvider;
+use rtc::crypto::providers::RingProvider;
+use rtc::dtls::config::{ClientAuthType, ConfigBuilder, ExtendedMasterSecretType, HandshakeConfig};
+use rtc::dtls::crypto::Certificate;
+use rtc::dtls::endpoint::{Endpoint, EndpointEvent};
+use rtc::dtls::extension::extension_use_srtp::SrtpProtectionProfile;
+use rtc::shared::TransportProtocol;
+use std::collections::VecDeque;
+use std::io::Write;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The server's certificate. Kept on disk, so that a restart is no stranger to anyone.
+pub(crate) struct Identity {
+    config: Arc<HandshakeConfig>,
+    fingerprint: String,
+}
+
+/// Names a peer to [`DtlsServer`]: its place in the worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct PeerKey(u32);
+
+pub(crate) struct DtlsServer {
+    endpoint: Endpoint,
+    /// Handshakes under way, for their timers.
+    shaking: Vec<PeerKey>,
+    events: VecDeque<DtlsEvent>,
+}
+
+pub(crate) struct DtlsEvent {
+    pub(crate) peer: PeerKey,
+    pub(crate) kind: DtlsEventKind,
+}
+
+pub(crate) enum DtlsEventKind {
+    Connected {
+        profile: SrtpProfile,
+        keying_material: Vec<u8>,
+        /// DER; to be held against the fingerprint of the offer.
+        certificate: Vec<u8>,
+    },
+    /// The peer said goodbye.
+    Closed,
+    Failed(DtlsError),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum DtlsError {
+    #[error("cannot read or write {}", path.display())]
+    File { path: PathBuf, source: std::io::Error },
+    #[error("{} holds no certificate with its key; delete it and a new one is made", path.display())]
+    Broken { path: PathBuf },
+    #[error("DTLS: {0}")]
+    Protocol(String),
+}
+
+/// The first wait for an answer; it doubles (RFC 6347 section 4.2.4.1 allows less than a second on fast paths).
+const FLIGHT_INTERVAL: Duration = Duration::from_millis(100);
+const FILE: &str = "webrtc/dtls.pem";
+
+impl Identity {
+    /// The certificate in the data directory; made if there is none.
+    pub(crate) fn load_or_create(data_dir: &Path) -> Result<Self, DtlsError> {
+        let path = data_dir.join(FILE);
+        let provider: Arc<dyn RTCCryptoProvider> = Arc::new(RingProvider::new());
+        let certificate = match std::fs::read_to_string(&path) {
+            Ok(pem) => Certificate::from_pem(&pem, provider.crypto()).map_err(|_| DtlsError::Broken { path })?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let certificate =
+                    Certificate::generate_self_signed(vec!["chobi".to_owned()], provider.crypto()).map_err(protocol)?;
+                let pem = certificate.serialize_pem().map_err(protocol)?;
+                keep(&path, &pem).map_err(|source| DtlsError::File { path, source })?;
+                certificate
+            }
+            Err(source) => return Err(DtlsError::File { path, source }),
+        };
+        Self::new(certificate, provider)
+    }
+
+    fn new(certificate: Certificate, provider: Arc<dyn RTCCryptoProvider>) -> Result<Self, DtlsError> {
+        let der = certificate.certificate.first().ok_or_else(|| DtlsError::Protocol("no certificate".to_owned()))?;
+        let digest = ring::digest::digest(&ring::digest::SHA256, der.as_ref());
+        let fingerprint = digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":");
+        let config = ConfigBuilder::default()
+            .with_crypto_provider(provider)
+            .with_certificates(vec![certificate])
+            .with_srtp_protection_profiles(vec![
+                SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm,
+                SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80,
+            ])
+            .with_client_auth(ClientAuthType::RequireAnyClientCert)
+            // Nobody vouches for a browser's certificate: the fingerprint in its offer does (RFC 8122).
+            .with_insecure_skip_verify(true)
+            .with_extended_master_secret(ExtendedMasterSecretType::Require)
+            .with_flight_interval(FLIGHT_INTERVAL)
+            .build(false, None)
+            .map_err(protocol)?;
+        Ok(Self { config: Arc::new(config), fingerprint })
+    }
+
+    /// As SDP writes it: `AB:CD:…`.
+    pub(crate) fn fingerprint_sha256(&self) -> String {
+        self.fingerprint.clone()
+    }
+}
+
+fn keep(path: &Path, pem: &str) -> std::io::Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)?.write_all(pem.as_bytes())
+}
+
+fn protocol(error: impl std::fmt::Display) -> DtlsError {
+    DtlsError::Protocol(error.to_string())
+}
+
+impl PeerKey {
+    pub(crate) fn from_index(index: usize) -> Self {
+        Self(u32::try_from(index).expect("a worker has fewer than 2^32 peers"))
+    }
+
+    pub(crate) fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    /// An address nobody has: unique local, with the key in it.
+    fn address(self) -> SocketAddr {
+        let key = self.0;
+        SocketAddr::from((Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, (key >> 16) as u16, key as u16), 1))
+    }
+
+    fn of(address: SocketAddr) -> Option<Self> {
+        match address {
+            SocketAddr::V6(address) => {
+                let [.., high, low] = address.ip().segments();
+                Some(Self(u32::from(high) << 16 | u32::from(low)))
+            }
+            SocketAddr::V4(_) => None,
+        }
+    }
+}
+
+impl DtlsServer {
+    pub(crate) fn new(identity: &Identity) -> Self {
+        let here = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 1));
+        let endpoint = Endpoint::new(here, TransportProtocol::UDP, Some(Arc::clone(&identity.config)));
+        Self { endpoint, shaking: Vec::new(), events: VecDeque::new() }
+    }
+
+    /// Takes what a peer sent. An error is a datagram that was no use; the handshake goes on.
+    pub(crate) fn handle_datagram(&mut self, now: Instant, peer: PeerKey, datagram: &[u8]) -> Result<(), DtlsError> {
+        let address = peer.address();
+        if self.endpoint.get_connection_state(address).is_none() {
+            self.shaking.push(peer);
+        }
+        let events = self.endpoint.read(now, address, None, BytesMut::from(datagram)).map_err(protocol)?;
+        for event in events {
+            match event {
+                EndpointEvent::HandshakeComplete => {
+                    self.shaking.retain(|shaking| *shaking != peer);
+                    let kind = self.keys(peer).unwrap_or_else(DtlsEventKind::Failed);
+                    self.events.push_back(DtlsEvent { peer, kind });
+                }
+                EndpointEvent::PeerClosed => self.events.push_back(DtlsEvent { peer, kind: DtlsEventKind::Closed }),
+                // No data channel was agreed on.
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn keys(&self, peer: PeerKey) -> Result<DtlsEventKind, DtlsError> {
+        let missing = || DtlsError::Protocol("the handshake left no keys".to_owned());
+        let state = self.endpoint.get_connection_state(peer.address()).ok_or_else(missing)?;
+        let profile = match state.srtp_protection_profile() {
+            SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm => SrtpProfile::AeadAes128Gcm,
+            SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80 => SrtpProfile::AesCm128HmacSha1_80,
+            _ => return Err(DtlsError::Protocol("no SRTP profile in common".to_owned())),
+        };
+        let exported = state.export_keying_material("EXTRACTOR-dtls_srtp", &[], profile.exported_bytes());
+        let keying_material = exported.map_err(protocol)?.as_ref().to_vec();
+        let certificate = state.peer_certificates.first().ok_or_else(missing)?.clone();
+        Ok(DtlsEventKind::Connected { profile, keying_material, certificate })
+    }
+
+    /// A record to send.
+    pub(crate) fn poll_transmit(&mut self) -> Option<(PeerKey, BytesMut)> {
+        let transmit = self.endpoint.poll_transmit()?;
+        PeerKey::of(transmit.transport.peer_addr).map(|peer| (peer, transmit.message))
+    }
+
+    pub(crate) fn poll_event(&mut self) -> Option<DtlsEvent> {
+        self.events.pop_front()
+    }
+
+    /// When [`Self::handle_timeout`] is due.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.shaking.iter().filter_map(|peer| self.endpoint.poll_timeout(&peer.address())).min()
+    }
+
+    /// Sends lost flights again.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        let Self { endpoint, shaking, events } = self;
+        shaking.retain(|peer| {
+            let address = peer.address();
+            if endpoint.poll_timeout(&address).is_none_or(|at| at > now) {
+                return true;
+            }
+            match endpoint.handle_timeout(address, now) {
+                Ok(()) => true,
+                Err(error) => {
+                    events.push_back(DtlsEvent { peer: *peer, kind: DtlsEventKind::Failed(protocol(error)) });
+                    false
+                }
+            }
+        });
+    }
+
+    /// Says goodbye and forgets the peer.
+    pub(crate) fn close(&mut self, now: Instant, peer: PeerKey) {
+        self.shaking.retain(|shaking| *shaking != peer);
+        self.endpoint.stop(now, peer.address());
+        self.events.retain(|event| event.peer != peer);
+    }
+}
+
+#[cfg(test)]
+#[path = "dtls_tests.rs"]
+mod tests;

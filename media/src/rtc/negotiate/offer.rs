@@ -1,0 +1,287 @@
+//! An offer as far as it matters here. Lines that are not understood are passed over; what is missing is named.
+
+use std::str::FromStr;
+
+/// What a client offers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Offer {
+    pub(crate) ice_ufrag: String,
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) sections: Vec<Section>,
+    /// Extension ids above 14 are allowed (RFC 8285 section 6).
+    pub(crate) mixed_extensions: bool,
+}
+
+/// One m-line with its attributes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Section {
+    pub(crate) mid: String,
+    pub(crate) kind: SectionKind,
+    pub(crate) protocol: String,
+    pub(crate) sends: bool,
+    pub(crate) receives: bool,
+    /// In the order of the client's preference.
+    pub(crate) codecs: Vec<OfferedCodec>,
+    /// Header extensions: id and URI.
+    pub(crate) extensions: Vec<(u8, String)>,
+    pub(crate) ssrcs: Vec<u32>,
+    /// Media and retransmission sources (RFC 5576, RFC 4588).
+    pub(crate) repairs: Vec<(u32, u32)>,
+    /// Simulcast layers, in the order of their `a=rid` lines (RFC 8851).
+    pub(crate) rids: Vec<String>,
+    pub(crate) reduced_size: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SectionKind {
+    Audio,
+    Video,
+    Other,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OfferedCodec {
+    pub(crate) payload_type: u8,
+    pub(crate) codec: Codec,
+    pub(crate) rtx: Option<u8>,
+    pub(crate) format: String,
+}
+
+/// What can travel in RTP here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Codec {
+    /// Packetization mode 1; profile, constraints and level (RFC 6184 section 8.1).
+    H264 {
+        profile_level_id: [u8; 3],
+    },
+    H265,
+    Av1,
+    Vp8,
+    Vp9,
+    Opus,
+}
+
+/// Of the client's certificate (RFC 8122).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fingerprint {
+    algorithm: Hash,
+    digest: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hash {
+    Sha256,
+    Sha384,
+    Sha512,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum OfferError {
+    #[error("this is not SDP: it must begin with v=0")]
+    NotSdp,
+    #[error("no media: at least one m= line is needed")]
+    NoMedia,
+    #[error("more than {SECTIONS_MAX} m= lines")]
+    TooManySections,
+    #[error("a=ice-ufrag and a=ice-pwd are missing")]
+    NoIceCredentials,
+    #[error("a=fingerprint with sha-256, sha-384 or sha-512 is missing")]
+    NoFingerprint,
+    #[error("a=setup must be actpass or active: this server is passive (RFC 9725 section 4.4)")]
+    Setup,
+    #[error("a=group:BUNDLE must name every m= line (RFC 9725 section 4.4)")]
+    NotBundled,
+    #[error("a=rtcp-mux is missing in the m= line {0:?} (RFC 9725 section 4.4)")]
+    NoRtcpMux(String),
+}
+
+const SECTIONS_MAX: usize = 16;
+const CODECS_MAX: usize = 128;
+
+impl Offer {
+    pub(crate) fn parse(text: &str) -> Result<Self, OfferError> {
+        let mut lines = text.lines().map(|line| line.trim_end_matches('\r'));
+        if lines.next() != Some("v=0") {
+            return Err(OfferError::NotSdp);
+        }
+        let lines: Vec<&str> = lines.collect();
+        let starts: Vec<usize> = (0..lines.len()).filter(|at| lines[*at].starts_with("m=")).collect();
+        if starts.is_empty() {
+            return Err(OfferError::NoMedia);
+        }
+        if starts.len() > SECTIONS_MAX {
+            return Err(OfferError::TooManySections);
+        }
+        let session = &lines[..starts[0]];
+        let ends = starts.iter().skip(1).copied().chain([lines.len()]);
+        let bodies: Vec<&[&str]> = starts.iter().zip(ends).map(|(start, end)| &lines[*start..end]).collect();
+        // ICE, DTLS and fingerprint stand in the session or in every section; bundled, the first one counts.
+        let shared =
+            |name: &str| attribute(session, name).or_else(|| bodies.iter().find_map(|body| attribute(body, name)));
+        let ice_ufrag = shared("ice-ufrag").filter(|ufrag| (4..=256).contains(&ufrag.len()));
+        let (Some(ice_ufrag), Some(_)) = (ice_ufrag, shared("ice-pwd")) else {
+            return Err(OfferError::NoIceCredentials);
+        };
+        let fingerprint =
+            shared("fingerprint").and_then(|value| value.parse().ok()).ok_or(OfferError::NoFingerprint)?;
+        if !matches!(shared("setup"), Some("actpass" | "active")) {
+            return Err(OfferError::Setup);
+        }
+        let sections = bodies.iter().map(|body| Section::parse(body)).collect::<Vec<_>>();
+        let bundle = session.iter().find_map(|line| line.strip_prefix("a=group:BUNDLE")).unwrap_or_default();
+        let bundled: Vec<&str> = bundle.split_whitespace().collect();
+        if sections.len() > 1 && !sections.iter().all(|section| bundled.contains(&section.mid.as_str())) {
+            return Err(OfferError::NotBundled);
+        }
+        for (section, body) in sections.iter().zip(&bodies) {
+            if section.kind != SectionKind::Other && !body.contains(&"a=rtcp-mux") {
+                return Err(OfferError::NoRtcpMux(section.mid.clone()));
+            }
+        }
+        let mixed_extensions = lines.contains(&"a=extmap-allow-mixed");
+        Ok(Self { ice_ufrag: ice_ufrag.to_owned(), fingerprint, sections, mixed_extensions })
+    }
+}
+
+/// The value of the first `a=name:value`.
+fn attribute<'a>(lines: &[&'a str], name: &str) -> Option<&'a str> {
+    attributes(lines, name).next()
+}
+
+fn attributes<'a>(lines: &[&'a str], name: &str) -> impl Iterator<Item = &'a str> {
+    let value = move |line: &&'a str| line.strip_prefix("a=")?.strip_prefix(name)?.strip_prefix(':').map(str::trim);
+    lines.iter().filter_map(value)
+}
+
+impl Section {
+    fn parse(lines: &[&str]) -> Self {
+        let mut words = lines[0].trim_start_matches("m=").split(' ');
+        let kind = match words.next() {
+            Some("audio") => SectionKind::Audio,
+            Some("video") => SectionKind::Video,
+            _ => SectionKind::Other,
+        };
+        let protocol = words.nth(1).unwrap_or("UDP/TLS/RTP/SAVPF").to_owned();
+        let payload_types: Vec<u8> = words.filter_map(|word| word.parse().ok()).take(CODECS_MAX).collect();
+        let is = |direction: &str| lines.iter().any(|line| line.strip_prefix("a=") == Some(direction));
+        let mut rids: Vec<String> = attributes(lines, "rid")
+            .filter_map(|value| value.strip_suffix(" send").or_else(|| value.split_once(" send ").map(|(rid, _)| rid)))
+            .filter(|rid| {
+                !rid.is_empty()
+                    && rid.len() <= 16
+                    && rid.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+            })
+            .map(str::to_owned)
+            .collect();
+        rids.truncate(8);
+        let mut ssrcs = Vec::new();
+        for value in attributes(lines, "ssrc").take(64) {
+            if let Some(ssrc) =
+                value.split(' ').next().and_then(|word| word.parse().ok()).filter(|ssrc| !ssrcs.contains(ssrc))
+            {
+                ssrcs.push(ssrc);
+            }
+        }
+        let repairs = attributes(lines, "ssrc-group").filter_map(|value| {
+            let mut words = value.strip_prefix("FID ")?.split(' ');
+            Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
+        });
+        Self {
+            mid: attribute(lines, "mid").unwrap_or("0").to_owned(),
+            kind,
+            protocol,
+            sends: !is("recvonly") && !is("inactive"),
+            receives: !is("sendonly") && !is("inactive"),
+            codecs: codecs(lines, &payload_types),
+            extensions: attributes(lines, "extmap").filter_map(extension).take(32).collect(),
+            ssrcs,
+            repairs: repairs.take(16).collect(),
+            rids,
+            reduced_size: is("rtcp-rsize"),
+        }
+    }
+}
+
+/// `3 http://…`, `3/sendonly http://…`.
+fn extension(value: &str) -> Option<(u8, String)> {
+    let (id, uri) = value.split_once(' ')?;
+    let id = id.split('/').next()?.parse().ok()?;
+    Some((id, uri.split(' ').next()?.to_owned()))
+}
+
+fn codecs(lines: &[&str], payload_types: &[u8]) -> Vec<OfferedCodec> {
+    let of = |name: &str, payload_type: u8| {
+        attributes(lines, name).find_map(|value| {
+            let (number, rest) = value.split_once(' ')?;
+            (number.parse() == Ok(payload_type)).then_some(rest)
+        })
+    };
+    let rtx_of = |payload_type: u8| {
+        payload_types.iter().copied().find(|rtx| {
+            let is_rtx = of("rtpmap", *rtx).is_some_and(|map| map.to_ascii_lowercase().starts_with("rtx/"));
+            is_rtx
+                && of("fmtp", *rtx)
+                    .and_then(|format| parameter(format, "apt"))
+                    .is_some_and(|apt| apt.parse() == Ok(payload_type))
+        })
+    };
+    let known = payload_types.iter().filter_map(|&payload_type| {
+        let format = of("fmtp", payload_type).unwrap_or_default();
+        let codec = codec(&of("rtpmap", payload_type)?.to_ascii_lowercase(), format)?;
+        Some(OfferedCodec { payload_type, codec, rtx: rtx_of(payload_type), format: format.to_owned() })
+    });
+    known.collect()
+}
+
+fn codec(map: &str, format: &str) -> Option<Codec> {
+    match map.split(' ').next()? {
+        "h264/90000" if parameter(format, "packetization-mode") == Some("1") => {
+            // Baseline where nothing is said (RFC 6184 section 8.1).
+            let id = parameter(format, "profile-level-id").and_then(|id| u32::from_str_radix(id, 16).ok());
+            let [_, profile, constraints, level] = id.unwrap_or(0x42_00_0a).to_be_bytes();
+            Some(Codec::H264 { profile_level_id: [profile, constraints, level] })
+        }
+        "h265/90000" => Some(Codec::H265),
+        "av1/90000" => Some(Codec::Av1),
+        "vp8/90000" => Some(Codec::Vp8),
+        // Profile 0 only: eight bits, 4:2:0 (RFC 9628 section 6).
+        "vp9/90000" if parameter(format, "profile-id").is_none_or(|id| id == "0") => Some(Codec::Vp9),
+        "opus/48000/2" => Some(Codec::Opus),
+        _ => None,
+    }
+}
+
+fn parameter<'a>(format: &'a str, name: &str) -> Option<&'a str> {
+    format.split(';').find_map(|pair| {
+        let (key, value) = pair.trim().split_once('=')?;
+        key.eq_ignore_ascii_case(name).then_some(value)
+    })
+}
+
+impl FromStr for Fingerprint {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (algorithm, digest) = text.split_once(' ').ok_or(())?;
+        let (algorithm, length) = match algorithm.to_ascii_lowercase().as_str() {
+            "sha-256" => (Hash::Sha256, 32),
+            "sha-384" => (Hash::Sha384, 48),
+            "sha-512" => (Hash::Sha512, 64),
+            _ => return Err(()),
+        };
+        let digest: Result<Vec<u8>, _> = digest.trim().split(':').map(|byte| u8::from_str_radix(byte, 16)).collect();
+        digest.ok().filter(|digest| digest.len() == length).map(|digest| Self { algorithm, digest }).ok_or(())
+    }
+}
+
+impl Fingerprint {
+    /// Whether this is the fingerprint of a certificate (DER).
+    pub(crate) fn matches(&self, certificate: &[u8]) -> bool {
+        let algorithm = match self.algorithm {
+            Hash::Sha256 => &ring::digest::SHA256,
+            Hash::Sha384 => &ring::digest::SHA384,
+            Hash::Sha512 => &ring::digest::SHA512,
+        };
+        ring::digest::digest(algorithm, certificate).as_ref() == self.digest
+    }
+}

@@ -1,0 +1,140 @@
+use super::offer::OfferError;
+use super::*;
+use proptest::prelude::*;
+
+fn chromium(direction: &str) -> String {
+    include_str!("testdata/chromium-like.sdp").replace("a=DIRECTION", &format!("a={direction}"))
+}
+
+fn local() -> Local {
+    let candidate = |text: &str, kind| Candidate { address: text.parse().unwrap(), kind };
+    Local {
+        ufrag: "00ours".to_owned(),
+        pwd: "ours-ours-ours-ours-ours".to_owned(),
+        fingerprint_sha256: "AA:BB".to_owned(),
+        candidates: vec![
+            candidate("203.0.113.5:8189", CandidateKind::Udp),
+            candidate("[2001:db8::5]:8189", CandidateKind::Udp),
+            candidate("203.0.113.5:8189", CandidateKind::TcpPassive),
+        ],
+        session_id: 77,
+    }
+}
+
+fn outgoing(codec: Codec) -> Outgoing {
+    Outgoing { codec, ssrc: 10, rtx_ssrc: Some(11), stream: "chobi".to_owned(), track: "video".to_owned() }
+}
+
+const HIGH: Codec = Codec::H264 { profile_level_id: [0x64, 0x00, 0x1f] };
+
+#[test]
+fn a_publisher_is_answered_with_all_codecs_we_can_carry() {
+    let offer = Offer::parse(&chromium("sendonly")).unwrap();
+    let (agreement, answer) = answer_publisher(&offer, &local()).unwrap();
+    let codecs: Vec<_> = agreement.sections.iter().map(|section| section.codecs.len()).collect();
+    assert_eq!(codecs, [1, 3], "Opus; H.264 twice, VP8");
+    assert_eq!(agreement.sections[1].codecs[0].rtx, Some(104));
+    assert_eq!(agreement.sections[1].transport_cc, Some(3));
+    let expected = [
+        "a=group:BUNDLE 0 1",
+        "a=ice-lite",
+        "m=audio 9 UDP/TLS/RTP/SAVPF 111",
+        "a=candidate:1 1 udp 2130706431 203.0.113.5 8189 typ host",
+        "a=candidate:2 1 udp 2130706175 2001:db8::5 8189 typ host",
+        "a=candidate:3 1 tcp 1526726143 203.0.113.5 8189 typ host tcptype passive",
+        "a=end-of-candidates",
+        "a=setup:passive",
+        "a=recvonly",
+        "m=video 9 UDP/TLS/RTP/SAVPF 103 104 107 108 96 97",
+    ];
+    for line in expected {
+        assert!(answer.lines().any(|found| found == line), "{line} is missing in\n{answer}");
+    }
+    assert!(answer.ends_with("\r\n") && !answer.contains("\n\n"));
+}
+
+#[test]
+fn a_viewer_gets_high_profile_under_constrained_baseline() {
+    let offer = Offer::parse(&chromium("recvonly")).unwrap();
+    let audio = Outgoing { codec: Codec::Opus, ssrc: 20, rtx_ssrc: None, ..outgoing(HIGH) };
+    let (agreement, answer) = answer_viewer(&offer, &local(), &[outgoing(HIGH), audio]).unwrap();
+    let sent: Vec<_> = agreement.sections.iter().map(|section| (section.track, section.payload_type)).collect();
+    assert_eq!(sent, [(Some(1), 111), (Some(0), 107)]);
+    assert_eq!(agreement.sections[1].rtx_payload_type, Some(108));
+    for line in ["a=sendonly", "a=ssrc-group:FID 10 11", "a=ssrc:11 cname:chobi", "a=msid:chobi video"] {
+        assert!(answer.lines().any(|found| found == line), "{line} is missing in\n{answer}");
+    }
+}
+
+#[test]
+fn a_show_without_sound_leaves_the_audio_section_inactive() {
+    let offer = Offer::parse(&chromium("recvonly")).unwrap();
+    let (agreement, answer) = answer_viewer(&offer, &local(), &[outgoing(Codec::Vp8)]).unwrap();
+    assert_eq!(agreement.sections[0].track, None);
+    assert!(answer.contains("a=inactive") && answer.contains("m=audio 9 "));
+}
+
+#[test]
+fn a_codec_the_client_lacks_is_named() {
+    let offer = Offer::parse(&chromium("recvonly")).unwrap();
+    let audio = Outgoing { codec: Codec::Opus, ..outgoing(HIGH) };
+    let error = answer_viewer(&offer, &local(), &[outgoing(Codec::H265), audio]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the show is H.265, Opus, the client plays Opus, VP8, H.264, AV1: no codec in common"
+    );
+}
+
+#[test]
+fn offers_of_simulcast_and_data_channels_are_answered_line_by_line() {
+    let mut text = chromium("sendonly").replace("a=group:BUNDLE 0 1", "a=group:BUNDLE 0 1 2");
+    text.push_str("a=rid:h send\na=rid:m send\na=rid:l send\na=simulcast:send h;m;l\n");
+    text.push_str("m=application 9 UDP/DTLS/SCTP webrtc-datachannel\nc=IN IP4 0.0.0.0\na=mid:2\na=sctp-port:5000\n");
+    let offer = Offer::parse(&text).unwrap();
+    let (_, answer) = answer_publisher(&offer, &local()).unwrap();
+    assert!(answer.contains("a=rid:h recv\r\na=simulcast:recv h\r\n"));
+    assert!(answer.contains("m=application 0 UDP/DTLS/SCTP webrtc-datachannel"));
+    assert!(answer.contains("a=group:BUNDLE 0 1\r\n"), "what is rejected is not bundled");
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    let good = chromium("sendonly");
+    let without = |what: &str| {
+        let lines: Vec<_> = good.lines().filter(|line| !line.starts_with(what)).collect();
+        Offer::parse(&lines.join("\r\n")).unwrap_err()
+    };
+    assert_eq!(without("a=ice-pwd"), OfferError::NoIceCredentials);
+    assert_eq!(without("a=fingerprint"), OfferError::NoFingerprint);
+    assert_eq!(without("a=setup"), OfferError::Setup);
+    assert_eq!(without("a=group"), OfferError::NotBundled);
+    assert_eq!(without("a=rtcp-mux"), OfferError::NoRtcpMux("0".to_owned()));
+    assert_eq!(without("v="), OfferError::NotSdp);
+    assert_eq!(without("m="), OfferError::NoMedia);
+    assert_eq!(Offer::parse(&good.replace("actpass", "passive")), Err(OfferError::Setup));
+    assert!(Offer::parse(&good.replace('\n', "\r\n")).is_ok());
+}
+
+#[test]
+fn a_fingerprint_matches_its_certificate_only() {
+    let digest = ring::digest::digest(&ring::digest::SHA256, b"certificate");
+    let text = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":");
+    let fingerprint: Fingerprint = format!("SHA-256 {text}").parse().unwrap();
+    assert!(fingerprint.matches(b"certificate") && !fingerprint.matches(b"another"));
+    assert!("sha-1 AA".parse::<Fingerprint>().is_err() && "sha-256 AA:BB".parse::<Fingerprint>().is_err());
+}
+
+proptest! {
+    #[test]
+    fn damaged_offers_never_panic(cut in 0_usize..3_000, at in 0_usize..3_000, byte in any::<char>()) {
+        let good = chromium("sendrecv");
+        let mut text: String = good.chars().take(cut).collect();
+        if at < text.len() && text.is_char_boundary(at) {
+            text.insert(at, byte);
+        }
+        if let Ok(offer) = Offer::parse(&text) {
+            let _ = answer_publisher(&offer, &local());
+            let _ = answer_viewer(&offer, &local(), &[outgoing(HIGH)]);
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Where a peer's packets go: sealed into the worker's batch, or framed into its TCP connection.
+//!
+//! In: plain packets written by the caller. Out: SRTP (RFC 3711, RFC 7714) on the way to the peer's address.
+
+use super::route::Route;
+use super::socket::SendBatch;
+use super::srtp::Sealer;
+use bytes::Bytes;
+
+/// One peer's way out, borrowed for as long as something is sent.
+pub(crate) struct Outlet<'a> {
+    pub(crate) sealer: &'a mut Sealer,
+    pub(crate) batch: &'a mut SendBatch,
+    pub(crate) route: &'a Route,
+}
+
+/// The fixed RTP header, which is all that viewers are sent.
+const HEADER_BYTES: usize = 12;
+
+impl Outlet<'_> {
+    /// Sends an RTP packet with a header of 12 bytes; `write` appends header and payload.
+    pub(crate) fn rtp(&mut self, ssrc: u32, index: u64, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.batch.begin();
+        let arena = self.batch.arena();
+        write(arena);
+        self.sealer.seal(arena, start, HEADER_BYTES, ssrc, index);
+        finish(self.batch, start, self.route);
+    }
+
+    /// Sends an RTCP packet, compound or of reduced size (RFC 5506).
+    pub(crate) fn rtcp(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.batch.begin();
+        let arena = self.batch.arena();
+        write(arena);
+        self.sealer.seal_rtcp(arena, start);
+        finish(self.batch, start, self.route);
+    }
+}
+
+/// Hands on what was written to the arena since `start`.
+pub(crate) fn finish(batch: &mut SendBatch, start: usize, route: &Route) {
+    match route {
+        Route::Udp(address) => batch.commit(start, *address),
+        Route::Tcp(connection) => {
+            let arena = batch.arena();
+            // A connection that does not take it loses the packet, as a full network would.
+            let _ = connection.try_send(Bytes::copy_from_slice(&arena[start..]));
+            arena.truncate(start);
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Behind the HTTP resources: an offer becomes a peer.
+//!
+//! In: offers with their credentials. Out: answers, and peers on the worker that has the fewest. Admission is asked once;
+//! a publisher takes its broadcast over only after its offer was found to be good.
+
+use super::directory::{Directory, Entry};
+use super::inbox::{Command, Inbox};
+use super::peer::{Media, NewPeer, PeerEnd};
+use super::service::Surroundings;
+use crate::hub::{ClaimError, Phase};
+use crate::ingest::whip::Receiver;
+use crate::model::{BroadcastId, PeerAddr, VideoCodec, ViewerId};
+use crate::rtc::ice::Credentials;
+use crate::rtc::negotiate::{self, Candidate, Codec, Local, NegotiationError, Offer, Outgoing, ViewerAgreement};
+use crate::seam::{MediaEvent, Protocol, PublishRequest, Refusal, WarningCode, WatchRequest};
+use crate::signalling::{
+    self, DeskError, Direction, OpenRequest, Opened, ResourceId, Restarted, SdpFragment,
+};
+use crate::whep::burst::Lane;
+use crate::whep::feed::{Feeds, Offered, Tracks, Unfit};
+use crate::whep::roster::Roster;
+use crate::whep::viewer::{LaneSetup, Seat, Viewer};
+use async_trait::async_trait;
+use std::time::{Duration, Instant};
+
+pub(crate) struct DeskParts {
+    pub(crate) candidates: Vec<Candidate>,
+    pub(crate) fingerprint: String,
+    pub(crate) feeds: Feeds,
+    pub(crate) workers: Vec<Inbox>,
+    pub(crate) directory: Directory,
+    pub(crate) roster: Roster,
+    pub(crate) max_peers: usize,
+    pub(crate) around: Surroundings,
+}
+
+pub(crate) struct Desk {
+    parts: DeskParts,
+}
+
+/// How long a viewer's offer waits for the first frame of a show that has begun.
+const FIRST_FRAME_MAX: Duration = Duration::from_secs(3);
+const NOT_LIVE_RETRY: Duration = Duration::from_secs(2);
+const FULL_RETRY: Duration = Duration::from_secs(5);
+const ADMISSION_MAX: Duration = Duration::from_secs(5);
+
+impl Desk {
+    pub(crate) fn new(parts: DeskParts) -> Self {
+        Self { parts }
+    }
+
+    fn local(&self, credentials: &Credentials) -> Local {
+        Local {
+            ufrag: credentials.ufrag.clone(),
+            pwd: credentials.pwd.clone(),
+            fingerprint_sha256: self.parts.fingerprint.clone(),
+            candidates: self.parts.candidates.clone(),
+            session_id: rand::random::<u64>() >> 2,
+        }
+    }
+
+    /// The worker with the fewest peers, and credentials that name it.
+    fn place(&self) -> (u8, Inbox, Credentials) {
+        let fewest = self.parts.workers.iter().enumerate().min_by_key(|(_, worker)| worker.peers());
+        let (index, worker) = fewest.expect("there is at least one worker");
+        (index as u8, worker.clone(), credentials_on(index as u8))
+    }
+
+    async fn add(
+        &self,
+        resource: &ResourceId,
+        offer: &Offer,
+        place: (u8, Inbox, Credentials),
+        media: Media,
+    ) -> Result<(), DeskError> {
+        let (worker_index, worker, credentials) = place;
+        let mid = offer.sections.first().map(|section| section.mid.clone()).unwrap_or_default();
+        let remote_ufrag = offer.ice_ufrag.clone();
+        let entry = Entry { worker: worker.clone(), worker_index, remote_ufrag, mid };
+        if !self.parts.directory.insert(resource.clone(), entry, self.parts.max_peers) {
+            return Err(DeskError::Full { retry_after: FULL_RETRY });
+        }
+        let fingerprint = offer.fingerprint.clone();
+        let new = NewPeer { resource: resource.clone(), credentials, fingerprint, media };
+        worker.send(Command::Add(Box::new(new))).await;
+        Ok(())
+    }
+
+    async fn publish(&self, request: OpenRequest) -> Result<Opened, DeskError> {
+        let key = request.secret.ok_or(DeskError::Refused(Refusal::BadCredentials))?;
+        let offer = Offer::parse(&request.offer).map_err(|error| DeskError::BadOffer(error.to_string()))?;
+        let around = &self.parts.around;
+        let peer = PeerAddr(request.peer);
+        let asked = PublishRequest { broadcast: request.target, key, protocol: Protocol::Whip, peer };
+        let answer = tokio::time::timeout(ADMISSION_MAX, around.admission.admit_publisher(asked)).await;
+        let grant = answer.unwrap_or(Err(Refusal::Unavailable)).map_err(DeskError::Refused)?;
+        let place = self.place();
+        let (agreement, answer) = negotiate::answer_publisher(&offer, &self.local(&place.2)).map_err(not_acceptable)?;
+        let claimed = around.hub.claim(grant.broadcast, &grant.publisher, Protocol::Whip).await;
+        let publisher = claimed.map_err(|error| match error {
+            ClaimError::Busy => DeskError::Refused(Refusal::Busy),
+            ClaimError::Ended => DeskError::Refused(Refusal::Ended),
+            ClaimError::Full => DeskError::Full { retry_after: FULL_RETRY },
+        })?;
+        let broadcast = publisher.broadcast().id().clone();
+        tracing::info!(broadcast.id = %broadcast, protocol = "whip", peer = %peer, "publishing starts");
+        let resource = ResourceId::generate();
+        let etag = place.2.ufrag.clone();
+        let receiver = Receiver::new(&agreement, publisher, Instant::now());
+        self.add(&resource, &offer, place, Media::Publisher(Box::new(receiver))).await?;
+        Ok(Opened { resource, etag, answer })
+    }
+
+    async fn play(&self, request: OpenRequest) -> Result<Opened, DeskError> {
+        let broadcast = request.target.ok_or(DeskError::Refused(Refusal::NotFound))?;
+        let offer = Offer::parse(&request.offer).map_err(|error| DeskError::BadOffer(error.to_string()))?;
+        let around = &self.parts.around;
+        let asked = WatchRequest { broadcast: broadcast.clone(), ticket: request.secret };
+        let answer = tokio::time::timeout(ADMISSION_MAX, around.admission.admit_viewer(asked)).await;
+        let grant = answer.unwrap_or(Err(Refusal::Unavailable)).map_err(DeskError::Refused)?;
+        let not_live = || DeskError::NotLive { retry_after: NOT_LIVE_RETRY };
+        let live =
+            around.hub.get(&broadcast).filter(|broadcast| broadcast.phase() == Phase::Live).ok_or_else(not_live)?;
+        let lease = self.parts.feeds.attach(&live);
+        let tracks = match lease.offered(FIRST_FRAME_MAX).await {
+            Offered::Tracks(tracks) => tracks,
+            Offered::Unknown | Offered::Ended => return Err(not_live()),
+            Offered::Unfit(unfit) => return Err(self.only_by_hls(&broadcast, unfit)),
+        };
+        let place = self.place();
+        let outgoing = outgoing(&tracks);
+        let (agreement, answer) =
+            negotiate::answer_viewer(&offer, &self.local(&place.2), &outgoing).map_err(|error| match error {
+                NegotiationError::NoCommonCodec { .. } => {
+                    DeskError::PlaysOnlyByHls { reason: error.to_string(), hls_path: hls_path(&broadcast) }
+                }
+                other => not_acceptable(other),
+            })?;
+        let viewer = ViewerId::parse(&format!("whep_{}", hex_id())).expect("letters, digits and an underscore");
+        let seat = Seat {
+            events: around.events.clone(),
+            roster: self.parts.roster.clone(),
+            broadcast: broadcast.clone(),
+            viewer,
+            identity: grant.viewer,
+        };
+        let (resource, etag) = (ResourceId::generate(), place.2.ufrag.clone());
+        let viewer = Viewer::new(&setups(&agreement, &outgoing), seat, lease, Instant::now());
+        self.add(&resource, &offer, place, Media::Viewer(Box::new(viewer))).await?;
+        Ok(Opened { resource, etag, answer })
+    }
+
+    fn only_by_hls(&self, broadcast: &BroadcastId, unfit: Unfit) -> DeskError {
+        if unfit == Unfit::BFrames {
+            let warning = MediaEvent::IngestWarning { broadcast: broadcast.clone(), code: WarningCode::BFrames };
+            self.parts.around.events.try_emit(warning);
+        }
+        DeskError::PlaysOnlyByHls { reason: unfit.to_string(), hls_path: hls_path(broadcast) }
+    }
+}
+
+#[async_trait]
+impl signalling::Desk for Desk {
+    async fn open(&self, request: OpenRequest) -> Result<Opened, DeskError> {
+        match request.direction {
+            Direction::Publish => self.publish(request).await,
+            Direction::Play => self.play(request).await,
+        }
+    }
+
+    async fn trickle(&self, resource: &ResourceId, fragment: &SdpFragment) -> Result<(), DeskError> {
+        let entry = self.parts.directory.get(resource).ok_or(DeskError::Gone)?;
+        match fragment.ufrag() {
+            // The client's candidates are not needed: it is the one who checks (RFC 8445 section 2.5).
+            Some(ufrag) if ufrag == entry.remote_ufrag => Ok(()),
+            Some(_) => Err(DeskError::BadOffer("the fragment is of another ICE session".to_owned())),
+            None => Ok(()),
+        }
+    }
+
+    async fn restart(&self, resource: &ResourceId, fragment: &SdpFragment) -> Result<Restarted, DeskError> {
+        let entry = self.parts.directory.get(resource).ok_or(DeskError::Gone)?;
+        let ufrag = fragment.ufrag().ok_or_else(|| DeskError::BadOffer("a=ice-ufrag is missing".to_owned()))?;
+        let credentials = credentials_on(entry.worker_index);
+        let text =
+            signalling::answer_fragment(&credentials.ufrag, &credentials.pwd, &entry.mid, &self.parts.candidates);
+        let etag = credentials.ufrag.clone();
+        self.parts.directory.restarted(resource, ufrag.to_owned());
+        entry.worker.send(Command::Restart { resource: resource.clone(), credentials }).await;
+        Ok(Restarted { etag, fragment: text })
+    }
+
+    async fn close(&self, resource: &ResourceId) -> Result<(), DeskError> {
+        let entry = self.parts.directory.get(resource).ok_or(DeskError::Gone)?;
+        // Taken out here, so that a second DELETE finds nothing whatever the worker is busy with.
+        self.parts.directory.remove(resource);
+        entry.worker.send(Command::Close { resource: resource.clone(), end: PeerEnd::Deleted }).await;
+        Ok(())
+    }
+
+    fn is_draining(&self) -> bool {
+        self.parts.around.cancel.is_cancelled()
+    }
+}
+
+fn credentials_on(worker: u8) -> Credentials {
+    let mut credentials = Credentials::generate();
+    credentials.ufrag.insert_str(0, &format!("{worker:02x}"));
+    credentials
+}
+
+fn not_acceptable(error: NegotiationError) -> DeskError {
+    DeskError::NotAcceptable(error.to_string())
+}
+
+fn hls_path(broadcast: &BroadcastId) -> String {
+    format!("/hls/{broadcast}/index.m3u8")
+}
+
+fn hex_id() -> String {
+    format!("{:032x}", rand::random::<u128>())
+}
+
+/// The tracks of a show as they are named to one viewer.
+fn outgoing(tracks: &Tracks) -> Vec<Outgoing> {
+    let track = |codec: Codec, name: &str, with_rtx: bool| Outgoing {
+        codec,
+        ssrc: rand::random(),
+        rtx_ssrc: with_rtx.then(rand::random),
+        stream: "chobi".to_owned(),
+        track: name.to_owned(),
+    };
+    let video = tracks.video.map(|codec| match codec {
+        VideoCodec::H264 => Codec::H264 { profile_level_id: tracks.profile.unwrap_or([0x42, 0xe0, 0x1f]) },
+        VideoCodec::H265 => Codec::H265,
+        VideoCodec::Av1 => Codec::Av1,
+        VideoCodec::Vp8 => Codec::Vp8,
+        VideoCodec::Vp9 => Codec::Vp9,
+    });
+    let audio = tracks.audio.then_some(Codec::Opus);
+    let video = video.map(|codec| track(codec, "video", true));
+    video.into_iter().chain(audio.map(|codec| track(codec, "audio", false))).collect()
+}
+
+fn setups(agreement: &ViewerAgreement, outgoing: &[Outgoing]) -> Vec<LaneSetup> {
+    let sections = agreement.sections.iter().filter_map(|section| Some((section, outgoing.get(section.track?)?)));
+    sections
+        .map(|(section, track)| LaneSetup {
+            lane: if track.codec == Codec::Opus { Lane::Audio } else { Lane::Video },
+            ssrc: track.ssrc,
+            payload_type: section.payload_type,
+            rtx: track.rtx_ssrc.zip(section.rtx_payload_type),
+            first_sequence: rand::random::<u16>() & 0x3fff,
+        })
+        .collect()
+}

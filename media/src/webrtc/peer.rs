@@ -1,0 +1,155 @@
+//! One WebRTC connection on its worker: ICE and SRTP state below, a viewer or a publisher above.
+
+use crate::ingest::whip::Receiver;
+use crate::metrics;
+use crate::rtc::dtls::PeerKey;
+use crate::rtc::ice::Credentials;
+use crate::rtc::negotiate::Fingerprint;
+use crate::rtc::outlet::Outlet;
+use crate::rtc::route::Route;
+use crate::rtc::socket::SendBatch;
+use crate::rtc::srtp::{Opener, Sealer};
+use crate::signalling::ResourceId;
+use crate::whep::viewer::Viewer;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+/// What the desk agreed on with a client, on its way to a worker.
+pub(crate) struct NewPeer {
+    pub(crate) resource: ResourceId,
+    pub(crate) credentials: Credentials,
+    /// Of the client's certificate, from its offer.
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) media: Media,
+}
+
+pub(crate) enum Media {
+    Viewer(Box<Viewer>),
+    Publisher(Box<Receiver>),
+}
+
+pub(crate) struct Peer {
+    pub(crate) resource: ResourceId,
+    pub(crate) key: PeerKey,
+    pub(crate) credentials: Credentials,
+    /// From an ICE restart whose first check has not come yet.
+    pub(crate) restarting: Option<Credentials>,
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) media: Media,
+    /// Where the client is, once a check proved it.
+    pub(crate) route: Option<Route>,
+    /// Every proved source, so that all of them can be forgotten.
+    pub(crate) sources: Vec<Source>,
+    pub(crate) keys: Option<Keys>,
+    pub(crate) heard: Instant,
+    pub(crate) since: Instant,
+}
+
+/// SRTP in both directions.
+pub(crate) struct Keys {
+    pub(crate) sealer: Sealer,
+    pub(crate) opener: Opener,
+}
+
+/// Where a datagram came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Source {
+    Udp(SocketAddr),
+    Tcp(u64),
+}
+
+/// Why a peer is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PeerEnd {
+    /// DELETE.
+    Deleted,
+    /// The client closed DTLS.
+    Closed,
+    /// Nothing was heard for too long.
+    Silent,
+    /// ICE or DTLS was never completed.
+    NeverConnected,
+    /// The client's certificate is not the one of its offer.
+    WrongCertificate,
+    Ejected,
+    /// The same key publishes elsewhere.
+    Replaced,
+    /// The broadcast is over.
+    Ended,
+    /// What it was promised no longer exists; it may ask anew.
+    Renegotiate,
+    /// No media came.
+    NoMedia,
+    Stopping,
+}
+
+/// Two networks, both IP versions, TCP: a client has a handful. More are not remembered.
+const SOURCES_MAX: usize = 16;
+
+impl PeerEnd {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Deleted => "deleted",
+            Self::Closed => "closed",
+            Self::Silent => "silent",
+            Self::NeverConnected => "never_connected",
+            Self::WrongCertificate => "wrong_certificate",
+            Self::Ejected => "ejected",
+            Self::Replaced => "replaced",
+            Self::Ended => "ended",
+            Self::Renegotiate => "renegotiate",
+            Self::NoMedia => "no_media",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
+impl Media {
+    pub(crate) fn role(&self) -> &'static str {
+        match self {
+            Self::Viewer(_) => "viewer",
+            Self::Publisher(_) => "publisher",
+        }
+    }
+}
+
+impl Peer {
+    pub(crate) fn new(new: NewPeer, key: PeerKey, now: Instant) -> Self {
+        let NewPeer { resource, credentials, fingerprint, media } = new;
+        ::metrics::gauge!(metrics::WEBRTC_PEERS, "role" => media.role()).increment(1.0);
+        Self {
+            resource,
+            key,
+            credentials,
+            restarting: None,
+            fingerprint,
+            media,
+            route: None,
+            sources: Vec::new(),
+            keys: None,
+            heard: now,
+            since: now,
+        }
+    }
+
+    /// A check from there was authentic. `true`: the source is new.
+    pub(crate) fn prove(&mut self, source: Source) -> bool {
+        let is_new = !self.sources.contains(&source) && self.sources.len() < SOURCES_MAX;
+        if is_new {
+            self.sources.push(source);
+        }
+        is_new
+    }
+
+    /// The upper half with its way out, once both are there.
+    pub(crate) fn split<'a>(&'a mut self, batch: &'a mut SendBatch) -> Option<(&'a mut Media, Outlet<'a>)> {
+        let (route, keys) = (self.route.as_ref()?, self.keys.as_mut()?);
+        Some((&mut self.media, Outlet { sealer: &mut keys.sealer, batch, route }))
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        ::metrics::gauge!(metrics::WEBRTC_PEERS, "role" => self.media.role()).decrement(1.0);
+    }
+}

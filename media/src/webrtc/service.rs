@@ -1,0 +1,181 @@
+//! Starts the workers and hands out the routes.
+
+use super::config::WebrtcConfig;
+use super::desk::{Desk, DeskParts};
+use super::directory::Directory;
+use super::inbox::{self, Command, Inbox};
+use super::tcp;
+use super::worker::{Parts, Worker};
+use crate::hub::Hub;
+use crate::model::{BroadcastId, ViewerId};
+use crate::rtc::dtls::{DtlsError, DtlsServer, Identity};
+use crate::rtc::negotiate::{Candidate, CandidateKind};
+use crate::rtc::socket::UdpSocket;
+use crate::seam::{Admission, EventSink};
+use crate::signalling::{self, Doorkeeper, SignallingConfig};
+use crate::whep::feed::Feeds;
+use crate::whep::roster::Roster;
+use axum::Router;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// WebRTC, running.
+#[derive(Debug)]
+pub struct Service {
+    workers: Vec<Inbox>,
+    threads: Vec<JoinHandle<()>>,
+    tasks: TaskTracker,
+    router: Router,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    #[error(
+        "cannot listen for WebRTC on {address} (UDP and TCP); is another server running? Choose another webrtc.listen (CHOBI_WEBRTC__LISTEN)"
+    )]
+    Bind { address: SocketAddr, source: io::Error },
+    #[error("the certificate for WebRTC cannot be read or made")]
+    Certificate(#[from] DtlsError),
+    #[error("a media thread cannot be started")]
+    Thread(#[source] io::Error),
+}
+
+/// Cuts viewers off.
+#[derive(Debug, Clone)]
+pub struct Ejector {
+    workers: Vec<Inbox>,
+}
+
+/// What the service works with.
+#[derive(Clone)]
+pub struct Surroundings {
+    pub hub: Hub,
+    pub admission: Arc<dyn Admission>,
+    pub events: Arc<dyn EventSink>,
+    pub cancel: CancellationToken,
+}
+
+/// How often everyone who is present is told, to repair lost joins and leaves.
+const SNAPSHOT_EVERY: Duration = Duration::from_secs(10);
+
+impl Service {
+    /// Binds the port and starts a thread per worker.
+    pub async fn start(config: WebrtcConfig, data_dir: &Path, around: Surroundings) -> Result<Self, ServiceError> {
+        let identity = Arc::new(Identity::load_or_create(data_dir)?);
+        let bind_error = |source| ServiceError::Bind { address: config.listen, source };
+        let count = config.worker_count();
+        let first = UdpSocket::bind(config.listen, count > 1).map_err(bind_error)?;
+        let address = first.local_addr().map_err(bind_error)?;
+        let tcp = match config.tcp {
+            true => Some(TcpListener::bind(address).await.map_err(bind_error)?),
+            false => None,
+        };
+        let mut sockets = vec![first];
+        while sockets.len() < count {
+            sockets.push(UdpSocket::bind(address, true).map_err(bind_error)?);
+        }
+        let (mut workers, mut receivers) = (Vec::new(), Vec::new());
+        for _ in 0..count {
+            let (inbox, receiver) = inbox::channel().map_err(ServiceError::Thread)?;
+            workers.push(inbox);
+            receivers.push(receiver);
+        }
+        let (directory, doorkeeper, tasks) = (Directory::default(), Doorkeeper::default(), TaskTracker::new());
+        let mut threads = Vec::new();
+        for (index, (socket, inbox)) in sockets.into_iter().zip(receivers).enumerate() {
+            let parts = Parts {
+                index: index as u8,
+                socket,
+                dtls: DtlsServer::new(&identity),
+                inbox,
+                workers: workers.clone(),
+                directory: directory.clone(),
+                doorkeeper: doorkeeper.clone(),
+                silence_timeout: config.silence_timeout,
+            };
+            let named = std::thread::Builder::new().name(format!("media-{index}"));
+            threads.push(named.spawn(move || Worker::new(parts).run()).map_err(ServiceError::Thread)?);
+        }
+        if let Some(listener) = tcp {
+            tasks.spawn(tcp::run(listener, workers.clone(), tasks.clone(), around.cancel.clone()));
+        }
+        let roster = Roster::default();
+        tasks.spawn(tell_audience(roster.clone(), Arc::clone(&around.events), around.cancel.clone()));
+        let desk = Desk::new(DeskParts {
+            candidates: candidates(&config, address.port()),
+            fingerprint: identity.fingerprint_sha256(),
+            feeds: Feeds::new(workers.clone(), tasks.clone(), around.cancel.clone()),
+            workers: workers.clone(),
+            directory,
+            roster,
+            max_peers: config.max_peers,
+            around,
+        });
+        let signalling = SignallingConfig { max_resources: config.max_peers, ice_servers: config.ice_servers };
+        let router = signalling::router(Arc::new(desk), signalling, doorkeeper);
+        Ok(Self { workers, threads, tasks, router })
+    }
+
+    /// `/whip` and `/whep`.
+    pub fn router(&self) -> Router {
+        self.router.clone()
+    }
+
+    /// What cuts viewers off, for whoever carries out orders.
+    pub fn ejector(&self) -> Ejector {
+        Ejector { workers: self.workers.clone() }
+    }
+
+    /// Says goodbye to every peer and waits for the threads.
+    pub async fn stop(self) {
+        for worker in &self.workers {
+            worker.send(Command::Stop).await;
+        }
+        self.tasks.close();
+        self.tasks.wait().await;
+        let joined = tokio::task::spawn_blocking(move || {
+            for thread in self.threads {
+                if thread.join().is_err() {
+                    tracing::error!("a media thread has panicked");
+                }
+            }
+        });
+        let _ = joined.await;
+    }
+}
+
+impl Ejector {
+    /// Cuts a viewer off. A ticket that was refused since then is refused at its next offer too.
+    pub async fn eject(&self, broadcast: &BroadcastId, viewer: &ViewerId) {
+        for worker in &self.workers {
+            worker.send(Command::Eject { broadcast: broadcast.clone(), viewer: viewer.clone() }).await;
+        }
+    }
+}
+
+fn candidates(config: &WebrtcConfig, port: u16) -> Vec<Candidate> {
+    let kinds: &[CandidateKind] =
+        if config.tcp { &[CandidateKind::Udp, CandidateKind::TcpPassive] } else { &[CandidateKind::Udp] };
+    let addresses = config.candidate_addresses();
+    kinds
+        .iter()
+        .flat_map(|kind| addresses.iter().map(|ip| Candidate { address: SocketAddr::new(*ip, port), kind: *kind }))
+        .collect()
+}
+
+async fn tell_audience(roster: Roster, events: Arc<dyn EventSink>, cancel: CancellationToken) {
+    let mut snapshot = tokio::time::interval(SNAPSHOT_EVERY);
+    loop {
+        tokio::select! {
+            _ = snapshot.tick() => roster.tell(&*events),
+            () = cancel.cancelled() => return,
+        }
+    }
+}

@@ -1,0 +1,501 @@
+//! One media thread: a loop over its socket, its inbox and the clock. It owns its peers; nobody else touches them.
+//!
+//! In: datagrams, commands, time. Out: one batch of packets per turn, frames into the hub. No lock, no task switch and no
+//! allocation per packet; what cannot be sent at once is dropped and counted.
+
+use super::directory::Directory;
+use super::inbox::{Command, Inbox, Receiver};
+use super::peer::{Keys, Media, NewPeer, Peer, PeerEnd, Source};
+use crate::metrics;
+use crate::rtc::datagram::{self, Kind};
+use crate::rtc::dtls::{DtlsEvent, DtlsEventKind, DtlsServer, PeerKey};
+use crate::rtc::ice::BindingRequest;
+use crate::rtc::outlet::finish;
+use crate::rtc::route::Route;
+use crate::rtc::rtcp::{NtpTime, blocks};
+use crate::rtc::socket::{ReceiveBatch, SendBatch, UdpSocket};
+use crate::rtc::srtp::SessionKeys;
+use crate::signalling::{Doorkeeper, ResourceId};
+use crate::whep::feed::FeedId;
+use crate::whep::shelf::Shelf;
+use bytes::Bytes;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::mpsc;
+
+/// What a worker is made of.
+pub(crate) struct Parts {
+    pub(crate) index: u8,
+    pub(crate) socket: UdpSocket,
+    pub(crate) dtls: DtlsServer,
+    pub(crate) inbox: Receiver,
+    /// Every worker, by index: datagrams of their peers may arrive here.
+    pub(crate) workers: Vec<Inbox>,
+    pub(crate) directory: Directory,
+    pub(crate) doorkeeper: Doorkeeper,
+    pub(crate) silence_timeout: Duration,
+}
+
+pub(crate) struct Worker {
+    parts: Parts,
+    /// Slots; a peer's key is its place here.
+    peers: Vec<Option<Peer>>,
+    free: Vec<usize>,
+    by_ufrag: HashMap<String, usize>,
+    by_source: HashMap<Source, usize>,
+    by_resource: HashMap<ResourceId, usize>,
+    /// Sources whose peers live on other workers.
+    foreign: HashMap<SocketAddr, u8>,
+    feeds: HashMap<FeedId, FeedState>,
+    batch: SendBatch,
+    packet: Vec<u8>,
+    next_tick: Instant,
+    now: Instant,
+    sent: ::metrics::Counter,
+    unsent: ::metrics::Counter,
+}
+
+/// What this worker keeps of a feed, and who of its peers watches it.
+#[derive(Debug, Default)]
+struct FeedState {
+    shelf: Shelf,
+    viewers: Vec<usize>,
+}
+
+/// While somebody is here: how often reports, retransmissions and catching up are looked after.
+const TICK: Duration = Duration::from_millis(5);
+const IDLE: Duration = Duration::from_millis(500);
+/// From the answer to the end of the DTLS handshake.
+const CONNECT_MAX: Duration = Duration::from_secs(20);
+/// Reads per turn, so that a flood cannot keep the clock from being looked at.
+const READS_PER_TURN: usize = 16;
+const COMMANDS_PER_TURN: usize = 1_024;
+/// Remembered sources of other workers' peers; then all are learnt anew.
+const FOREIGN_MAX: usize = 65_536;
+/// The first characters of a ufrag name the worker, so that any socket can route a check.
+pub(crate) const UFRAG_WORKER_DIGITS: usize = 2;
+
+impl Worker {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let now = Instant::now();
+        Self {
+            parts,
+            peers: Vec::new(),
+            free: Vec::new(),
+            by_ufrag: HashMap::new(),
+            by_source: HashMap::new(),
+            by_resource: HashMap::new(),
+            foreign: HashMap::new(),
+            feeds: HashMap::new(),
+            batch: SendBatch::default(),
+            packet: Vec::with_capacity(2_048),
+            next_tick: now,
+            now,
+            sent: ::metrics::counter!(metrics::WEBRTC_SENT),
+            unsent: ::metrics::counter!(metrics::WEBRTC_SEND_FAILED),
+        }
+    }
+
+    /// Runs until told to stop.
+    pub(crate) fn run(mut self) {
+        let mut received = ReceiveBatch::default();
+        loop {
+            self.wait();
+            self.parts.inbox.hush();
+            self.now = Instant::now();
+            for _ in 0..READS_PER_TURN {
+                match received.receive(&self.parts.socket) {
+                    Ok(0) => break,
+                    Ok(_) => received.datagrams().for_each(|(from, datagram)| self.datagram(from, datagram)),
+                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
+                    // An earlier packet to somebody who is gone can come back as an error here.
+                    Err(error) => {
+                        tracing::debug!(%error, "a read of the media socket failed");
+                        break;
+                    }
+                }
+            }
+            for _ in 0..COMMANDS_PER_TURN {
+                match self.parts.inbox.take() {
+                    Some(Command::Stop) => return self.stop(),
+                    Some(command) => self.command(command),
+                    None => break,
+                }
+            }
+            if self.next_tick <= self.now {
+                self.tick();
+            }
+            self.dtls();
+            self.flush();
+        }
+    }
+
+    fn wait(&self) {
+        let idle = self.by_resource.is_empty();
+        let until_tick = if idle { IDLE } else { self.next_tick.saturating_duration_since(Instant::now()) };
+        let patience = match self.parts.dtls.poll_timeout() {
+            Some(at) => until_tick.min(at.saturating_duration_since(Instant::now())),
+            None => until_tick,
+        };
+        let timeout = Timespec { tv_sec: patience.as_secs() as i64, tv_nsec: i64::from(patience.subsec_nanos()) };
+        let mut fds = [
+            PollFd::new(&self.parts.socket, PollFlags::IN),
+            PollFd::from_borrowed_fd(self.parts.inbox.bell(), PollFlags::IN),
+        ];
+        // Interrupted or not, the turn looks at everything.
+        let _ = poll(&mut fds, Some(&timeout));
+    }
+
+    fn flush(&mut self) {
+        let report = self.batch.flush(&self.parts.socket);
+        if report.packets > 0 {
+            self.sent.increment(report.packets as u64);
+        }
+        if report.dropped > 0 {
+            self.unsent.increment(report.dropped as u64);
+        }
+    }
+
+    fn datagram(&mut self, from: SocketAddr, datagram: &[u8]) {
+        let route = Route::Udp(from);
+        match datagram::classify(datagram) {
+            Kind::Stun => self.stun(Source::Udp(from), from, &route, datagram),
+            Kind::Unknown => dropped("unknown"),
+            Kind::Dtls | Kind::Rtp | Kind::Rtcp => match self.by_source.get(&Source::Udp(from)) {
+                Some(&slot) => self.packet(slot, datagram),
+                None => self.pass_on(from, datagram),
+            },
+        }
+    }
+
+    fn pass_on(&mut self, from: SocketAddr, datagram: &[u8]) {
+        match self.foreign.get(&from).and_then(|index| self.parts.workers.get(usize::from(*index))) {
+            Some(worker) => worker.try_command(Command::Datagram(from, datagram.into())),
+            None => dropped("stranger"),
+        }
+    }
+
+    /// A connectivity check (RFC 8445 section 7.3): whoever knows the password proves where it is.
+    fn stun(&mut self, source: Source, from: SocketAddr, route: &Route, datagram: &[u8]) {
+        let Ok(request) = BindingRequest::parse(datagram) else { return dropped("stun") };
+        let Some(&slot) = self.by_ufrag.get(request.local_ufrag()) else {
+            return self.stun_elsewhere(request.local_ufrag(), source, datagram);
+        };
+        let Some(peer) = self.peers[slot].as_mut() else { return dropped("stun") };
+        let restarted = peer.restarting.take_if(|new| new.ufrag == request.local_ufrag());
+        let pwd = restarted.as_ref().map_or(&peer.credentials.pwd, |new| &new.pwd);
+        if !request.verify(pwd.as_bytes()) {
+            peer.restarting = restarted;
+            return dropped("stun_integrity");
+        }
+        let start = self.batch.begin();
+        request.write_success(self.batch.arena(), from, pwd.as_bytes());
+        finish(&mut self.batch, start, route);
+        peer.heard = self.now;
+        if let Some(new) = restarted {
+            self.by_ufrag.remove(&peer.credentials.ufrag);
+            peer.credentials = new;
+        }
+        let moved = request.use_candidate() || peer.route.is_none();
+        let had_route = peer.route.is_some();
+        if moved {
+            peer.route = Some(route.clone());
+        }
+        if peer.prove(source) {
+            if let Some(before) = self.by_source.insert(source, slot).filter(|before| *before != slot) {
+                // The same address serves another connection now: a client that reloaded.
+                if let Some(Some(other)) = self.peers.get_mut(before) {
+                    other.sources.retain(|known| *known != source);
+                }
+            }
+            if had_route {
+                tracing::debug!(peer = slot, "peer is reached another way");
+            }
+        }
+    }
+
+    fn stun_elsewhere(&mut self, ufrag: &str, source: Source, datagram: &[u8]) {
+        let index = ufrag.get(..UFRAG_WORKER_DIGITS).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        let (Some(index), Source::Udp(from)) = (index, source) else { return dropped("stun") };
+        match self.parts.workers.get(usize::from(index)).filter(|_| index != self.parts.index) {
+            Some(worker) => {
+                if self.foreign.len() >= FOREIGN_MAX {
+                    self.foreign.clear();
+                }
+                self.foreign.insert(from, index);
+                worker.try_command(Command::Datagram(from, datagram.into()));
+            }
+            None => dropped("stun"),
+        }
+    }
+
+    /// DTLS or SRTP from a proved source.
+    fn packet(&mut self, slot: usize, datagram: &[u8]) {
+        let Some(peer) = self.peers.get_mut(slot).and_then(Option::as_mut) else { return dropped("stranger") };
+        match datagram::classify(datagram) {
+            Kind::Dtls => {
+                if self.parts.dtls.handle_datagram(self.now, peer.key, datagram).is_err() {
+                    dropped("dtls");
+                }
+                self.dtls();
+            }
+            Kind::Rtp => {
+                let Some(keys) = &mut peer.keys else { return dropped("early") };
+                self.packet.clear();
+                self.packet.extend_from_slice(datagram);
+                if keys.opener.open_rtp(&mut self.packet).is_err() {
+                    return dropped("srtp");
+                }
+                peer.heard = self.now;
+                if let Media::Publisher(receiver) = &mut peer.media {
+                    receiver.rtp(&self.packet, self.now);
+                }
+            }
+            Kind::Rtcp => {
+                let Some(keys) = &mut peer.keys else { return dropped("early") };
+                self.packet.clear();
+                self.packet.extend_from_slice(datagram);
+                if keys.opener.open_rtcp(&mut self.packet).is_err() {
+                    return dropped("srtcp");
+                }
+                peer.heard = self.now;
+                self.rtcp(slot);
+            }
+            Kind::Stun | Kind::Unknown => dropped("unknown"),
+        }
+    }
+
+    fn rtcp(&mut self, slot: usize) {
+        let Some(peer) = self.peers[slot].as_mut() else { return };
+        let now = self.now;
+        let Some((media, mut out)) = peer.split(&mut self.batch) else { return };
+        match media {
+            Media::Publisher(receiver) => receiver.rtcp(&self.packet, now),
+            Media::Viewer(viewer) => {
+                let Some(feed) = self.feeds.get(&viewer.feed().id()) else { return };
+                let ntp = NtpTime::from(SystemTime::now());
+                for block in blocks(&self.packet) {
+                    viewer.feedback(&block.feedback(ntp), &feed.shelf, now, &mut out);
+                }
+            }
+        }
+    }
+
+    /// Sends what DTLS has to say and acts on what it learnt.
+    fn dtls(&mut self) {
+        self.parts.dtls.handle_timeout(self.now);
+        while let Some((key, record)) = self.parts.dtls.poll_transmit() {
+            if let Some(Some(Peer { route: Some(route), .. })) = self.peers.get(key.index()) {
+                let start = self.batch.begin();
+                self.batch.arena().extend_from_slice(&record);
+                finish(&mut self.batch, start, route);
+            }
+        }
+        while let Some(DtlsEvent { peer, kind }) = self.parts.dtls.poll_event() {
+            let slot = peer.index();
+            match kind {
+                DtlsEventKind::Connected { profile, keying_material, certificate } => {
+                    let Some(Some(peer)) = self.peers.get_mut(slot) else { continue };
+                    if !peer.fingerprint.matches(&certificate) {
+                        self.remove(slot, PeerEnd::WrongCertificate);
+                        continue;
+                    }
+                    let keys = SessionKeys::from_exporter(profile, &keying_material);
+                    peer.keys = Some(Keys { sealer: keys.sealer(), opener: keys.opener() });
+                    peer.heard = self.now;
+                    self.start(slot);
+                }
+                DtlsEventKind::Closed => self.remove(slot, PeerEnd::Closed),
+                DtlsEventKind::Failed(error) => {
+                    tracing::debug!(%error, peer = slot, "DTLS failed");
+                    self.remove(slot, PeerEnd::NeverConnected);
+                }
+            }
+        }
+    }
+
+    /// Keys are there: media begins.
+    fn start(&mut self, slot: usize) {
+        let Some(peer) = self.peers[slot].as_mut() else { return };
+        let took = self.now.duration_since(peer.since);
+        tracing::info!(peer = slot, role = peer.media.role(), took_ms = took.as_millis() as u64, "peer is connected");
+        let now = self.now;
+        let Some((media, mut out)) = peer.split(&mut self.batch) else { return };
+        match media {
+            Media::Publisher(receiver) => receiver.start(now, &mut out),
+            Media::Viewer(viewer) => {
+                let feed = self.feeds.entry(viewer.feed().id()).or_default();
+                viewer.start(&feed.shelf, now, &mut out);
+                feed.viewers.push(slot);
+            }
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Burst(feed, burst) => {
+                let state = self.feeds.entry(feed).or_default();
+                state.shelf.put(&burst, self.now);
+                for slot in &state.viewers {
+                    let Some(peer) = self.peers[*slot].as_mut() else { continue };
+                    if let Some((Media::Viewer(viewer), mut out)) = peer.split(&mut self.batch) {
+                        viewer.forward(&burst, &mut out);
+                    }
+                    if self.batch.is_full() {
+                        self.sent.increment(self.batch.flush(&self.parts.socket).packets as u64);
+                    }
+                }
+            }
+            Command::Datagram(from, datagram) => self.datagram(from, &datagram),
+            Command::Tcp { connection, from, datagram, reply } => self.tcp(connection, from, &datagram, reply),
+            Command::Add(new) => self.add(*new),
+            Command::Restart { resource, credentials } => {
+                let Some(&slot) = self.by_resource.get(&resource) else { return };
+                if let Some(peer) = self.peers[slot].as_mut() {
+                    if let Some(unused) = peer.restarting.take() {
+                        self.by_ufrag.remove(&unused.ufrag);
+                    }
+                    self.by_ufrag.insert(credentials.ufrag.clone(), slot);
+                    peer.restarting = Some(credentials);
+                }
+            }
+            Command::Close { resource, end } => {
+                if let Some(&slot) = self.by_resource.get(&resource) {
+                    self.remove(slot, end);
+                }
+            }
+            Command::Eject { broadcast, viewer } => {
+                self.remove_viewers(PeerEnd::Ejected, |media| media.is(&broadcast, &viewer));
+            }
+            Command::Interrupted(feed) => {
+                let Some(state) = self.feeds.get_mut(&feed) else { return };
+                state.shelf.forget_gop();
+                for slot in &state.viewers {
+                    if let Some(Peer { media: Media::Viewer(viewer), .. }) = &mut self.peers[*slot] {
+                        viewer.interrupt();
+                    }
+                }
+            }
+            Command::Renegotiate(feed) => {
+                self.feeds.entry(feed).or_default().shelf.forget_gop();
+                self.remove_viewers(PeerEnd::Renegotiate, |viewer| viewer.feed().id() == feed);
+            }
+            Command::FeedEnded(feed) => {
+                self.remove_viewers(PeerEnd::Ended, |viewer| viewer.feed().id() == feed);
+                self.feeds.remove(&feed);
+            }
+            // Handled by the loop.
+            Command::Stop => {}
+        }
+    }
+
+    fn tcp(&mut self, connection: u64, from: SocketAddr, datagram: &Bytes, reply: mpsc::Sender<Bytes>) {
+        let source = Source::Tcp(connection);
+        match (datagram::classify(datagram), self.by_source.get(&source)) {
+            (Kind::Stun, _) => self.stun(source, from, &Route::Tcp(reply), datagram),
+            (Kind::Dtls | Kind::Rtp | Kind::Rtcp, Some(&slot)) => self.packet(slot, datagram),
+            (Kind::Dtls | Kind::Rtp | Kind::Rtcp | Kind::Unknown, _) => dropped("stranger"),
+        }
+    }
+
+    fn add(&mut self, new: NewPeer) {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.peers.push(None);
+            self.peers.len() - 1
+        });
+        let peer = Peer::new(new, PeerKey::from_index(slot), self.now);
+        self.by_ufrag.insert(peer.credentials.ufrag.clone(), slot);
+        self.by_resource.insert(peer.resource.clone(), slot);
+        self.peers[slot] = Some(peer);
+        self.parts.inbox.peers.store(self.by_resource.len(), std::sync::atomic::Ordering::Relaxed);
+    }
+
+    fn remove_viewers(&mut self, end: PeerEnd, is_meant: impl Fn(&crate::whep::viewer::Viewer) -> bool) {
+        for slot in 0..self.peers.len() {
+            let meant = match &self.peers[slot] {
+                Some(Peer { media: Media::Viewer(viewer), .. }) => is_meant(viewer),
+                _ => false,
+            };
+            if meant {
+                self.remove(slot, end);
+            }
+        }
+    }
+
+    /// Lets a peer go; tells it so where it can hear it.
+    fn remove(&mut self, slot: usize, end: PeerEnd) {
+        let Some(peer) = self.peers.get_mut(slot).and_then(Option::take) else { return };
+        self.parts.dtls.close(self.now, peer.key);
+        while let Some((_, record)) = self.parts.dtls.poll_transmit() {
+            if let Some(route) = &peer.route {
+                let start = self.batch.begin();
+                self.batch.arena().extend_from_slice(&record);
+                finish(&mut self.batch, start, route);
+            }
+        }
+        for ufrag in std::iter::once(&peer.credentials).chain(&peer.restarting).map(|credentials| &credentials.ufrag) {
+            self.by_ufrag.remove(ufrag);
+        }
+        for source in &peer.sources {
+            if self.by_source.get(source) == Some(&slot) {
+                self.by_source.remove(source);
+            }
+        }
+        self.by_resource.remove(&peer.resource);
+        if let Media::Viewer(viewer) = &peer.media
+            && let Some(feed) = self.feeds.get_mut(&viewer.feed().id())
+        {
+            feed.viewers.retain(|viewer| *viewer != slot);
+        }
+        self.parts.directory.remove(&peer.resource);
+        self.parts.doorkeeper.forget(&peer.resource);
+        self.parts.inbox.peers.store(self.by_resource.len(), std::sync::atomic::Ordering::Relaxed);
+        ::metrics::counter!(metrics::WEBRTC_CLOSED, "reason" => end.as_str()).increment(1);
+        tracing::info!(peer = slot, role = peer.media.role(), reason = end.as_str(), "peer is gone");
+        self.free.push(slot);
+    }
+
+    fn tick(&mut self) {
+        self.next_tick = self.now + TICK;
+        for slot in 0..self.peers.len() {
+            let now = self.now;
+            let Some(peer) = self.peers[slot].as_mut() else { continue };
+            let end = if peer.keys.is_none() {
+                (now.duration_since(peer.since) > CONNECT_MAX).then_some(PeerEnd::NeverConnected)
+            } else {
+                (now.duration_since(peer.heard) > self.parts.silence_timeout).then_some(PeerEnd::Silent)
+            };
+            if let Some(end) = end {
+                self.remove(slot, end);
+                continue;
+            }
+            let Some((media, mut out)) = peer.split(&mut self.batch) else { continue };
+            let end = match media {
+                Media::Viewer(viewer) => {
+                    viewer.tick(now, &mut out);
+                    None
+                }
+                Media::Publisher(receiver) => receiver.tick(now, &mut out),
+            };
+            if let Some(end) = end {
+                self.remove(slot, end);
+            }
+            if self.batch.is_full() {
+                self.flush();
+            }
+        }
+    }
+
+    fn stop(mut self) {
+        for slot in 0..self.peers.len() {
+            self.remove(slot, PeerEnd::Stopping);
+        }
+        self.flush();
+    }
+}
+
+fn dropped(reason: &'static str) {
+    ::metrics::counter!(metrics::WEBRTC_DROPPED, "reason" => reason).increment(1);
+}

@@ -1,0 +1,14 @@
+//! 3a. FRAMES BECOME RTP FOR WHEP VIEWERS.
+//!
+//! In: the hub's frames. Out: sealed packets in a worker's send batch. A [`feed`] reads the hub once per broadcast and
+//! packetizes once for everybody ([`burst`]); each worker keeps the newest GOP and the last seconds of a feed ([`shelf`]);
+//! each viewer only rewrites numbers ([`forwarder`]) and seals.
+//!
+//! RTP: RFC 3550. Payload formats: `crate::rtp`. Retransmission: RFC 4585, RFC 4588.
+
+pub(crate) mod burst;
+pub(crate) mod feed;
+pub(crate) mod forwarder;
+pub(crate) mod roster;
+pub(crate) mod shelf;
+pub(crate) mod viewer;
