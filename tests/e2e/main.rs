@@ -11,3 +11,4 @@ mod publish_to_hls;
 mod reconnect;
 mod restart;
 mod startup;
+mod webrtc;

@@ -1,0 +1,86 @@
+// Runs inside a page: a WHEP viewer and a WHIP publisher of a few lines each, as an app's developer would write them.
+// `peers` keeps them alive; `look` tells what the browser's own statistics say.
+globalThis.peers = {};
+
+/** One POST: offer out, answer in. Gives back the status where there is no answer. */
+async function exchange(connection, url, token) {
+  await connection.setLocalDescription();
+  const headers = { "content-type": "application/sdp", ...(token ? { authorization: `Bearer ${token}` } : {}) };
+  const response = await fetch(url, { method: "POST", headers, body: connection.localDescription.sdp });
+  if (response.status !== 201) return { status: response.status, problem: await response.text() };
+  await connection.setRemoteDescription({ type: "answer", sdp: await response.text() });
+  return { status: 201, location: response.headers.get("location"), etag: response.headers.get("etag") };
+}
+
+globalThis.watchByWhep = async (name, url, token) => {
+  const connection = new RTCPeerConnection();
+  const video = document.createElement("video");
+  video.autoplay = true;
+  video.playsInline = true;
+  document.body.append(video);
+  const stream = new MediaStream();
+  video.srcObject = stream;
+  connection.ontrack = ({ track }) => stream.addTrack(track);
+  connection.addTransceiver("video", { direction: "recvonly" });
+  connection.addTransceiver("audio", { direction: "recvonly" });
+  const started = performance.now();
+  const peer = { connection, video, started, firstFrameMs: null };
+  video.requestVideoFrameCallback(() => (peer.firstFrameMs = performance.now() - started));
+  peers[name] = peer;
+  return Object.assign(peer, await exchange(connection, url, token)) && { status: peer.status, problem: peer.problem };
+};
+
+/** A moving picture and a tone, made in the page: no device is needed. */
+globalThis.publishByWhip = async (name, url, token, codec) => {
+  const canvas = document.createElement("canvas");
+  canvas.width = 640;
+  canvas.height = 360;
+  const context = canvas.getContext("2d");
+  let drawn = 0;
+  setInterval(() => {
+    context.fillStyle = `hsl(${(drawn * 7) % 360} 80% 50%)`;
+    context.fillRect(0, 0, 640, 360);
+    context.fillStyle = "white";
+    context.font = "80px sans-serif";
+    context.fillText(String(drawn++), 40, 200);
+  }, 33);
+  const audio = new AudioContext();
+  const tone = audio.createOscillator();
+  const destination = audio.createMediaStreamDestination();
+  tone.connect(destination);
+  tone.start();
+  const stream = new MediaStream([...canvas.captureStream(30).getTracks(), ...destination.stream.getTracks()]);
+  const connection = new RTCPeerConnection();
+  for (const track of stream.getTracks()) {
+    const transceiver = connection.addTransceiver(track, { direction: "sendonly", streams: [stream] });
+    if (track.kind === "video" && codec) {
+      const all = RTCRtpSender.getCapabilities("video").codecs;
+      transceiver.setCodecPreferences(all.filter((c) => c.mimeType === codec || c.mimeType === "video/rtx"));
+    }
+  }
+  const peer = { connection, audio };
+  peers[name] = peer;
+  return Object.assign(peer, await exchange(connection, url, token)) && { status: peer.status, problem: peer.problem };
+};
+
+globalThis.look = async (name) => {
+  const { connection, firstFrameMs } = peers[name];
+  const seen = { state: connection.connectionState, firstFrameMs };
+  for (const report of (await connection.getStats()).values()) {
+    if (report.type === "inbound-rtp" || report.type === "outbound-rtp") {
+      const { framesDecoded, framesEncoded, frameWidth, totalAudioEnergy, packetsLost, packetsSent, packetsReceived, freezeCount, jitterBufferDelay, jitterBufferEmittedCount } = report;
+      seen[report.kind] = { framesDecoded, framesEncoded, frameWidth, totalAudioEnergy, packetsLost, packetsSent, packetsReceived, freezeCount, jitterBufferDelay, jitterBufferEmittedCount };
+    }
+    if (report.type === "transport") seen.srtp = report.srtpCipher;
+    if (report.type === "candidate-pair" && report.nominated) seen.roundTrip = report.currentRoundTripTime;
+  }
+  return seen;
+};
+
+globalThis.hangUp = async (name, token) => {
+  const { connection, location } = peers[name];
+  const response = await fetch(location, { method: "DELETE", headers: token ? { authorization: `Bearer ${token}` } : {} });
+  connection.close();
+  delete peers[name];
+  return response.status;
+};

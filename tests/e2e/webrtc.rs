@@ -1,0 +1,125 @@
+//! WebRTC with a real browser: an RTMP show is watched by WHEP with picture and sound, a browser publishes by WHIP and is
+//! watched by WHEP and by HLS, and who watches is known exactly.
+
+use crate::harness::wait::holds;
+use crate::harness::{Api, Browser, Limit, Page, Picture, Room, Server, Show, Visit, report, until};
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+const SCRIPT: &str = include_str!("browser/webrtc.js");
+
+/// A page of the server with the few lines of WebRTC in it.
+async fn stage(browser: &Browser, server: &Server) -> Result<Page> {
+    let page = browser.open(&server.base(), Visit { lang: Some("en"), ..Visit::default() }).await?;
+    page.evaluate(SCRIPT).await?;
+    Ok(page)
+}
+
+async fn call(page: &Page, what: &str) -> Result<Value> {
+    page.evaluate(&format!("(async () => await {what})()")).await
+}
+
+async fn watch(page: &Page, name: &str, show: &Show) -> Result<()> {
+    let answer = call(page, &format!("watchByWhep('{name}', '/whep/{}')", show.session_id)).await?;
+    ensure!(answer["status"] == 201, "the offer to watch: {answer}");
+    Ok(())
+}
+
+/// Waits until so many frames were decoded, and gives back what the browser says then.
+async fn sees(page: &Page, name: &str, frames: f64) -> Result<Value> {
+    until(Limit::MEDIA, &format!("{frames} frames to be decoded"), async || {
+        let seen = call(page, &format!("look('{name}')")).await?;
+        let decoded = seen["video"]["framesDecoded"].as_f64().unwrap_or(0.0);
+        ensure!(decoded >= frames, "so far {seen}");
+        Ok(Some(seen))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn rtmp_show_is_seen_and_heard_by_whep_at_once() -> Result<()> {
+    let server = Server::start().await?;
+    let api = Api::of(&server)?;
+    let show = Show::create(&api, "WebRTC").await?;
+    let room = Room::join(&server, &show.session_id, None).await?;
+    let browser = Browser::start()?;
+    let page = stage(&browser, &server).await?;
+    let early = call(&page, &format!("watchByWhep('early', '/whep/{}')", show.session_id)).await?;
+    ensure!(early["status"] == 409, "not live yet: {early}");
+
+    let mut encoder = show.publish(&server, &Picture::CLOCK)?;
+    show.listed(&api).await?;
+    let mut first = Vec::new();
+    for name in ["one", "two", "three"] {
+        watch(&page, name, &show).await?;
+        let seen = sees(&page, name, 30.0).await?;
+        first.push(seen["firstFrameMs"].as_f64().context("a first frame")?);
+    }
+    let seen = sees(&page, "one", 150.0).await?;
+    ensure!(seen["srtp"] == "AEAD_AES_128_GCM", "the fast cipher: {seen}");
+    ensure!(seen["video"]["packetsLost"] == 0, "nothing is lost on loopback: {seen}");
+    ensure!(seen["audio"]["totalAudioEnergy"].as_f64().is_some_and(|energy| energy > 0.001), "sound: {seen}");
+    report!("first frame after {first:.0?} ms in three joins at any moment of a 2 s GOP; then {seen}");
+
+    let joined = room.next("viewer_joined", |_| true).await?;
+    ensure!(joined["data"]["viewerCount"] == 1, "the first viewer: {joined}");
+    room.next("viewer_joined", |frame| frame["data"]["viewerCount"] == 3).await?;
+    ensure!(call(&page, "hangUp('three')").await? == 200, "DELETE ends it");
+    let left = room.next("viewer_left", |_| true).await?;
+    ensure!(left["data"]["viewerCount"] == 2, "one left: {left}");
+    ensure!(room.all("viewer_joined").len() == 3, "one join each");
+
+    // The picture outlives the encoder: the same peers see the next one.
+    encoder.must_run()?;
+    encoder.kill()?;
+    let before = sees(&page, "one", 0.0).await?["video"]["framesDecoded"].as_f64().unwrap_or(0.0);
+    let _again = show.publish(&server, &Picture::CLOCK)?;
+    sees(&page, "one", before + 60.0).await?;
+
+    show.end().await?;
+    holds(Limit::EVENT, "the peers to be closed", async || {
+        Ok(server.metric("chobi_webrtc_peers").await? == 0.0)
+    })
+    .await?;
+    holds(Limit::EVENT, "both viewers to have left", async || Ok(room.all("viewer_left").len() == 3)).await
+}
+
+#[tokio::test]
+async fn browser_publishes_by_whip_to_whep_and_hls() -> Result<()> {
+    let server = Server::start().await?;
+    let api = Api::of(&server)?;
+    let show = Show::create(&api, "From a browser").await?;
+    let browser = Browser::start()?;
+    let page = stage(&browser, &server).await?;
+    let wrong = call(&page, "publishByWhip('wrong', '/whip', 'chobi_sk_wrong')").await?;
+    ensure!(wrong["status"] == 401, "a wrong key: {wrong}");
+
+    let key = &show.stream_key;
+    let answer = call(&page, &format!("publishByWhip('host', '/whip', '{key}')")).await?;
+    ensure!(answer["status"] == 201, "the key alone finds the session: {answer}");
+    show.listed(&api).await?;
+    watch(&page, "viewer", &show).await?;
+    let seen = sees(&page, "viewer", 60.0).await?;
+    ensure!(seen["audio"]["totalAudioEnergy"].as_f64().is_some_and(|energy| energy > 0.001), "sound: {seen}");
+    report!("WHIP to WHEP: {seen}");
+
+    let viewer = show.viewer()?;
+    let renditions = viewer.renditions().await?;
+    let video = renditions.video.clone().context("a picture over HLS")?;
+    ensure!(renditions.text.contains("opus"), "Opus in fMP4: {}", renditions.text);
+    let playlist = until(Limit::MEDIA, "three segments", async || {
+        let playlist = viewer.playlist(&video).await?;
+        Ok((playlist.segments.len() >= 3).then_some(playlist))
+    })
+    .await?;
+    let longest = playlist.segments.iter().map(|segment| segment.seconds).fold(0.0, f64::max);
+    ensure!(longest <= 4.2, "keyframes are asked for, so segments keep their length: {longest} s");
+    let file = viewer.save(&playlist.segments, server.scratch(), "whip").await?;
+    crate::harness::probe::decodes(&file.to_string_lossy()).await?;
+
+    // From the browser to an encoder and nobody is thrown out.
+    let before = sees(&page, "viewer", 0.0).await?["video"]["framesDecoded"].as_f64().unwrap_or(0.0);
+    let _encoder = show.publish(&server, &Picture::CLOCK)?;
+    sees(&page, "viewer", before + 90.0).await?;
+    Ok(())
+}
