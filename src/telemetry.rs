@@ -37,9 +37,13 @@ impl LogConfig {
     }
 }
 
+/// Libraries whose warnings are about what a peer sent, and tell an operator nothing.
+const QUIET: &str = "rtc_dtls=error,rtc_srtp=error";
+
 /// Starts logging to standard error and collecting metrics. Once per process.
 pub fn start(config: &LogConfig) -> anyhow::Result<PrometheusHandle> {
-    let filter = EnvFilter::builder().parse(&config.level)?;
+    // Every browser's greeting has parts the library does not know, and it warns of each. A level for it still wins.
+    let filter = EnvFilter::builder().parse(format!("{QUIET},{}", config.level))?;
     let text = match config.format {
         LogFormat::Auto => std::io::stderr().is_terminal(),
         LogFormat::Text => true,

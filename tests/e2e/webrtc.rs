@@ -56,7 +56,7 @@ async fn rtmp_show_is_seen_and_heard_by_whep_at_once() -> Result<()> {
         first.push(seen["firstFrameMs"].as_f64().context("a first frame")?);
     }
     let seen = sees(&page, "one", 150.0).await?;
-    ensure!(seen["srtp"] == "AEAD_AES_128_GCM", "the fast cipher: {seen}");
+    ensure!(seen["srtp"] == "SRTP_AEAD_AES_128_GCM", "the fast cipher: {seen}");
     ensure!(seen["video"]["packetsLost"] == 0, "nothing is lost on loopback: {seen}");
     ensure!(seen["audio"]["totalAudioEnergy"].as_f64().is_some_and(|energy| energy > 0.001), "sound: {seen}");
     report!("first frame after {first:.0?} ms in three joins at any moment of a 2 s GOP; then {seen}");
@@ -77,10 +77,8 @@ async fn rtmp_show_is_seen_and_heard_by_whep_at_once() -> Result<()> {
     sees(&page, "one", before + 60.0).await?;
 
     show.end().await?;
-    holds(Limit::EVENT, "the peers to be closed", async || {
-        Ok(server.metric("chobi_webrtc_peers").await? == 0.0)
-    })
-    .await?;
+    holds(Limit::EVENT, "the peers to be closed", async || Ok(server.metric("chobi_webrtc_peers").await? == 0.0))
+        .await?;
     holds(Limit::EVENT, "both viewers to have left", async || Ok(room.all("viewer_left").len() == 3)).await
 }
 

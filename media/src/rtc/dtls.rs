@@ -21,8 +21,16 @@ use std::time::{Duration, Instant};
 
 /// The server's certificate. Kept on disk, so that a restart is no stranger to anyone.
 pub(crate) struct Identity {
-    config: Arc<HandshakeConfig>,
+    configs: Configs,
     fingerprint: String,
+}
+
+/// One per SRTP profile: the endpoint takes the first profile of the client's list, and browsers put the older cipher
+/// there, which costs four times as much per packet.
+#[derive(Clone)]
+struct Configs {
+    gcm: Arc<HandshakeConfig>,
+    cm: Arc<HandshakeConfig>,
 }
 
 /// Names a peer to [`DtlsServer`]: its place in the worker.
@@ -31,9 +39,21 @@ pub(crate) struct PeerKey(u32);
 
 pub(crate) struct DtlsServer {
     endpoint: Endpoint,
+    configs: Configs,
     /// Handshakes under way, for their timers.
     shaking: Vec<PeerKey>,
+    /// Greetings that are not whole yet.
+    greetings: Vec<(PeerKey, Greeting)>,
     events: VecDeque<DtlsEvent>,
+}
+
+/// A ClientHello on its way: with post-quantum key shares it does not fit into one datagram, and what decides about the
+/// cipher may be in any part.
+#[derive(Default)]
+struct Greeting {
+    message: Vec<u8>,
+    received: usize,
+    datagrams: Vec<BytesMut>,
 }
 
 pub(crate) struct DtlsEvent {
@@ -90,27 +110,81 @@ impl Identity {
         let der = certificate.certificate.first().ok_or_else(|| DtlsError::Protocol("no certificate".to_owned()))?;
         let digest = ring::digest::digest(&ring::digest::SHA256, der.as_ref());
         let fingerprint = digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":");
-        let config = ConfigBuilder::default()
-            .with_crypto_provider(provider)
-            .with_certificates(vec![certificate])
-            .with_srtp_protection_profiles(vec![
-                SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm,
-                SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80,
-            ])
-            .with_client_auth(ClientAuthType::RequireAnyClientCert)
-            // Nobody vouches for a browser's certificate: the fingerprint in its offer does (RFC 8122).
-            .with_insecure_skip_verify(true)
-            .with_extended_master_secret(ExtendedMasterSecretType::Require)
-            .with_flight_interval(FLIGHT_INTERVAL)
-            .build(false, None)
-            .map_err(protocol)?;
-        Ok(Self { config: Arc::new(config), fingerprint })
+        let gcm = config(&certificate, &provider, SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm)?;
+        let cm = config(&certificate, &provider, SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80)?;
+        Ok(Self { configs: Configs { gcm, cm }, fingerprint })
     }
 
     /// As SDP writes it: `AB:CD:…`.
     pub(crate) fn fingerprint_sha256(&self) -> String {
         self.fingerprint.clone()
     }
+}
+
+fn config(
+    certificate: &Certificate,
+    provider: &Arc<dyn RTCCryptoProvider>,
+    profile: SrtpProtectionProfile,
+) -> Result<Arc<HandshakeConfig>, DtlsError> {
+    let config = ConfigBuilder::default()
+        .with_crypto_provider(Arc::clone(provider))
+        .with_certificates(vec![certificate.clone()])
+        .with_srtp_protection_profiles(vec![profile])
+        .with_client_auth(ClientAuthType::RequireAnyClientCert)
+        // Nobody vouches for a browser's certificate: the fingerprint in its offer does (RFC 8122).
+        .with_insecure_skip_verify(true)
+        .with_extended_master_secret(ExtendedMasterSecretType::Require)
+        .with_flight_interval(FLIGHT_INTERVAL)
+        .build(false, None)
+        .map_err(protocol)?;
+    Ok(Arc::new(config))
+}
+
+/// A greeting that is not whole after so many datagrams is taken as it is.
+const GREETING_DATAGRAMS_MAX: usize = 8;
+const GREETING_BYTES_MAX: usize = 16 * 1024;
+const RECORD_HEADER: usize = 13;
+const HANDSHAKE_HEADER: usize = 12;
+
+impl Greeting {
+    /// Takes a datagram; `true`: the message is whole, or will not be.
+    ///
+    /// ```text
+    /// record:    type 1 | version 2 | epoch 2 | sequence 6 | length 2
+    /// handshake: type 1 | length 3 | message 2 | fragment offset 3 | fragment length 3
+    /// ```
+    fn add(&mut self, datagram: &[u8]) -> bool {
+        self.datagrams.push(BytesMut::from(datagram));
+        let mut rest = datagram;
+        while let Some((record, behind)) = rest.split_at_checked(RECORD_HEADER) {
+            let length = usize::from(u16::from_be_bytes([record[11], record[12]]));
+            let Some((body, behind)) = behind.split_at_checked(length) else { break };
+            rest = behind;
+            let Some((head, fragment)) = body.split_at_checked(HANDSHAKE_HEADER) else { continue };
+            let number =
+                |at: usize| usize::from(head[at]) << 16 | usize::from(head[at + 1]) << 8 | usize::from(head[at + 2]);
+            let (total, offset) = (number(1), number(6));
+            if total > GREETING_BYTES_MAX || offset + fragment.len() > total {
+                return true;
+            }
+            self.message.resize(total, 0);
+            self.message[offset..offset + fragment.len()].copy_from_slice(fragment);
+            self.received += fragment.len();
+        }
+        self.received >= self.message.len() || self.datagrams.len() >= GREETING_DATAGRAMS_MAX
+    }
+}
+
+/// Whether a ClientHello lists AEAD_AES_128_GCM in its use_srtp extension (RFC 5764 section 4.1.1): extension 14, its
+/// length, the length of the list, the profiles, an empty key identifier.
+fn offers_gcm(hello: &[u8]) -> bool {
+    const AEAD_AES_128_GCM: [u8; 2] = [0, 7];
+    (0..hello.len()).any(|at| {
+        let Some(&[0, 14, e0, e1, l0, l1, ref rest @ ..]) = hello.get(at..) else { return false };
+        let (extension, list) = (u16::from_be_bytes([e0, e1]), usize::from(u16::from_be_bytes([l0, l1])));
+        usize::from(extension) == list + 3
+            && rest.get(..list).is_some_and(|profiles| profiles.chunks(2).any(|profile| profile == AEAD_AES_128_GCM))
+    })
 }
 
 fn keep(path: &Path, pem: &str) -> std::io::Result<()> {
@@ -157,17 +231,42 @@ impl PeerKey {
 impl DtlsServer {
     pub(crate) fn new(identity: &Identity) -> Self {
         let here = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 1));
-        let endpoint = Endpoint::new(here, TransportProtocol::UDP, Some(Arc::clone(&identity.config)));
-        Self { endpoint, shaking: Vec::new(), events: VecDeque::new() }
+        let endpoint = Endpoint::new(here, TransportProtocol::UDP, None);
+        Self {
+            endpoint,
+            configs: identity.configs.clone(),
+            shaking: Vec::new(),
+            greetings: Vec::new(),
+            events: VecDeque::new(),
+        }
     }
 
     /// Takes what a peer sent. An error is a datagram that was no use; the handshake goes on.
     pub(crate) fn handle_datagram(&mut self, now: Instant, peer: PeerKey, datagram: &[u8]) -> Result<(), DtlsError> {
-        let address = peer.address();
-        if self.endpoint.get_connection_state(address).is_none() {
-            self.shaking.push(peer);
+        if self.endpoint.get_connection_state(peer.address()).is_some() {
+            return self.read(now, peer, BytesMut::from(datagram));
         }
-        let events = self.endpoint.read(now, address, None, BytesMut::from(datagram)).map_err(protocol)?;
+        let at = match self.greetings.iter().position(|(known, _)| *known == peer) {
+            Some(at) => at,
+            None => {
+                self.greetings.push((peer, Greeting::default()));
+                self.greetings.len() - 1
+            }
+        };
+        if !self.greetings[at].1.add(datagram) {
+            return Ok(());
+        }
+        let (_, greeting) = self.greetings.swap_remove(at);
+        let Configs { gcm, cm } = &self.configs;
+        let config = if offers_gcm(&greeting.message) { gcm } else { cm };
+        self.endpoint.set_server_config(Some(Arc::clone(config)));
+        self.shaking.push(peer);
+        greeting.datagrams.into_iter().try_for_each(|datagram| self.read(now, peer, datagram))
+    }
+
+    fn read(&mut self, now: Instant, peer: PeerKey, datagram: BytesMut) -> Result<(), DtlsError> {
+        let address = peer.address();
+        let events = self.endpoint.read(now, address, None, datagram).map_err(protocol)?;
         for event in events {
             match event {
                 EndpointEvent::HandshakeComplete => {
@@ -214,7 +313,7 @@ impl DtlsServer {
 
     /// Sends lost flights again.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        let Self { endpoint, shaking, events } = self;
+        let Self { endpoint, shaking, events, .. } = self;
         shaking.retain(|peer| {
             let address = peer.address();
             if endpoint.poll_timeout(&address).is_none_or(|at| at > now) {
@@ -233,6 +332,7 @@ impl DtlsServer {
     /// Says goodbye and forgets the peer.
     pub(crate) fn close(&mut self, now: Instant, peer: PeerKey) {
         self.shaking.retain(|shaking| *shaking != peer);
+        self.greetings.retain(|(greeting, _)| *greeting != peer);
         self.endpoint.stop(now, peer.address());
         self.events.retain(|event| event.peer != peer);
     }

@@ -8,12 +8,20 @@ fn server() -> (tempfile::TempDir, Identity) {
 
 /// A browser's side, made of the same family.
 fn client(now: Instant, at: PeerKey) -> Endpoint {
+    client_with(
+        now,
+        at,
+        &[SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80, SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm],
+    )
+}
+
+fn client_with(now: Instant, at: PeerKey, profiles: &[SrtpProtectionProfile]) -> Endpoint {
     let provider: Arc<dyn RTCCryptoProvider> = Arc::new(RingProvider::new());
     let certificate = Certificate::generate_self_signed(vec!["browser".to_owned()], provider.crypto()).unwrap();
     let config = ConfigBuilder::default()
         .with_crypto_provider(provider)
         .with_certificates(vec![certificate])
-        .with_srtp_protection_profiles(vec![SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm])
+        .with_srtp_protection_profiles(profiles.to_vec())
         .with_insecure_skip_verify(true)
         .with_extended_master_secret(ExtendedMasterSecretType::Require)
         .build(true, None)
@@ -103,4 +111,14 @@ fn the_certificate_is_the_same_after_a_restart_and_a_broken_one_is_named() {
     assert_eq!(identity.fingerprint.len(), 95);
     std::fs::write(dir.path().join(FILE), "nonsense").unwrap();
     assert!(matches!(Identity::load_or_create(dir.path()), Err(DtlsError::Broken { .. })));
+}
+
+#[test]
+fn the_fast_cipher_is_chosen_where_it_is_offered_and_the_older_one_otherwise() {
+    let (_dir, identity) = server();
+    let (mut server, peer) = (DtlsServer::new(&identity), PeerKey::from_index(9));
+    let mut client = client_with(Instant::now(), peer, &[SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80]);
+    let end = shake(&mut server, &mut client, peer, |_| false);
+    let DtlsEventKind::Connected { profile, .. } = end else { panic!("no keys") };
+    assert_eq!(profile, SrtpProfile::AesCm128HmacSha1_80);
 }

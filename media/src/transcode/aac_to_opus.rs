@@ -190,3 +190,93 @@ impl std::fmt::Debug for AacToOpus {
         f.debug_struct("AacToOpus").field("rate", &self.rate).field("channels", &self.channels).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::aac;
+    use opusic_c::Decoder;
+    use std::path::Path;
+    use std::process::Command;
+
+    /// A tone of 1 kHz as ffmpeg's encoder makes it: the AudioSpecificConfig and the access units.
+    fn tone(dir: &Path, rate: u32, channels: u32, seconds: u32) -> (AudioFormat, Vec<Vec<u8>>) {
+        let path = dir.join("tone.aac");
+        let source = format!("sine=frequency=1000:sample_rate={rate}:duration={seconds}");
+        let status = Command::new("ffmpeg")
+            .args(["-y", "-v", "error", "-f", "lavfi", "-i", &source, "-ac", &channels.to_string()])
+            .args(["-c:a", "aac", "-b:a", "128k", "-f", "adts"])
+            .arg(&path)
+            .status()
+            .unwrap();
+        assert!(status.success());
+        let bytes = std::fs::read(path).unwrap();
+        let (mut units, mut at) = (Vec::new(), 0);
+        // ADTS: thirteen bits of length at bit 30 (ISO/IEC 13818-7 section 6.2); seven bytes of header without a checksum.
+        while let Some(&[_, _, profile, mixed, middle, low, _, ..]) = bytes.get(at..) {
+            let _ = profile;
+            let length = usize::from(mixed & 3) << 11 | usize::from(middle) << 3 | usize::from(low >> 5);
+            units.push(bytes[at + 7..at + length].to_vec());
+            at += length;
+        }
+        let index = [96_000, 88_200, 64_000, 48_000, 44_100, 32_000].iter().position(|known| *known == rate).unwrap();
+        let config = (2_u16 << 11 | (index as u16) << 7 | (channels as u16) << 3).to_be_bytes();
+        (aac::format(Bytes::copy_from_slice(&config)).unwrap(), units)
+    }
+
+    /// Crossings of zero per second, and the mean of the squares, of the left channel.
+    fn measured(packets: &[OpusPacket], channels: usize) -> (f64, f64) {
+        let layout = if channels == 1 { Channels::Mono } else { Channels::Stereo };
+        let mut decoder = Decoder::new(layout, SampleRate::Hz48000).unwrap();
+        let mut samples = Vec::new();
+        for packet in packets {
+            let mut out = vec![0.0; PACKET_SAMPLES * channels];
+            decoder.decode_float_to_slice(&packet.payload, &mut out, false).unwrap();
+            samples.extend(out.chunks(channels).map(|frame| f64::from(frame[0])));
+        }
+        let steady = &samples[48_000..samples.len() - 48_000];
+        let crossings = steady.windows(2).filter(|pair| (pair[0] < 0.0) != (pair[1] < 0.0)).count();
+        let seconds = steady.len() as f64 / 48_000.0;
+        (crossings as f64 / seconds, steady.iter().map(|sample| sample * sample).sum::<f64>() / steady.len() as f64)
+    }
+
+    #[test]
+    fn a_tone_keeps_its_pitch_and_level_and_time_at_every_rate() {
+        let dir = tempfile::tempdir().unwrap();
+        for (rate, channels) in [(48_000, 2), (44_100, 2), (44_100, 1)] {
+            let (format, units) = tone(dir.path(), rate, channels, 6);
+            let mut transcoder = AacToOpus::new(&format, 96_000).unwrap();
+            let mut packets = Vec::new();
+            for (number, unit) in units.iter().enumerate() {
+                transcoder.push(number as i64 * 1_024, unit, &mut packets).unwrap();
+            }
+            assert!(packets.windows(2).all(|pair| pair[1].pts - pair[0].pts == 960), "20 ms each");
+            let (last, ends) = (packets.last().unwrap().pts, units.len() as i64 * 1_024 * 48_000 / i64::from(rate));
+            assert!((ends - last).abs() < 4_000, "{last} of {ends}");
+            let (crossings, power) = measured(&packets, channels as usize);
+            assert!((1_980.0..2_020.0).contains(&crossings), "{rate}: {crossings} crossings a second");
+            // ffmpeg's sine has an amplitude of an eighth, and its power is shared between the channels.
+            let decibels = 10.0 * (power / (0.125_f64.powi(2) / 2.0 / f64::from(channels))).log10();
+            assert!(decibels.abs() < 3.0, "{rate}/{channels}: {decibels} dB");
+        }
+    }
+
+    #[test]
+    fn a_gap_moves_the_clock_and_a_damaged_unit_is_silence() {
+        let dir = tempfile::tempdir().unwrap();
+        let (format, units) = tone(dir.path(), 48_000, 2, 2);
+        let mut transcoder = AacToOpus::new(&format, 96_000).unwrap();
+        let mut packets = Vec::new();
+        for (number, unit) in units.iter().take(20).enumerate() {
+            transcoder.push(number as i64 * 1_024, unit, &mut packets).unwrap();
+        }
+        let before = packets.len();
+        assert!(transcoder.push(20 * 1_024, &units[20][..40], &mut packets).is_err());
+        assert!(packets.len() > before, "and the sound goes on");
+        let before = packets.len();
+        for (number, unit) in units.iter().skip(20).take(3).enumerate() {
+            transcoder.push(480_000 + number as i64 * 1_024, unit, &mut packets).unwrap();
+        }
+        assert_eq!(packets[before].pts, 480_000);
+    }
+}

@@ -13,9 +13,7 @@ use crate::model::{BroadcastId, PeerAddr, VideoCodec, ViewerId};
 use crate::rtc::ice::Credentials;
 use crate::rtc::negotiate::{self, Candidate, Codec, Local, NegotiationError, Offer, Outgoing, ViewerAgreement};
 use crate::seam::{MediaEvent, Protocol, PublishRequest, Refusal, WarningCode, WatchRequest};
-use crate::signalling::{
-    self, DeskError, Direction, OpenRequest, Opened, ResourceId, Restarted, SdpFragment,
-};
+use crate::signalling::{self, DeskError, Direction, OpenRequest, Opened, ResourceId, Restarted, SdpFragment};
 use crate::whep::burst::Lane;
 use crate::whep::feed::{Feeds, Offered, Tracks, Unfit};
 use crate::whep::roster::Roster;
