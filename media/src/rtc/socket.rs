@@ -6,7 +6,7 @@
 //! no batch calls.
 #![allow(unsafe_code)]
 
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
 use std::io;
 use std::mem::{MaybeUninit, size_of, zeroed};
 use std::net::{IpAddr, SocketAddr};
@@ -294,7 +294,12 @@ impl ReceiveBatch {
         }
         for (header, name) in headers.iter().zip(names).take(count as usize) {
             // SAFETY: the storage was zeroed and the kernel wrote `msg_namelen` bytes of an address into it.
-            let address = unsafe { SockAddr::new(std::mem::transmute(name.assume_init()), header.msg_hdr.msg_namelen) };
+            let address = unsafe {
+                SockAddr::new(
+                    std::mem::transmute::<libc::sockaddr_storage, SockAddrStorage>(name.assume_init()),
+                    header.msg_hdr.msg_namelen,
+                )
+            };
             let whole = header.msg_hdr.msg_flags & libc::MSG_TRUNC == 0;
             self.received.push((header.msg_len as usize, address.as_socket().filter(|_| whole).map(canonical)));
         }

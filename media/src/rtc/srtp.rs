@@ -38,19 +38,27 @@ pub(crate) struct SessionKeys {
 
 /// Seals what we send. One per peer.
 pub(crate) enum Sealer {
-    Gcm {
-        rtp: GcmKey,
-        rtcp: GcmKey,
-        rtcp_index: u32,
-    },
+    Gcm(Box<GcmSealer>),
     /// Its rollover counters follow the sequence numbers, which here only ever go forwards.
     Cm(Box<Context>),
 }
 
 /// Opens what the client sends. One per peer.
 pub(crate) enum Opener {
-    Gcm { rtp: GcmKey, rtcp: GcmKey, sources: Vec<Source> },
+    Gcm(Box<GcmOpener>),
     Cm(Box<Context>),
+}
+
+pub(crate) struct GcmSealer {
+    rtp: GcmKey,
+    rtcp: GcmKey,
+    rtcp_index: u32,
+}
+
+pub(crate) struct GcmOpener {
+    rtp: GcmKey,
+    rtcp: GcmKey,
+    sources: Vec<Source>,
 }
 
 /// One session key with its salt.
@@ -132,11 +140,11 @@ impl SessionKeys {
 impl Sealer {
     fn new(profile: SrtpProfile, (key, salt): &(Vec<u8>, Vec<u8>)) -> Self {
         match profile {
-            SrtpProfile::AeadAes128Gcm => Self::Gcm {
+            SrtpProfile::AeadAes128Gcm => Self::Gcm(Box::new(GcmSealer {
                 rtp: GcmKey::derive(key, salt, LABEL_RTP_KEY, LABEL_RTP_SALT),
                 rtcp: GcmKey::derive(key, salt, LABEL_RTCP_KEY, LABEL_RTCP_SALT),
                 rtcp_index: 0,
-            },
+            })),
             SrtpProfile::AesCm128HmacSha1_80 => Self::Cm(Box::new(cm_context(key, salt))),
         }
     }
@@ -144,7 +152,8 @@ impl Sealer {
     /// Seals the RTP packet `arena[start..]`, whose header has `header` bytes, and appends the tag. No allocation with GCM.
     pub(crate) fn seal(&mut self, arena: &mut Vec<u8>, start: usize, header: usize, ssrc: u32, index: u64) {
         match self {
-            Self::Gcm { rtp, .. } => {
+            Self::Gcm(gcm) => {
+                let rtp = &gcm.rtp;
                 let nonce = rtp.rtp_nonce(ssrc, index);
                 let (head, payload) = arena[start..].split_at_mut(header);
                 let tag = rtp.key.seal_in_place_separate_tag(nonce, Aad::from(&*head), payload);
@@ -157,7 +166,8 @@ impl Sealer {
     /// Seals the RTCP packet `arena[start..]` and appends tag and index (RFC 7714 section 9).
     pub(crate) fn seal_rtcp(&mut self, arena: &mut Vec<u8>, start: usize) {
         match self {
-            Self::Gcm { rtcp, rtcp_index, .. } => {
+            Self::Gcm(gcm) => {
+                let GcmSealer { rtcp, rtcp_index, .. } = &mut **gcm;
                 let index = *rtcp_index;
                 *rtcp_index = (*rtcp_index + 1) & !ENCRYPTED;
                 let trailer = (index | ENCRYPTED).to_be_bytes();
@@ -179,11 +189,11 @@ impl Sealer {
 impl Opener {
     fn new(profile: SrtpProfile, (key, salt): &(Vec<u8>, Vec<u8>)) -> Self {
         match profile {
-            SrtpProfile::AeadAes128Gcm => Self::Gcm {
+            SrtpProfile::AeadAes128Gcm => Self::Gcm(Box::new(GcmOpener {
                 rtp: GcmKey::derive(key, salt, LABEL_RTP_KEY, LABEL_RTP_SALT),
                 rtcp: GcmKey::derive(key, salt, LABEL_RTCP_KEY, LABEL_RTCP_SALT),
                 sources: Vec::new(),
-            },
+            })),
             SrtpProfile::AesCm128HmacSha1_80 => Self::Cm(Box::new(cm_context(key, salt))),
         }
     }
@@ -192,7 +202,7 @@ impl Opener {
     pub(crate) fn open_rtp(&mut self, packet: &mut Vec<u8>) -> Result<(), SrtpError> {
         let header = rtp_header_bytes(packet).ok_or(SrtpError::Malformed)?;
         let (rtp, sources) = match self {
-            Self::Gcm { rtp, sources, .. } => (rtp, sources),
+            Self::Gcm(gcm) => (&gcm.rtp, &mut gcm.sources),
             Self::Cm(context) => {
                 let opened = context.decrypt_rtp(packet).map_err(|_| SrtpError::Forged)?;
                 packet.clear();
@@ -219,7 +229,7 @@ impl Opener {
     /// The same for a compound RTCP packet.
     pub(crate) fn open_rtcp(&mut self, packet: &mut Vec<u8>) -> Result<(), SrtpError> {
         let (rtcp, sources) = match self {
-            Self::Gcm { rtcp, sources, .. } => (rtcp, sources),
+            Self::Gcm(gcm) => (&gcm.rtcp, &mut gcm.sources),
             Self::Cm(context) => {
                 // The context lets what is not encrypted pass without a look at its tag.
                 let flag = packet.len().checked_sub(CM_TAG + RTCP_TRAILER).and_then(|at| packet.get(at));

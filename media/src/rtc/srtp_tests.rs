@@ -39,7 +39,11 @@ fn sealing_matches_the_vector_of_rfc_7714() {
     let key = UnboundKey::new(&AES_128_GCM, &hex("000102030405060708090a0b0c0d0e0f")).unwrap();
     let salt = hex("517569642070726f2071756f").try_into().unwrap();
     let gcm = || GcmKey { key: LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &[0; 16]).unwrap()), salt: [0; 12] };
-    let mut sealer = Sealer::Gcm { rtp: GcmKey { key: LessSafeKey::new(key), salt }, rtcp: gcm(), rtcp_index: 0 };
+    let mut sealer = Sealer::Gcm(Box::new(GcmSealer {
+        rtp: GcmKey { key: LessSafeKey::new(key), salt },
+        rtcp: gcm(),
+        rtcp_index: 0,
+    }));
     let mut arena = hex(concat!(
         "8040f17b8041f8d35501a0b2",
         "47616c6c696120657374206f6d6e69732064697669736120696e207061727465732074726573"

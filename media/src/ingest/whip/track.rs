@@ -197,7 +197,7 @@ impl Active {
         self.reported = (self.newest, self.received);
         let expected = self.newest.saturating_sub(newest_before);
         let lost = expected.saturating_sub(self.received - received_before);
-        let fraction = if expected == 0 { 0 } else { (lost * 256 / expected).min(255) as u8 };
+        let fraction = (lost * 256).checked_div(expected).unwrap_or(0).min(255) as u8;
         let lost_in_all = (self.newest + 1 - self.first).saturating_sub(self.received).min(0x7f_ffff) as u32;
         out.extend_from_slice(&self.ssrc.to_be_bytes());
         out.extend_from_slice(&(u32::from(fraction) << 24 | lost_in_all).to_be_bytes());
