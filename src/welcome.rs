@@ -43,6 +43,7 @@ impl Welcome<'_> {
             "ffmpeg",
             &format!("ffmpeg -re -i FILE -c:v libx264 -preset veryfast -bf 0 -g 60 -c:a aac -f flv {rtmp_url}/{key}"),
         );
+        line("WHIP", &format!("{base_url}/whip   bearer token {key}   (OBS 30 and later, browsers)"));
         let note = if self.demo.is_some() {
             "  The key above is for trying out on this machine; a new one is made at each start.\n"
         } else {

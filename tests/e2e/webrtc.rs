@@ -61,13 +61,21 @@ async fn rtmp_show_is_seen_and_heard_by_whep_at_once() -> Result<()> {
     ensure!(seen["audio"]["totalAudioEnergy"].as_f64().is_some_and(|energy| energy > 0.001), "sound: {seen}");
     report!("first frame after {first:.0?} ms in three joins at any moment of a 2 s GOP; then {seen}");
 
+    // A network without UDP: the same port over TCP.
+    let answer = call(&page, &format!("watchByWhep('tcp', '/whep/{}', null, 'tcp')", show.session_id)).await?;
+    ensure!(answer["status"] == 201, "the offer to watch over TCP: {answer}");
+    sees(&page, "tcp", 60.0).await?;
+    ensure!(call(&page, "hangUp('tcp')").await? == 200, "DELETE ends it over TCP as well");
+    let gone = room.next("viewer_left", |_| true).await?;
+    ensure!(gone["data"]["viewerCount"] == 3, "the viewer over TCP left: {gone}");
+
     let joined = room.next("viewer_joined", |_| true).await?;
     ensure!(joined["data"]["viewerCount"] == 1, "the first viewer: {joined}");
     room.next("viewer_joined", |frame| frame["data"]["viewerCount"] == 3).await?;
     ensure!(call(&page, "hangUp('three')").await? == 200, "DELETE ends it");
-    let left = room.next("viewer_left", |_| true).await?;
+    let left = room.next("viewer_left", |frame| frame["data"]["viewerCount"] == 2).await?;
     ensure!(left["data"]["viewerCount"] == 2, "one left: {left}");
-    ensure!(room.all("viewer_joined").len() == 3, "one join each");
+    ensure!(room.all("viewer_joined").len() == 4, "one join each");
 
     // The picture outlives the encoder: the same peers see the next one.
     encoder.must_run()?;
@@ -79,7 +87,27 @@ async fn rtmp_show_is_seen_and_heard_by_whep_at_once() -> Result<()> {
     show.end().await?;
     holds(Limit::EVENT, "the peers to be closed", async || Ok(server.metric("chobi_webrtc_peers").await? == 0.0))
         .await?;
-    holds(Limit::EVENT, "both viewers to have left", async || Ok(room.all("viewer_left").len() == 3)).await
+    holds(Limit::EVENT, "both viewers to have left", async || Ok(room.all("viewer_left").len() == 4)).await
+}
+
+/// WebRTC cannot carry frames that are shown in another order than they are sent.
+#[tokio::test]
+async fn b_frames_are_refused_with_the_address_that_plays_them() -> Result<()> {
+    let server = Server::start().await?;
+    let api = Api::of(&server)?;
+    let show = Show::create(&api, "B-frames").await?;
+    let browser = Browser::start()?;
+    let page = stage(&browser, &server).await?;
+    let _encoder = show.publish(&server, &Picture::B_FRAMES)?;
+    show.listed(&api).await?;
+    let refused = until(Limit::MEDIA, "the offer to be refused", async || {
+        let answer = call(&page, &format!("watchByWhep('late', '/whep/{}')", show.session_id)).await?;
+        Ok((answer["status"] == 409).then_some(answer))
+    })
+    .await?;
+    let problem = refused["problem"].as_str().unwrap_or_default();
+    ensure!(problem.contains("B-frames") && problem.contains("/hls/"), "why, and where it plays: {problem}");
+    show.viewer()?.renditions().await?.video.context("HLS plays it all the same").map(drop)
 }
 
 #[tokio::test]

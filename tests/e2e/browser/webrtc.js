@@ -3,16 +3,19 @@
 globalThis.peers = {};
 
 /** One POST: offer out, answer in. Gives back the status where there is no answer. */
-async function exchange(connection, url, token) {
+async function exchange(connection, url, token, only) {
   await connection.setLocalDescription();
   const headers = { "content-type": "application/sdp", ...(token ? { authorization: `Bearer ${token}` } : {}) };
   const response = await fetch(url, { method: "POST", headers, body: connection.localDescription.sdp });
   if (response.status !== 201) return { status: response.status, problem: await response.text() };
-  await connection.setRemoteDescription({ type: "answer", sdp: await response.text() });
+  // A network that lets only one transport through, as far as this peer knows.
+  const fits = (line) => !only || !line.startsWith("a=candidate:") || line.includes(` ${only} `);
+  const sdp = (await response.text()).split("\r\n").filter(fits).join("\r\n");
+  await connection.setRemoteDescription({ type: "answer", sdp });
   return { status: 201, location: response.headers.get("location"), etag: response.headers.get("etag") };
 }
 
-globalThis.watchByWhep = async (name, url, token) => {
+globalThis.watchByWhep = async (name, url, token, only) => {
   const connection = new RTCPeerConnection();
   const video = document.createElement("video");
   video.autoplay = true;
@@ -27,7 +30,7 @@ globalThis.watchByWhep = async (name, url, token) => {
   const peer = { connection, video, started, firstFrameMs: null };
   video.requestVideoFrameCallback(() => (peer.firstFrameMs = performance.now() - started));
   peers[name] = peer;
-  return Object.assign(peer, await exchange(connection, url, token)) && { status: peer.status, problem: peer.problem };
+  return Object.assign(peer, await exchange(connection, url, token, only)) && { status: peer.status, problem: peer.problem };
 };
 
 /** A moving picture and a tone, made in the page: no device is needed. */
