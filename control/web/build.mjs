@@ -50,11 +50,10 @@ async function bundle(workerUrl) {
   const url = (file) => `/${path.posix.relative("dist", file)}`;
   return {
     entry: (source) => url(outputs.find(([, output]) => output.entryPoint === source)[0]),
-    /** What the browser should fetch at once: the entry's own imports, and hls.js, which it imports a moment later. */
+    /** What the browser should fetch at once: the entry's own imports. hls.js waits until it is known to be needed. */
     preloads: (source) => {
       const [, output] = outputs.find(([, candidate]) => candidate.entryPoint === source);
-      const early = output.imports.filter((item) => item.kind === "import-statement" || item.path.includes("/hls-engine-"));
-      return early.map((item) => url(item.path));
+      return output.imports.filter((item) => item.kind === "import-statement").map((item) => url(item.path));
     },
     file: (stem) => url(outputs.map(([file]) => file).find((file) => path.basename(file).startsWith(stem))),
   };

@@ -16,7 +16,7 @@ async fn pages_are_clean_in_both_languages_on_phone_and_desk() -> Result<()> {
     each_look(&browser, &server.base(), "home-empty", async |_| Ok(())).await?;
 
     let show = Show::create(&api, "مساء الطرب من بغداد").await?;
-    let waiting = format!("{}/watch/{}", server.base(), show.session_id);
+    let waiting = format!("{}/watch/{}?player=hls", server.base(), show.session_id);
     each_look(&browser, &waiting, "watch-waiting", async |page| page.player_state("waiting").await).await?;
 
     let _encoder = show.publish(&server, &Picture::CLOCK)?;

@@ -24,7 +24,7 @@ async fn rtmp_show_is_a_low_latency_picture_in_a_browser() -> Result<()> {
 
     let browser = Browser::start()?;
     let guest = api.register("guest").await?;
-    let watch = format!("{}/watch/{}", server.base(), show.session_id);
+    let watch = format!("{}/watch/{}?player=hls", server.base(), show.session_id);
     let page = browser.open(&watch, Visit { lang: Some("en"), account: Some(&guest), ..Visit::default() }).await?;
     it_plays_with_little_delay(&page).await?;
     let joined = room.next("viewer_joined", |_| true).await?;

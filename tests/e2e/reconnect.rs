@@ -20,7 +20,8 @@ async fn publisher_gone_for_three_seconds_goes_on_in_the_same_show() -> Result<(
     let viewer = show.viewer()?;
     let renditions = until(Limit::MEDIA, "the playlists", async || viewer.renditions().await.map(Some)).await?;
     let browser = Browser::start()?;
-    let page = browser.open(&format!("{}/watch/{}", server.base(), show.session_id), Visit::default()).await?;
+    let page =
+        browser.open(&format!("{}/watch/{}?player=hls", server.base(), show.session_id), Visit::default()).await?;
     page.player_state("playing").await?;
     let before = segments_past(&viewer, &renditions, 3).await?;
 

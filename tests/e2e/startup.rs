@@ -43,7 +43,7 @@ async fn demo_is_a_picture_within_seconds() -> Result<()> {
     .await?;
     let id = item["id"].as_str().context("it has an id")?;
     let browser = Browser::start()?;
-    let page = browser.open(&format!("{}/watch/{id}", server.base()), Visit::default()).await?;
+    let page = browser.open(&format!("{}/watch/{id}?player=hls", server.base()), Visit::default()).await?;
     page.player_state("playing").await?;
     report!(
         "the demo is on the screen {} ms after the server is ready, the start of the browser included",

@@ -107,7 +107,36 @@ async fn b_frames_are_refused_with_the_address_that_plays_them() -> Result<()> {
     .await?;
     let problem = refused["problem"].as_str().unwrap_or_default();
     ensure!(problem.contains("B-frames") && problem.contains("/hls/"), "why, and where it plays: {problem}");
-    show.viewer()?.renditions().await?.video.context("HLS plays it all the same").map(drop)
+    // The page turns to HLS by itself, and says so.
+    let watch = format!("{}/watch/{}", server.base(), show.session_id);
+    let page = browser.open(&watch, Visit { lang: Some("en"), ..Visit::default() }).await?;
+    page.player_state("playing").await?;
+    ensure!(page.dataset("playerTransport").await?.as_deref() == Some("hls"), "which one plays");
+    Ok(())
+}
+
+#[tokio::test]
+async fn watch_page_plays_by_whep_first() -> Result<()> {
+    let server = Server::start().await?;
+    let api = Api::of(&server)?;
+    let show = Show::create(&api, "مساء الخير").await?;
+    let room = Room::join(&server, &show.session_id, None).await?;
+    let browser = Browser::start()?;
+    let _encoder = show.publish(&server, &Picture::CLOCK)?;
+    show.listed(&api).await?;
+    let watch = format!("{}/watch/{}", server.base(), show.session_id);
+    let page = browser.open(&watch, Visit { lang: Some("ar"), ..Visit::default() }).await?;
+    page.player_state("playing").await?;
+    ensure!(page.dataset("playerTransport").await?.as_deref() == Some("whep"), "which one plays");
+    page.plays_on(3_000).await?;
+    let delay = page.seen_delay_ms(600.0).await?;
+    report!("watch page over WebRTC: {delay:.0} ms from the encoder's clock to the screen");
+    let log = page.log().await?;
+    ensure!(log.errors.is_empty() && log.media.is_empty(), "no complaint, and no HLS beside it: {log:?}");
+    page.close().await?;
+    room.next("viewer_left", |frame| frame["data"]["viewerCount"] == 0).await?;
+    ensure!(room.all("viewer_joined").len() == 1, "one viewer, joined once");
+    Ok(())
 }
 
 #[tokio::test]

@@ -75,7 +75,7 @@ async function stand(now: SessionStatus): Promise<void> {
     setState("waiting", () => status.show("waiting"));
     again(WAITING_RETRY_MS);
   } else if (player.isLoaded) player.wake();
-  else await player.load({ url: joined.playbackUrl, ticket: joined.ticket });
+  else await player.load({ url: joined.playbackUrl, whepUrl: `/whep/${encodeURIComponent(sessionId)}`, ticket: joined.ticket });
 }
 
 function again(afterMs: number): void {

@@ -85,6 +85,7 @@ function showDelay(player: Player): void {
   button.dataset["behind"] = String(behind);
   button.disabled = !behind && !player.video.paused;
   setText(must("#delay"), believable ? delay(ms) : "");
+  setText(must("#transport"), player.transport === "whep" ? "WebRTC" : "HLS");
   button.title = behind ? t("toLive") : believable ? t("delay", { time: delay(ms) }) : "";
 }
 

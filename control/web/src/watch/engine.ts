@@ -1,18 +1,23 @@
-// What plays a playlist: hls.js where the browser lets a script feed the decoder, else the browser's own HLS (older iPhones).
+// What plays a show: WebRTC; or HLS, by hls.js where the browser lets a script feed the decoder, else by the browser itself (older
+// iPhones).
+import type { Transport, Unfit } from "./transport.js";
+import { WhepEngine } from "./whep-engine.js";
 
 export type EngineEvent =
-  /** The playlist is there and names what to play. */
+  /** The show is there and says what there is to play. */
   | { kind: "found"; qualities: Quality[] }
   /** The live edge moved: the broadcaster is sending. */
   | { kind: "advanced" }
   /** The playlist says that nothing more will come. */
   | { kind: "complete" }
-  /** No playlist, with the HTTP status (0: no answer at all). The engine has stopped and must be loaded again. */
-  | { kind: "missing"; status: number }
+  /** No show, with the HTTP status (0: no answer at all) and when to ask again. The engine has stopped and must be loaded again. */
+  | { kind: "missing"; status: number; retryAfterMs?: number }
   /** A playlist without a whole segment yet: a show in its first seconds. The engine has stopped and must be loaded again. */
   | { kind: "budding" }
   /** The engine has given up on this load for a reason of its own and must be loaded again. */
-  | { kind: "failed"; detail: string };
+  | { kind: "failed"; detail: string }
+  /** This transport will not do here. The engine has stopped; another has to be made. */
+  | { kind: "unfit"; reason: Unfit };
 
 export interface Quality {
   level: number;
@@ -22,7 +27,8 @@ export interface Quality {
 }
 
 export interface Engine {
-  load(url: string): void;
+  /** The ticket goes along where an engine can send it without making a public address private. */
+  load(url: string, ticket: string | null): void;
   stop(): void;
   /** Age of the picture on screen by the broadcaster's clock, or null while unknown. */
   delayMs(): number | null;
@@ -33,10 +39,16 @@ export interface Engine {
 
 export type EngineListener = (event: EngineEvent) => void;
 
-export async function makeEngine(video: HTMLVideoElement, on: EngineListener): Promise<Engine | null> {
+export async function makeEngine(transport: Transport, video: HTMLVideoElement, on: EngineListener): Promise<Engine | null> {
+  if (transport === "whep") return WhepEngine.supported() ? new WhepEngine(video, on) : null;
   const { HlsEngine } = await import("./hls-engine.js");
   if (HlsEngine.supported()) return new HlsEngine(video, on);
   if (!video.canPlayType("application/vnd.apple.mpegurl")) return null;
   const { NativeEngine } = await import("./native-engine.js");
   return new NativeEngine(video, on);
+}
+
+/** Fetches the larger engine while the page still asks where to play from. */
+export function prepareEngine(transport: Transport): void {
+  if (transport === "hls") void import("./hls-engine.js");
 }

@@ -1,8 +1,9 @@
 // One live picture in one video element. In: the address joinSession gave. Out: a PlayerState, kept true by itself: it asks again
-// while there is nothing to play, starts when there is, and says why when it cannot. Driven by watch.ts.
-// Tests and style sheets read the state off <html data-player-state>, the delay off data-delay-ms, what was played off data-played-ms.
-import { makeEngine, type Engine, type EngineEvent, type Quality } from "./engine.js";
+// while there is nothing to play, starts when there is, turns from WebRTC to HLS where it must, and says why when it cannot play.
+// Driven by watch.ts. Tests and style sheets read <html data-player-state>, data-player-transport, data-delay-ms and data-played-ms.
+import { makeEngine, prepareEngine, type Engine, type EngineEvent, type Quality } from "./engine.js";
 import { bufferedAhead } from "./pace.js";
+import { TransportChoice, type Transport, type Unfit } from "./transport.js";
 
 export type PlayerState =
   | "loading"
@@ -22,8 +23,10 @@ export type PlayerState =
   | "unsupported";
 
 export interface Source {
+  /** The HLS playlist. */
   url: string;
-  /** Presented only when the address alone is refused: a public playlist is the same for everybody and stays cacheable. */
+  whepUrl: string;
+  /** With HLS presented only when the address alone is refused: a public playlist is the same for everybody and stays cacheable. */
   ticket: string | null;
 }
 
@@ -47,6 +50,7 @@ export class Player {
   state: PlayerState = "loading";
   qualities: Quality[] = [];
 
+  readonly #choice = new TransportChoice();
   #engine: Engine | null = null;
   #source: Source | null = null;
   #withTicket = false;
@@ -72,6 +76,11 @@ export class Player {
     video.addEventListener("play", () => this.state === "paused" && this.#set("buffering"));
     video.addEventListener("ended", () => this.#complete && this.#set("ended"));
     window.setInterval(() => this.#tick(), TICK_MS);
+    prepareEngine(this.transport);
+  }
+
+  get transport(): Transport {
+    return this.#choice.now;
   }
 
   get isLoaded(): boolean {
@@ -81,9 +90,7 @@ export class Player {
   async load(source: Source): Promise<void> {
     this.#source = source;
     this.#sameOrigin = isLoopback(new URL(source.url, location.href).hostname);
-    this.#engine ??= await makeEngine(this.video, (event) => this.#onEngine(event));
-    if (!this.#engine) return this.#set("unsupported");
-    this.#open();
+    await this.#engage();
   }
 
   /** Control says that the show is over. What is buffered is still played. */
@@ -102,6 +109,7 @@ export class Player {
   wake(): void {
     if (!["waiting", "offline", "broken", "interrupted"].includes(this.state)) return;
     this.#failures = 0;
+    if (this.#choice.reconsider()) return this.#reengage();
     // An interrupted picture that still has its playlist goes on by itself.
     if (this.state !== "interrupted" || this.#asking) this.#askAgain(0);
   }
@@ -129,15 +137,31 @@ export class Player {
     this.#engine?.chooseQuality(level);
   }
 
+  async #engage(): Promise<void> {
+    const engine: Engine | null = await makeEngine(this.transport, this.video, (event) => engine === this.#engine && this.#onEngine(event));
+    this.#engine = engine;
+    if (!engine) return this.#set("unsupported");
+    document.documentElement.dataset["playerTransport"] = this.transport;
+    this.#open();
+  }
+
+  #reengage(): void {
+    window.clearTimeout(this.#retry);
+    this.#engine?.stop();
+    this.#engine = null;
+    void this.#engage();
+  }
+
   #open(): void {
     const source = this.#source;
     if (!source || !this.#engine) return;
     window.clearTimeout(this.#retry);
     this.#asking = false;
     this.#complete = false;
+    if (this.transport === "whep") return this.#engine.load(source.whepUrl, source.ticket);
     const url = new URL(source.url, location.href);
     if (this.#withTicket && source.ticket) url.searchParams.set("ticket", source.ticket);
-    this.#engine.load(this.#sameOrigin ? url.pathname + url.search : url.href);
+    this.#engine.load(this.#sameOrigin ? url.pathname + url.search : url.href, null);
   }
 
   #askAgain(afterMs: number): void {
@@ -152,7 +176,8 @@ export class Player {
         this.#advancedAt = this.#movedAt = performance.now();
         this.qualities = event.qualities;
         this.onQualities(event.qualities);
-        void this.#start();
+        // A connection that mended itself does not take back a pause.
+        if (this.state !== "paused") void this.#start();
         break;
       case "advanced":
         this.#advancedAt = performance.now();
@@ -162,7 +187,7 @@ export class Player {
         if (bufferedAhead(this.video) < 0.1 && this.#everPlayed) this.end();
         break;
       case "missing":
-        this.#onMissing(event.status);
+        this.#onMissing(event.status, event.retryAfterMs);
         break;
       case "budding":
         if (!this.#everPlayed) this.#set("loading");
@@ -171,16 +196,27 @@ export class Player {
       case "failed":
         this.#set("broken");
         this.#askAgain(this.#backOff());
+        break;
+      case "unfit":
+        this.#onUnfit(event.reason);
     }
   }
 
-  #onMissing(status: number): void {
+  #onUnfit(reason: Unfit): void {
+    if (this.#choice.giveUpWebRtc(reason)) return this.#reengage();
+    if (reason === "codec") return this.#set("unsupported");
+    this.#set("broken");
+    this.#askAgain(this.#backOff());
+  }
+
+  #onMissing(status: number, retryAfterMs?: number): void {
     const forbidden = status === 401 || status === 403;
-    if (forbidden && !this.#withTicket && this.#source?.ticket) {
+    const hls = this.transport === "hls";
+    if (hls && forbidden && !this.#withTicket && this.#source?.ticket) {
       this.#withTicket = true;
       return this.#open();
     }
-    if (status === 0 && !this.#everPlayed && !this.#sameOrigin && this.#elsewhere()) {
+    if (hls && status === 0 && !this.#everPlayed && !this.#sameOrigin && this.#elsewhere()) {
       // The configured address may be one this browser cannot reach; this server has the show too.
       this.#sameOrigin = true;
       return this.#open();
@@ -190,6 +226,7 @@ export class Player {
     if (status === 0) this.#set("offline");
     else if (this.#everPlayed) this.#set("interrupted");
     else this.#set(status === 404 ? "waiting" : "offline");
+    if (retryAfterMs !== undefined) return this.#askAgain(retryAfterMs * (1 + Math.random() / 4));
     this.#askAgain(status === 404 ? Math.min(ASK_AGAIN_MAX_MS, ASK_AGAIN_FIRST_MS * 2 ** this.#failures++) : this.#backOff());
   }
 
@@ -219,7 +256,9 @@ export class Player {
     const now = performance.now();
     const moved = video.currentTime - this.#position;
     this.#position = video.currentTime;
-    if (moved > 0 && !video.paused) {
+    // Over WebRTC sound runs on by itself when nothing comes any more.
+    const fed = this.transport === "hls" || now - this.#advancedAt < INTERRUPTED_AFTER_MS;
+    if (moved > 0 && !video.paused && fed) {
       this.#movedAt = now;
       this.#everPlayed = true;
       this.#failures = 0;

@@ -1,0 +1,42 @@
+// Which way the show comes: WebRTC first, for its fraction of a second; HLS where a network or a browser has no WebRTC. The page's
+// address may insist (?player=whep, ?player=hls). Nothing is remembered: another network tomorrow is another chance.
+import { WhepEngine } from "./whep-engine.js";
+
+export type Transport = "whep" | "hls";
+
+/** Why WebRTC is not it: no path, no frames, no common codec, no such address, or no room left. */
+export type Unfit = "ice" | "media" | "codec" | "absent" | "busy";
+
+/** What may have been the moment's fault, not the network's. */
+const PASSING: ReadonlySet<Unfit> = new Set(["media", "absent", "busy"]);
+
+export class TransportChoice {
+  readonly #insisted = insisted();
+  #unfit: Unfit | null = null;
+
+  get now(): Transport {
+    if (this.#insisted) return this.#insisted;
+    return this.#unfit === null && WhepEngine.supported() ? "whep" : "hls";
+  }
+
+  /** False when the address insists on WebRTC. */
+  giveUpWebRtc(reason: Unfit): boolean {
+    if (this.#insisted) return false;
+    this.#unfit = reason;
+    document.documentElement.dataset["playerFallback"] = reason;
+    return true;
+  }
+
+  /** Media has come just now. True when WebRTC deserves another try that it was not given before. */
+  reconsider(): boolean {
+    if (this.#unfit === null || !PASSING.has(this.#unfit)) return false;
+    this.#unfit = null;
+    delete document.documentElement.dataset["playerFallback"];
+    return this.now === "whep";
+  }
+}
+
+function insisted(): Transport | null {
+  const asked = new URLSearchParams(location.search).get("player");
+  return asked === "whep" || asked === "hls" ? asked : null;
+}
