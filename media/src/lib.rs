@@ -5,6 +5,8 @@
 //! [`store`] keeps what must last. [`seam`] holds what this plane asks of others and tells them; it knows nothing of
 //! the control plane.
 
+#[cfg(test)]
+mod allocations;
 pub mod codec;
 pub mod config;
 pub mod hls;

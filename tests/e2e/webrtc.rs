@@ -141,7 +141,8 @@ async fn watch_page_plays_by_whep_first() -> Result<()> {
 
 #[tokio::test]
 async fn browser_publishes_by_whip_to_whep_and_hls() -> Result<()> {
-    let server = Server::start().await?;
+    // Several threads on one port: datagrams that reach the wrong one find their way.
+    let server = Server::start_with(&[("CHOBI_WEBRTC__WORKERS", "3")], &[]).await?;
     let api = Api::of(&server)?;
     let show = Show::create(&api, "From a browser").await?;
     let browser = Browser::start()?;

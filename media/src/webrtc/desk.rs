@@ -12,10 +12,10 @@ use crate::ingest::whip::Receiver;
 use crate::model::{BroadcastId, PeerAddr, VideoCodec, ViewerId};
 use crate::rtc::ice::Credentials;
 use crate::rtc::negotiate::{self, Candidate, Codec, Local, NegotiationError, Offer, Outgoing, ViewerAgreement};
-use crate::seam::{MediaEvent, Protocol, PublishRequest, Refusal, WarningCode, WatchRequest};
+use crate::seam::{Protocol, PublishRequest, Refusal, WatchRequest};
 use crate::signalling::{self, DeskError, Direction, OpenRequest, Opened, ResourceId, Restarted, SdpFragment};
 use crate::whep::burst::Lane;
-use crate::whep::feed::{Feeds, Offered, Tracks, Unfit};
+use crate::whep::feed::{Feeds, Offered, Tracks};
 use crate::whep::roster::Roster;
 use crate::whep::viewer::{LaneSetup, Seat, Viewer};
 use async_trait::async_trait;
@@ -123,7 +123,10 @@ impl Desk {
         let tracks = match lease.offered(FIRST_FRAME_MAX).await {
             Offered::Tracks(tracks) => tracks,
             Offered::Unknown | Offered::Ended => return Err(not_live()),
-            Offered::Unfit(unfit) => return Err(self.only_by_hls(&broadcast, unfit)),
+            Offered::Unfit(unfit) => {
+                let hls_path = hls_path(&broadcast);
+                return Err(DeskError::PlaysOnlyByHls { reason: unfit.to_string(), hls_path });
+            }
         };
         let place = self.place();
         let outgoing = outgoing(&tracks);
@@ -146,14 +149,6 @@ impl Desk {
         let viewer = Viewer::new(&setups(&agreement, &outgoing), seat, lease, Instant::now());
         self.add(&resource, &offer, place, Media::Viewer(Box::new(viewer))).await?;
         Ok(Opened { resource, etag, answer })
-    }
-
-    fn only_by_hls(&self, broadcast: &BroadcastId, unfit: Unfit) -> DeskError {
-        if unfit == Unfit::BFrames {
-            let warning = MediaEvent::IngestWarning { broadcast: broadcast.clone(), code: WarningCode::BFrames };
-            self.parts.around.events.try_emit(warning);
-        }
-        DeskError::PlaysOnlyByHls { reason: unfit.to_string(), hls_path: hls_path(broadcast) }
     }
 }
 
