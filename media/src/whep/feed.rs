@@ -8,7 +8,7 @@ use crate::codec::h264;
 use crate::hub::{Broadcast, Feed as HubFeed, Subscriber};
 use crate::model::{AudioCodec, BroadcastId, Epoch, Frame, MediaFormat, MediaTime, Timescale, TrackId, VideoCodec};
 use crate::rtp::packetize::Packetizer;
-use crate::transcode::{AacToOpus, OpusPacket};
+use crate::transcode::{AacToOpus, OpusPacket, default_bitrate};
 use crate::webrtc::inbox::{Command, Inbox};
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -84,8 +84,6 @@ pub(crate) enum Unfit {
 const UNWATCHED_MAX: Duration = Duration::from_secs(5);
 /// Frames that may wait here. A packetizer that is this far behind loses frames up to the next keyframe.
 const QUEUE_FRAMES: usize = 1_024;
-/// Bits per second of sound made for viewers.
-const OPUS_BITRATE: u32 = 96_000;
 
 impl Feeds {
     pub(crate) fn new(workers: Vec<Inbox>, tasks: TaskTracker, cancel: CancellationToken) -> Self {
@@ -293,7 +291,7 @@ impl Cutter {
                 MediaFormat::Audio(format) => {
                     let transcoder = match format.codec {
                         AudioCodec::Opus => None,
-                        AudioCodec::Aac => match AacToOpus::new(format, OPUS_BITRATE) {
+                        AudioCodec::Aac => match AacToOpus::new(format, default_bitrate(format.channels)) {
                             Ok(transcoder) => Some(Box::new(transcoder)),
                             Err(error) => {
                                 tracing::warn!(%error, "the sound cannot be made Opus: viewers by WebRTC get none");

@@ -8,11 +8,13 @@ use crate::codec::opus;
 use crate::hub::{Publisher, Revoked};
 use crate::metrics;
 use crate::model::Lane;
+use crate::rtc::feedback::twcc::TwccRecorder;
 use crate::rtc::negotiate::{PublisherAgreement, SectionKind};
 use crate::rtc::outlet::Outlet;
 use crate::rtc::rtcp::{RECEIVER_REPORT, SENDER_REPORT, SenderReport, blocks, write_nack, write_pli};
-use crate::rtp::header::RtpHeader;
+use crate::rtp::header::{RtpHeader, extension};
 use crate::webrtc::peer::PeerEnd;
+use rtc::shared::marshal::Marshal;
 use std::time::{Duration, Instant, SystemTime};
 
 #[derive(Debug)]
@@ -22,6 +24,9 @@ pub(crate) struct Receiver {
     publisher: Publisher,
     /// Our name in RTCP.
     ssrc: u32,
+    /// Arrivals by transport-wide number, and the id of the extension that holds it: from them the client learns how much
+    /// its network carries.
+    arrivals: Option<(u8, TwccRecorder)>,
     since: Instant,
     last_media: Instant,
     keyframe_seen: Instant,
@@ -50,11 +55,14 @@ impl Receiver {
         let has_audio = agreement.sections.iter().any(|section| section.kind == SectionKind::Audio);
         // What was agreed on is stereo; a decoder is set up for that whatever the first packet says.
         let audio = has_audio.then(|| opus::format_of_packet(&[STEREO_TOC]).ok()).flatten();
+        let ssrc = rand::random();
+        let arrivals = agreement.sections.iter().find_map(|section| section.transport_cc);
         Self {
             tracks,
             to_hub: ToHub::new(expects_video, audio),
             publisher,
-            ssrc: rand::random(),
+            ssrc,
+            arrivals: arrivals.map(|id| (id, TwccRecorder::new(now, ssrc, 0))),
             since: now,
             last_media: now,
             keyframe_seen: now,
@@ -77,6 +85,11 @@ impl Receiver {
         let Some(header) = RtpHeader::parse(packet) else { return };
         let Some(track) = self.tracks.iter_mut().find(|track| track.takes(header.payload_type)) else { return };
         self.last_media = now;
+        if let Some((id, arrivals)) = &mut self.arrivals
+            && let Some(&[high, low]) = extension(packet, *id)
+        {
+            arrivals.received(now, u16::from_be_bytes([high, low]));
+        }
         self.bytes.increment(packet.len() as u64);
         track.receive(&header, packet, now);
         self.hand_on(now);
@@ -103,6 +116,7 @@ impl Receiver {
             return Some(PeerEnd::NoMedia);
         }
         self.hand_on(now);
+        self.tell_arrivals(now, out);
         self.ask_for_packets(now, out);
         self.ask_for_keyframe(now, out);
         if now.duration_since(self.reported) >= REPORT_EVERY {
@@ -126,6 +140,16 @@ impl Receiver {
                     self.audio_frames.increment(1);
                 }
                 self.to_hub.take(&mut self.publisher, track.lane, unit, arrival);
+            }
+        }
+    }
+
+    fn tell_arrivals(&mut self, now: Instant, out: &mut Outlet<'_>) {
+        let Some((_, arrivals)) = &mut self.arrivals else { return };
+        while let Some(report) = arrivals.poll(now) {
+            // A report that cannot be written is one that the next makes up for.
+            if let Ok(report) = report.marshal() {
+                out.rtcp(|arena| arena.extend_from_slice(&report));
             }
         }
     }

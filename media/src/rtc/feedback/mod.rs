@@ -2,3 +2,4 @@
 
 pub(crate) mod nack;
 pub(crate) mod resend;
+pub(crate) mod twcc;

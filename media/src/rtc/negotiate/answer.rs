@@ -112,6 +112,9 @@ pub(crate) fn answer_publisher(offer: &Offer, local: &Local) -> Result<(Publishe
             codec_lines(&mut text, section, codec);
         }
         let transport_cc = extension(&mut text, offer, section, TRANSPORT_CC);
+        for codec in codecs.iter().filter(|_| transport_cc.is_some()) {
+            write(&mut text, format_args!("a=rtcp-fb:{} transport-cc\r\n", codec.payload_type));
+        }
         extension(&mut text, offer, section, MID);
         if section.kind == SectionKind::Audio {
             extension(&mut text, offer, section, AUDIO_LEVEL);
