@@ -106,7 +106,7 @@ pub(crate) fn answer_publisher(offer: &Offer, local: &Local) -> Result<(Publishe
             continue;
         }
         let codecs = receivable(section);
-        begin(&mut text, offer, section, local, &codecs, std::mem::take(&mut first));
+        begin(&mut text, section, local, &codecs, std::mem::take(&mut first));
         text.push_str("a=recvonly\r\n");
         for codec in &codecs {
             codec_lines(&mut text, section, codec);
@@ -182,7 +182,7 @@ pub(crate) fn answer_viewer(
             continue;
         }
         let codec = chosen.map_or(&section.codecs[0], |(_, codec)| codec);
-        begin(&mut text, offer, section, local, &[codec], std::mem::take(&mut first));
+        begin(&mut text, section, local, &[codec], std::mem::take(&mut first));
         text.push_str(if chosen.is_some() { "a=sendonly\r\n" } else { "a=inactive\r\n" });
         codec_lines(&mut text, section, codec);
         extension(&mut text, offer, section, MID);
@@ -260,7 +260,7 @@ fn reject(text: &mut String, section: &Section) {
     write(text, format_args!("m={kind} 0 {protocol} {format}\r\nc=IN IP4 0.0.0.0\r\na=mid:{mid}\r\na=inactive\r\n"));
 }
 
-fn begin(text: &mut String, _offer: &Offer, section: &Section, local: &Local, codecs: &[&OfferedCodec], first: bool) {
+fn begin(text: &mut String, section: &Section, local: &Local, codecs: &[&OfferedCodec], first: bool) {
     write(text, format_args!("m={} 9 {}", kind(section), section.protocol));
     for codec in codecs {
         write(text, format_args!(" {}", codec.payload_type));
