@@ -3,24 +3,30 @@
 use crate::bridge::{Conductor, Gatekeeper, Reporter};
 use crate::config::Config;
 use crate::demo::{self, Demo};
-use crate::http;
+use crate::http::{self, Listeners};
 use crate::ops::{self, Readiness};
 use crate::shutdown::DRAIN;
-use crate::welcome::{DemoWelcome, Welcome};
+use crate::tls::{self, Certificates};
+use crate::welcome::{DemoWelcome, TlsWelcome, Welcome};
 use anyhow::Context;
 use axum::Router;
 use chobi_control::Control;
 use chobi_control::config::{ControlConfig, PublicConfig};
 use chobi_media::model::BroadcastId;
 use chobi_media::seam::Handle;
+use chobi_media::tls::Rtmps;
 use chobi_media::{Media, MediaConfig};
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+
+/// HTTPS addresses shown at start. More would hide the rest.
+const HTTPS_URLS_MAX: usize = 3;
 
 /// What beside serving the server does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,10 +41,11 @@ pub struct App {
     control: Arc<Control>,
     media: Media,
     readiness: Readiness,
-    public: (TcpListener, Router),
+    public: (Listeners, Router),
     operators: (TcpListener, Router),
     config: Config,
     urls: PublicConfig,
+    tls: Option<(Certificates, TlsWelcome)>,
     demo: Option<Demo>,
     started: Instant,
 }
@@ -51,6 +58,20 @@ impl App {
         let http_listener = bind("http.listen", server.http.listen).await?;
         let ops_listener = bind("ops.listen", server.ops.listen).await?;
         let urls = public_urls(&config, http_listener.local_addr()?);
+        let certificates = Certificates::open(&server.tls, &server.data_dir, SystemTime::now())
+            .context("HTTPS and RTMPS cannot be served")?;
+        let (mut listeners, mut rtmps, mut tls) = (Listeners::from(http_listener), None, None);
+        if let Some(certificates) = certificates {
+            let listener = bind("tls.http_listen", server.tls.http_listen).await?;
+            let welcome = TlsWelcome {
+                https_urls: https_urls(listener.local_addr()?, certificates.is_self_signed()),
+                rtmps_url: format!("rtmps://{}/{}", authority(server.tls.rtmp_listen), server.rtmp.app),
+                self_signed: certificates.is_self_signed().then(|| certificates.fingerprint().to_owned()),
+            };
+            listeners.tls = Some((listener, TlsAcceptor::from(certificates.for_http()?)));
+            rtmps = Some(Rtmps { listen: server.tls.rtmp_listen, tls: certificates.for_rtmp()? });
+            tls = Some((certificates, welcome));
+        }
 
         let (handle, orders) = Handle::channel();
         let control_config =
@@ -62,6 +83,7 @@ impl App {
         let media_config = MediaConfig {
             data_dir: server.data_dir.clone(),
             rtmp: server.rtmp.clone(),
+            rtmps,
             hub: server.hub.clone(),
             hls: server.hls.clone(),
             webrtc: server.webrtc.clone(),
@@ -87,10 +109,11 @@ impl App {
             control,
             media,
             readiness,
-            public: (http_listener, public),
+            public: (listeners, public),
             operators: (ops_listener, operators),
             config,
             urls,
+            tls,
             demo,
             started,
         })
@@ -109,6 +132,10 @@ impl App {
             DRAIN,
         ));
         let public = tokio::spawn(http::serve(self.public.0, self.public.1, http_config, cancel.clone(), DRAIN));
+        let tls = self.tls.map(|(certificates, welcome)| {
+            tokio::spawn(certificates.watch(cancel.clone()));
+            welcome
+        });
         if let Some(demo) = &self.demo {
             demo.run(&self.media, cancel.clone());
         }
@@ -118,6 +145,7 @@ impl App {
             rtmp_url: &self.urls.rtmp_url,
             ops: ops_address,
             started_in: self.started.elapsed(),
+            tls: tls.as_ref(),
             demo: self.demo.as_ref().map(|demo| DemoWelcome {
                 clip_session: demo.clip_session(),
                 own_session: demo.own_session(),
@@ -159,14 +187,30 @@ async fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
     })
 }
 
+/// An address as a client on this machine would write it.
+fn authority(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        ip if ip.is_unspecified() => SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), address.port()),
+        _ => address,
+    }
+}
+
+/// Where HTTPS answers. The self-signed certificate holds this machine's addresses on the LAN too; which names one from
+/// a file holds, its owner knows.
+fn https_urls(listen: SocketAddr, self_signed: bool) -> Vec<String> {
+    let mut addresses = vec![authority(listen)];
+    if self_signed && listen.ip().is_unspecified() {
+        let reachable = |ip: &IpAddr| ip.is_ipv4() || listen.is_ipv6();
+        addresses
+            .extend(tls::lan_addresses().into_iter().filter(reachable).map(|ip| SocketAddr::new(ip, listen.port())));
+    }
+    addresses.truncate(HTTPS_URLS_MAX);
+    addresses.iter().map(|address| format!("https://{address}")).collect()
+}
+
 /// The addresses others are told: as configured, or the listeners' own.
 fn public_urls(config: &Config, http: SocketAddr) -> PublicConfig {
     let (mut urls, derived) = (config.control.public.clone(), config.derived);
-    let host = |address: SocketAddr| match address.ip() {
-        ip if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        ip => ip,
-    };
-    let authority = |address: SocketAddr| SocketAddr::new(host(address), address.port());
     if derived.base_url {
         urls.base_url = format!("http://{}", authority(http));
     }

@@ -8,4 +8,5 @@ mod http;
 mod ops;
 pub mod shutdown;
 pub mod telemetry;
+mod tls;
 mod welcome;

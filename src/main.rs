@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use chobi::app::{App, Mode};
-use chobi::config::{self, Loaded};
+use chobi::config::{self, Flags, Loaded};
 use chobi::{shutdown, telemetry};
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -25,6 +25,9 @@ enum Command {
         /// Make a demo host and show a looping clip live, so that there is something to see at once
         #[arg(long)]
         demo: bool,
+        /// Serve HTTPS and RTMPS too, with a certificate that this server makes for itself; for a LAN
+        #[arg(long)]
+        self_signed: bool,
     },
     /// Look at the configuration without starting anything
     Config {
@@ -60,11 +63,13 @@ const EXIT_CONFIGURATION: u8 = 2;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
-        Command::Serve { source, demo } => {
-            with_config(&source, |loaded| serve(loaded, if demo { Mode::Demo } else { Mode::Plain }))
+        Command::Serve { source, demo, self_signed } => with_config(&source, Flags { self_signed }, |loaded| {
+            serve(loaded, if demo { Mode::Demo } else { Mode::Plain })
+        }),
+        Command::Config { command: ConfigCommand::Check { source } } => {
+            with_config(&source, Flags::default(), |loaded| check(&loaded))
         }
-        Command::Config { command: ConfigCommand::Check { source } } => with_config(&source, |loaded| check(&loaded)),
-        Command::Migrate { source } => with_config(&source, migrate),
+        Command::Migrate { source } => with_config(&source, Flags::default(), migrate),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("chobi: {error:#}");
@@ -72,10 +77,14 @@ fn main() -> ExitCode {
     })
 }
 
-fn with_config(source: &Source, run: impl FnOnce(Loaded) -> anyhow::Result<()>) -> anyhow::Result<ExitCode> {
+fn with_config(
+    source: &Source,
+    flags: Flags,
+    run: impl FnOnce(Loaded) -> anyhow::Result<()>,
+) -> anyhow::Result<ExitCode> {
     // The file's own name is no setting.
     let environment: Vec<_> = std::env::vars().filter(|(name, _)| name != "CHOBI_CONFIG_FILE").collect();
-    match config::load(source.config.as_deref(), &environment) {
+    match config::load(source.config.as_deref(), &environment, flags) {
         Ok(loaded) => run(loaded).map(|()| ExitCode::SUCCESS),
         Err(faults) => {
             let count = faults.len();

@@ -20,6 +20,7 @@ pub(crate) mod rtp;
 pub mod seam;
 pub(crate) mod signalling;
 pub mod store;
+pub mod tls;
 pub(crate) mod transcode;
 pub mod webrtc;
 pub(crate) mod whep;

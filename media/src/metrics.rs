@@ -6,7 +6,7 @@ pub(crate) const RTMP_CONNECTIONS: &str = "chobi_rtmp_connections";
 pub(crate) const RTMP_CLOSED: &str = "chobi_rtmp_connections_closed_total";
 /// Publish attempts refused, by `reason`.
 pub(crate) const PUBLISH_REFUSED: &str = "chobi_publish_refused_total";
-/// Bytes read from publishers, by `protocol`.
+/// Bytes read from publishers, by `protocol` (rtmp, rtmps).
 pub(crate) const INGEST_BYTES: &str = "chobi_ingest_bytes_total";
 /// Frames written to the hub, by `kind` (video, audio).
 pub(crate) const INGEST_FRAMES: &str = "chobi_ingest_frames_total";

@@ -6,6 +6,7 @@ use crate::hub::Hub;
 use crate::ingest::{demo, rtmp};
 use crate::model::BroadcastId;
 use crate::seam::{Admission, EventSink, Order, Orders};
+use crate::tls::Rtmps;
 use crate::webrtc::{self, Surroundings};
 use axum::Router;
 use bytes::Bytes;
@@ -21,6 +22,8 @@ pub struct MediaConfig {
     /// Segments are kept in `hls/` below it.
     pub data_dir: PathBuf,
     pub rtmp: RtmpConfig,
+    /// `None`: no RTMPS.
+    pub rtmps: Option<Rtmps>,
     pub hub: HubConfig,
     pub hls: HlsConfig,
     pub webrtc: WebrtcConfig,
@@ -32,6 +35,10 @@ pub enum StartError {
         "cannot listen for RTMP on {address}; is another server running? Choose another rtmp.listen (CHOBI_RTMP__LISTEN)"
     )]
     Rtmp { address: SocketAddr, source: std::io::Error },
+    #[error(
+        "cannot listen for RTMPS on {address}; is another server running? Choose another tls.rtmp_listen (CHOBI_TLS__RTMP_LISTEN)"
+    )]
+    Rtmps { address: SocketAddr, source: std::io::Error },
     #[error("HLS cannot be served: {0}")]
     Hls(#[from] hls::ServiceError),
     #[error(transparent)]
@@ -49,7 +56,7 @@ pub struct Media {
 }
 
 impl Media {
-    /// Binds RTMP and starts every station. `orders` is the other end of the [`Handle`](crate::seam::Handle).
+    /// Binds RTMP and RTMPS and starts every station. `orders` is the other end of the [`Handle`](crate::seam::Handle).
     pub async fn start(
         config: MediaConfig,
         admission: Arc<dyn Admission>,
@@ -74,9 +81,13 @@ impl Media {
         };
         let webrtc = webrtc::Service::start(config.webrtc, &config.data_dir, around).await?;
         let address = config.rtmp.listen;
-        let (listener, _bound) = rtmp::Listener::bind(config.rtmp, hub.clone(), admission, events, cancel.clone())
+        let (mut listener, _bound) = rtmp::Listener::bind(config.rtmp, hub.clone(), admission, events, cancel.clone())
             .await
             .map_err(|source| StartError::Rtmp { address, source })?;
+        if let Some(rtmps) = config.rtmps {
+            let address = rtmps.listen;
+            listener.bind_tls(rtmps).await.map_err(|source| StartError::Rtmps { address, source })?;
+        }
         tasks.spawn(listener.run());
         tasks.spawn(carry_out(orders, hub.clone(), hls.clone(), webrtc.ejector(), cancel.clone()));
         Ok(Self { hub, hls, webrtc, tasks, cancel })

@@ -8,7 +8,7 @@ use std::path::Path;
 pub struct Fault {
     /// Dotted key, or the file when it cannot be read at all.
     pub key: String,
-    /// The file with its line, or the variable; empty where the default is at fault together with something else.
+    /// The file with its line, the variable, or the flag; empty where the default is at fault together with something else.
     pub origin: String,
     pub problem: String,
     pub mend: String,
@@ -84,6 +84,7 @@ impl fmt::Display for Origin {
         match self {
             Self::File { path, line } => write!(f, "{}:{line}", path.display()),
             Self::Variable(name) => f.write_str(name),
+            Self::Flag(name) => f.write_str(name),
         }
     }
 }

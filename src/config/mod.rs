@@ -9,6 +9,7 @@ mod setting;
 
 use crate::http::HttpConfig;
 use crate::telemetry::LogConfig;
+use crate::tls::TlsConfig;
 use chobi_control::config::ControlConfig;
 use chobi_media::config::{HlsConfig, HubConfig, RtmpConfig, WebrtcConfig};
 use serde::de::DeserializeOwned;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 pub use fault::Fault;
 use setting::{Origin, Setting};
@@ -36,6 +38,7 @@ pub struct ServerConfig {
     /// Where the database, generated keys and media segments live. Made when it is missing.
     pub data_dir: PathBuf,
     pub http: HttpConfig,
+    pub tls: TlsConfig,
     pub ops: OpsConfig,
     pub log: LogConfig,
     pub rtmp: RtmpConfig,
@@ -64,7 +67,8 @@ pub struct Derived {
 #[derive(Debug)]
 pub struct Loaded {
     pub config: Config,
-    /// Settings that are understood but do nothing here, one line each.
+    /// What is accepted but will surprise somebody: settings that do nothing here, a certificate that has expired. One
+    /// line each.
     pub notices: Vec<String>,
 }
 
@@ -73,6 +77,7 @@ impl Default for ServerConfig {
         Self {
             data_dir: PathBuf::from("data"),
             http: HttpConfig::default(),
+            tls: TlsConfig::default(),
             ops: OpsConfig::default(),
             log: LogConfig::default(),
             rtmp: RtmpConfig::default(),
@@ -89,8 +94,15 @@ impl Default for OpsConfig {
     }
 }
 
-/// Reads the file, if one is named, and the environment.
-pub fn load(file: Option<&Path>, environment: &[(String, String)]) -> Result<Loaded, Vec<Fault>> {
+/// Settings made on the command line. They win over everything else.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// `--self-signed`: `tls.self_signed = true`.
+    pub self_signed: bool,
+}
+
+/// Reads the file, if one is named, and the environment; the flags come last.
+pub fn load(file: Option<&Path>, environment: &[(String, String)], flags: Flags) -> Result<Loaded, Vec<Fault>> {
     let mut faults = Vec::new();
     let mut settings = Vec::new();
     if let Some(path) = file {
@@ -99,14 +111,15 @@ pub fn load(file: Option<&Path>, environment: &[(String, String)]) -> Result<Loa
             Err(error) => faults.push(Fault::file(path, &error)),
         }
     }
-    let notices = app_variables::read(environment, &mut settings, &mut faults);
+    let mut notices = app_variables::read(environment, &mut settings, &mut faults);
     setting::from_environment(environment, &mut settings);
-    let config = build(&settings, &mut faults);
+    setting::from_flags(flags, &mut settings);
+    let config = build(&settings, &mut faults, &mut notices);
     if faults.is_empty() { Ok(Loaded { config, notices }) } else { Err(faults) }
 }
 
 /// Lays the settings over the defaults, last wins.
-fn build(settings: &[Setting], faults: &mut Vec<Fault>) -> Config {
+fn build(settings: &[Setting], faults: &mut Vec<Fault>, notices: &mut Vec<String>) -> Config {
     let defaults = defaults();
     let mut tree = defaults.clone();
     for setting in settings {
@@ -128,6 +141,7 @@ fn build(settings: &[Setting], faults: &mut Vec<Fault>) -> Config {
         Ok((server, control)) => {
             let config = Config { server, control, derived };
             config.cross_check(settings, faults);
+            notices.extend(config.check_certificate(settings, faults));
             config
         }
         // Each setting held alone, so this is a defect of ours; it is still told as a fault, not as a crash.
@@ -182,20 +196,7 @@ impl Config {
                 "write a level such as info, or a list of target=level",
             ));
         }
-        let listeners = [
-            ("http.listen", server.http.listen),
-            ("rtmp.listen", server.rtmp.listen),
-            ("ops.listen", server.ops.listen),
-            ("webrtc.listen", server.webrtc.listen),
-        ];
-        for (index, (key, address)) in listeners.iter().enumerate() {
-            let taken =
-                listeners[..index].iter().find(|(_, other)| address.port() != 0 && other.port() == address.port());
-            if let Some((other, _)) = taken {
-                let problem = format!("port {} is also that of {other}", address.port());
-                faults.push(Fault::cross(settings, key, problem, "give each listener a port of its own"));
-            }
-        }
+        self.check_ports(settings, faults);
         for (key, count) in [
             ("http.max_connections", server.http.max_connections),
             ("http.max_connections_per_ip", server.http.max_connections_per_ip),
@@ -211,6 +212,35 @@ impl Config {
         for fault in self.control.faults() {
             faults.push(Fault::cross(settings, fault.key, fault.problem, &fault.mend));
         }
+    }
+
+    fn check_ports(&self, settings: &[Setting], faults: &mut Vec<Fault>) {
+        let server = &self.server;
+        let mut listeners = vec![
+            ("http.listen", server.http.listen),
+            ("rtmp.listen", server.rtmp.listen),
+            ("ops.listen", server.ops.listen),
+            ("webrtc.listen", server.webrtc.listen),
+        ];
+        if server.tls.is_on() {
+            listeners.push(("tls.http_listen", server.tls.http_listen));
+            listeners.push(("tls.rtmp_listen", server.tls.rtmp_listen));
+        }
+        for (index, (key, address)) in listeners.iter().enumerate() {
+            let taken =
+                listeners[..index].iter().find(|(_, other)| address.port() != 0 && other.port() == address.port());
+            if let Some((other, _)) = taken {
+                let problem = format!("port {} is also that of {other}", address.port());
+                faults.push(Fault::cross(settings, key, problem, "give each listener a port of its own"));
+            }
+        }
+    }
+
+    /// Reads the certificate, if one is named; answers notices.
+    fn check_certificate(&self, settings: &[Setting], faults: &mut Vec<Fault>) -> Vec<String> {
+        let (found, notices) = self.server.tls.check(SystemTime::now());
+        faults.extend(found.into_iter().map(|fault| Fault::cross(settings, fault.key, fault.problem, &fault.mend)));
+        notices
     }
 }
 

@@ -1,6 +1,6 @@
 //! One key with its value and where it was said.
 
-use super::Fault;
+use super::{Fault, Flags};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 use toml::Spanned;
@@ -17,6 +17,7 @@ pub(super) struct Setting {
 pub(super) enum Origin {
     File { path: PathBuf, line: usize },
     Variable(String),
+    Flag(&'static str),
 }
 
 const PREFIX: &str = "CHOBI_";
@@ -75,6 +76,13 @@ pub(super) fn from_environment(environment: &[(String, String)], settings: &mut 
         let Some(key) = name.strip_prefix(PREFIX) else { continue };
         let path = key.split("__").map(str::to_ascii_lowercase).collect();
         settings.push(Setting { path, value: Value::from(text.as_str()), origin: Origin::Variable(name.clone()) });
+    }
+}
+
+pub(super) fn from_flags(flags: Flags, settings: &mut Vec<Setting>) {
+    if flags.self_signed {
+        let path = ["tls", "self_signed"].map(str::to_owned).into();
+        settings.push(Setting { path, value: Value::Bool(true), origin: Origin::Flag("--self-signed") });
     }
 }
 

@@ -1,6 +1,7 @@
 //! Sources, precedence, and every kind of fault.
 
 use super::*;
+use crate::tls::testing::PairFiles;
 use std::time::Duration;
 
 fn environment(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -11,7 +12,7 @@ fn load_text(text: &str, pairs: &[(&str, &str)]) -> Result<Loaded, Vec<Fault>> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("chobi.toml");
     std::fs::write(&path, text).unwrap();
-    load(Some(&path), &environment(pairs))
+    load(Some(&path), &environment(pairs), Flags::default())
 }
 
 fn faults(text: &str, pairs: &[(&str, &str)]) -> Vec<String> {
@@ -82,7 +83,7 @@ fn broken_toml_is_named_by_line() {
     let found = faults("[http]\nlisten = \n", &[]);
     assert_eq!(found.len(), 1);
     assert!(found[0].contains("is not TOML"), "{found:?}");
-    let missing = load(Some(Path::new("/nowhere/chobi.toml")), &[]).unwrap_err();
+    let missing = load(Some(Path::new("/nowhere/chobi.toml")), &[], Flags::default()).unwrap_err();
     assert!(missing[0].problem.contains("cannot be read"));
 }
 
@@ -109,4 +110,66 @@ fn what_is_set_but_unused_is_said_once() {
 fn addresses_nobody_names_are_left_to_the_listeners() {
     let loaded = load_text("", &[("HLS_SERVER_URL", "https://cdn.test/hls")]).unwrap();
     assert_eq!(loaded.config.derived, Derived { rtmp_url: true, hls_url: false, base_url: true });
+}
+
+/// A certificate and its key in files of their own, valid for 90 days from `from_day` days after now.
+fn pair(folder: &Path, name: &str, from_day: i64) -> (String, String) {
+    let files = PairFiles::write(folder, name, from_day, 90);
+    let text = |path: PathBuf| path.to_str().unwrap().to_owned();
+    (text(files.certificate), text(files.key))
+}
+
+fn tls(certificate: &str, key: &str) -> Result<Loaded, Vec<Fault>> {
+    load_text("", &[("CHOBI_TLS__CERTIFICATE", certificate), ("CHOBI_TLS__KEY", key)])
+}
+
+#[test]
+fn a_certificate_that_cannot_be_used_is_a_fault_with_its_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, key) = pair(folder.path(), "a", -1);
+    let (_, other) = pair(folder.path(), "b", -1);
+    let loaded = tls(&certificate, &key).unwrap();
+    assert!(loaded.config.server.tls.is_on() && loaded.notices.is_empty(), "{:?}", loaded.notices);
+    for (certificate, key, at_fault, problem) in [
+        (certificate.as_str(), "", "tls.key", "is not set, but tls.certificate is"),
+        ("", key.as_str(), "tls.certificate", "is not set, but tls.key is"),
+        ("/nowhere.crt", &key, "tls.certificate", "/nowhere.crt cannot be read"),
+        (&certificate, "/nowhere.key", "tls.key", "/nowhere.key cannot be read"),
+        (&key, &key, "tls.certificate", "holds no certificate"),
+        (&certificate, &certificate, "tls.key", "holds no private key"),
+        (&certificate, &other, "tls.key", "is not that of the first certificate"),
+    ] {
+        let found = tls(certificate, key).unwrap_err();
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].key, at_fault, "{}", found[0]);
+        assert!(found[0].problem.contains(problem) && !found[0].mend.is_empty(), "{}", found[0]);
+    }
+    let found = load(
+        None,
+        &environment(&[("CHOBI_TLS__CERTIFICATE", &certificate), ("CHOBI_TLS__KEY", &key)]),
+        Flags { self_signed: true },
+    )
+    .unwrap_err();
+    assert_eq!((found[0].key.as_str(), found[0].origin.as_str()), ("tls.self_signed", "--self-signed"));
+}
+
+#[test]
+fn a_certificate_out_of_its_time_is_a_notice() {
+    let folder = tempfile::tempdir().unwrap();
+    for (from_day, notice) in [(-100, "expired 10 days ago"), (2, "is not valid yet"), (-80, "expires in 9 days")] {
+        let (certificate, key) = pair(folder.path(), "a", from_day);
+        let notices = tls(&certificate, &key).unwrap().notices;
+        assert_eq!(notices.len(), 1, "{notices:?}");
+        assert!(notices[0].contains(notice), "{notices:?}");
+    }
+}
+
+#[test]
+fn ports_of_tls_count_only_when_it_is_on() {
+    let pairs = [("CHOBI_TLS__HTTP_LISTEN", "127.0.0.1:3000"), ("CHOBI_TLS__RTMP_LISTEN", "127.0.0.1:1935")];
+    assert!(!load_text("", &pairs).unwrap().config.server.tls.is_on());
+    let found = load(None, &environment(&pairs), Flags { self_signed: true }).unwrap_err();
+    let keys: Vec<_> = found.iter().map(|fault| fault.key.as_str()).collect();
+    assert_eq!(keys, ["tls.http_listen", "tls.rtmp_listen"]);
+    assert!(found[0].problem.contains("also that of http.listen"), "{}", found[0]);
 }

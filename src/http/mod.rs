@@ -1,11 +1,16 @@
 //! The HTTP accept loop: one connection, one task, with the limits that `axum::serve` does not set.
 //!
-//! In: a bound listener and a router. Out: HTTP/1.1 and h2c connections served until cancelled, then drained. Every
-//! limit is a field of [`HttpConfig`]; what exceeds one is closed and counted, nobody else notices.
+//! In: bound listeners, plain and TLS, and a router. Out: HTTP/1.1 and HTTP/2 connections served until cancelled, then
+//! drained; in plain text HTTP/2 begins with its preface, over TLS it is agreed on by ALPN. Every limit is a field of
+//! [`HttpConfig`] and counts both listeners together; what exceeds one is closed and counted, nobody else notices.
 
+mod accept;
+
+use accept::{Accept, Plain};
 use axum::Router;
 use axum::extract::ConnectInfo;
 use axum::response::IntoResponse;
+use chobi_media::tls::handshake_failure;
 use http::{HeaderValue, Request, StatusCode, header};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -16,8 +21,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
@@ -32,7 +39,8 @@ pub struct HttpConfig {
     pub max_connections: usize,
     /// Connections at one time from one address. Raise it behind a reverse proxy, which is one address.
     pub max_connections_per_ip: usize,
-    /// How long a client may take to send a request's head, and how long a kept-alive connection may idle.
+    /// How long a client may take for the TLS handshake, then to send a request's head, and how long a kept-alive
+    /// connection may idle.
     #[serde(with = "humantime_serde")]
     pub header_timeout: Duration,
     /// Bytes of a request's head, all headers together. Below 8 KiB is not possible.
@@ -61,9 +69,21 @@ const OPEN: &str = "chobi_http_connections";
 /// After a failed accept (no file descriptors left), wait for connections to close before the next try.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
+/// Where connections come from. All share one set of limits.
+pub(crate) struct Listeners {
+    pub(crate) plain: TcpListener,
+    pub(crate) tls: Option<(TcpListener, TlsAcceptor)>,
+}
+
+impl From<TcpListener> for Listeners {
+    fn from(plain: TcpListener) -> Self {
+        Self { plain, tls: None }
+    }
+}
+
 /// Serves until `cancel`, then lets requests in progress finish for at most `drain`.
 pub(crate) async fn serve(
-    listener: TcpListener,
+    listeners: impl Into<Listeners>,
     router: Router,
     config: HttpConfig,
     cancel: CancellationToken,
@@ -74,25 +94,17 @@ pub(crate) async fn serve(
         per_ip: Mutex::default(),
         config,
         router,
-        cancel: cancel.clone(),
+        cancel,
+        tasks: TaskTracker::new(),
     });
-    let tasks = TaskTracker::new();
-    loop {
-        let accepted = tokio::select! {
-            () = cancel.cancelled() => break,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((socket, peer)) => {
-                tasks.spawn(Arc::clone(&server).connection(socket, peer));
-            }
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept HTTP connections");
-                tokio::time::sleep(ACCEPT_BACKOFF).await;
-            }
+    let Listeners { plain, tls } = listeners.into();
+    let encrypted = async {
+        if let Some((listener, acceptor)) = tls {
+            server.accept_from(listener, acceptor).await;
         }
-    }
-    drop(listener);
+    };
+    tokio::join!(server.accept_from(plain, Plain), encrypted);
+    let tasks = &server.tasks;
     tasks.close();
     if tokio::time::timeout(drain, tasks.wait()).await.is_err() {
         tracing::warn!(connections = tasks.len(), "HTTP connections still open at the end of the drain");
@@ -105,10 +117,30 @@ struct Server {
     slots: Arc<Semaphore>,
     per_ip: Mutex<HashMap<IpAddr, usize>>,
     cancel: CancellationToken,
+    tasks: TaskTracker,
 }
 
 impl Server {
-    async fn connection(self: Arc<Self>, socket: TcpStream, peer: SocketAddr) {
+    /// Accepts until cancelled, then nobody listens there any more.
+    async fn accept_from<A: Accept>(self: &Arc<Self>, listener: TcpListener, acceptor: A) {
+        loop {
+            let accepted = tokio::select! {
+                () = self.cancel.cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((socket, peer)) => {
+                    self.tasks.spawn(Arc::clone(self).connection(socket, acceptor.clone(), peer));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept HTTP connections");
+                    tokio::time::sleep(ACCEPT_BACKOFF).await;
+                }
+            }
+        }
+    }
+
+    async fn connection<A: Accept>(self: Arc<Self>, socket: TcpStream, acceptor: A, peer: SocketAddr) {
         let Ok(_slot) = Arc::clone(&self.slots).try_acquire_owned() else {
             return refuse("too_many");
         };
@@ -118,6 +150,33 @@ impl Server {
         let _open = OpenGuard::new();
         // A socket that cannot be set up is already broken; serving it will say so.
         let _ = socket.set_nodelay(true);
+        if let Some(stream) = self.shake_hands(socket, acceptor).await {
+            self.exchange(stream, peer).await;
+        }
+    }
+
+    /// `None` when the client broke it off, took too long, or the server stops.
+    async fn shake_hands<A: Accept>(&self, socket: TcpStream, acceptor: A) -> Option<A::Stream> {
+        let accepted = tokio::select! {
+            biased;
+            accepted = tokio::time::timeout(self.config.header_timeout, acceptor.accept(socket)) => accepted,
+            () = self.cancel.cancelled() => return None,
+        };
+        match accepted {
+            Ok(Ok(stream)) => Some(stream),
+            Ok(Err(error)) => {
+                refuse(handshake_failure(&error));
+                tracing::debug!(%error, "TLS handshake failed");
+                None
+            }
+            Err(_elapsed) => {
+                refuse("tls_slow");
+                None
+            }
+        }
+    }
+
+    async fn exchange(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: SocketAddr) {
         let met = Arc::new(AtomicBool::new(false));
         let service = {
             let (router, met) = (self.router.clone(), Arc::clone(&met));
@@ -129,7 +188,7 @@ impl Server {
             })
         };
         let builder = self.builder();
-        let connection = builder.serve_connection_with_upgrades(TokioIo::new(socket), service);
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
         tokio::pin!(connection);
         // Until a first request has arrived whole, this deadline also covers what hyper does not time: the bytes that
         // tell HTTP/1 from HTTP/2.
@@ -246,3 +305,5 @@ pub(crate) async fn not_found() -> impl IntoResponse {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tls_tests;

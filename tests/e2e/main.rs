@@ -11,4 +11,5 @@ mod publish_to_hls;
 mod reconnect;
 mod restart;
 mod startup;
+mod tls;
 mod webrtc;

@@ -9,6 +9,7 @@ use super::handshake::Handshake;
 use super::net_connection::{Event, NetConnection, split_aggregate};
 use super::places::PlaceGuard;
 use super::publish_name::PublishName;
+use super::socket::{Socket, read, write};
 use crate::hub::{ClaimError, Hub, Publisher, Revoked};
 use crate::ingest::flv::{Arrival, ToHub};
 use crate::metrics;
@@ -22,6 +23,7 @@ use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 /// What all connections of a listener share.
@@ -33,8 +35,10 @@ pub(super) struct Context {
     pub(super) cancel: CancellationToken,
 }
 
-struct Connection {
-    socket: TcpStream,
+struct Connection<S> {
+    socket: S,
+    /// `rtmp` or `rtmps`, for the log and the counters.
+    protocol: &'static str,
     peer: PeerAddr,
     id: u64,
     context: Arc<Context>,
@@ -65,17 +69,49 @@ const WRITE_MAX: Duration = Duration::from_secs(5);
 /// kernel would answer with a reset that overtakes our last words.
 const FAREWELL_MAX: Duration = Duration::from_secs(1);
 
-/// Serves a connection to its end.
-pub(super) async fn run(socket: TcpStream, peer: PeerAddr, id: u64, context: Arc<Context>, place: PlaceGuard) {
-    let open = ::metrics::gauge!(metrics::RTMP_CONNECTIONS);
-    open.increment(1.0);
+/// A connection that was given a place.
+pub(super) struct Arrived {
+    pub(super) peer: PeerAddr,
+    pub(super) id: u64,
+    pub(super) context: Arc<Context>,
+    pub(super) place: PlaceGuard,
+}
+
+/// Serves a plain connection to its end.
+pub(super) async fn run(socket: TcpStream, arrived: Arrived) {
+    let _open = OpenGuard::new();
     // Our answers are small and waited for. A socket that cannot be set is about to fail anyway.
     let _ = socket.set_nodelay(true);
+    let deadline = Instant::now() + arrived.context.config.handshake_timeout;
+    serve(socket, "rtmp", deadline, arrived).await;
+}
+
+/// The same for RTMPS. One deadline covers the handshakes of TLS and RTMP.
+pub(super) async fn run_tls(socket: TcpStream, acceptor: TlsAcceptor, arrived: Arrived) {
+    let _open = OpenGuard::new();
+    let _ = socket.set_nodelay(true);
+    let deadline = Instant::now() + arrived.context.config.handshake_timeout;
+    let accepted = tokio::select! {
+        accepted = timeout_at(deadline, acceptor.accept(socket)) => match accepted {
+            Ok(accepted) => accepted.map_err(ConnectionEnd::Tls),
+            Err(_) => Err(ConnectionEnd::TooSlow(Deadline::Handshake)),
+        },
+        () = arrived.context.cancel.cancelled() => Err(ConnectionEnd::Shutdown),
+    };
+    match accepted {
+        Ok(stream) => serve(stream, "rtmps", deadline, arrived).await,
+        Err(end) => report(&end, "rtmps", arrived.id, arrived.peer),
+    }
+}
+
+async fn serve<S: Socket>(socket: S, protocol: &'static str, handshake_by: Instant, arrived: Arrived) {
+    let Arrived { peer, id, context, place } = arrived;
     let now = Instant::now();
     let mut connection = Connection {
         reader: ChunkReader::new(context.config.chunk_limits()),
         net: NetConnection::new(&context.config.app),
         socket,
+        protocol,
         peer,
         id,
         context,
@@ -83,16 +119,34 @@ pub(super) async fn run(socket: TcpStream, peer: PeerAddr, id: u64, context: Arc
         idle_since: now,
         last_read: now,
     };
-    let Err(end) = connection.serve(place).await;
-    ::metrics::counter!(metrics::RTMP_CLOSED, "reason" => end.reason()).increment(1);
-    tracing::debug!(conn.id = id, %peer, reason = end.reason(), cause = %end, "RTMP connection ends");
+    let Err(end) = connection.serve(handshake_by, place).await;
+    report(&end, protocol, id, peer);
     connection.say_farewell(&end).await;
-    open.decrement(1.0);
 }
 
-impl Connection {
-    async fn serve(&mut self, mut place: PlaceGuard) -> Result<Infallible, ConnectionEnd> {
-        let rest = self.shake_hands().await?;
+fn report(end: &ConnectionEnd, protocol: &'static str, id: u64, peer: PeerAddr) {
+    ::metrics::counter!(metrics::RTMP_CLOSED, "reason" => end.reason()).increment(1);
+    tracing::debug!(conn.id = id, protocol, %peer, reason = end.reason(), cause = %end, "RTMP connection ends");
+}
+
+struct OpenGuard;
+
+impl OpenGuard {
+    fn new() -> Self {
+        ::metrics::gauge!(metrics::RTMP_CONNECTIONS).increment(1.0);
+        Self
+    }
+}
+
+impl Drop for OpenGuard {
+    fn drop(&mut self) {
+        ::metrics::gauge!(metrics::RTMP_CONNECTIONS).decrement(1.0);
+    }
+}
+
+impl<S: Socket> Connection<S> {
+    async fn serve(&mut self, handshake_by: Instant, mut place: PlaceGuard) -> Result<Infallible, ConnectionEnd> {
+        let rest = self.shake_hands(handshake_by).await?;
         place.handshake_done();
         self.idle_since = Instant::now();
         let cancel = self.context.cancel.clone();
@@ -117,7 +171,7 @@ impl Connection {
             // Reading first: a wake-up by bytes, which is nearly every one, then polls nothing else.
             let read = tokio::select! {
                 biased;
-                read = self.socket.read(&mut buffer) => read?,
+                read = read(&mut self.socket, &mut buffer) => read?,
                 reason = revoked => return Err(ConnectionEnd::Revoked(reason)),
                 () = &mut cancelled => return Err(ConnectionEnd::Shutdown),
                 () = &mut timer => {
@@ -154,19 +208,18 @@ impl Connection {
     }
 
     /// Returns what came behind the handshake.
-    async fn shake_hands(&mut self) -> Result<Vec<u8>, ConnectionEnd> {
-        let deadline = Instant::now() + self.context.config.handshake_timeout;
+    async fn shake_hands(&mut self, deadline: Instant) -> Result<Vec<u8>, ConnectionEnd> {
         let cancel = self.context.cancel.clone();
         let mut handshake = Handshake::new();
         let mut buffer = [0; 1_024];
         let exchange = async {
             loop {
-                let read = self.socket.read(&mut buffer).await?;
+                let read = read(&mut self.socket, &mut buffer).await?;
                 if read == 0 {
                     return Err(ConnectionEnd::PeerClosed);
                 }
                 let step = handshake.handle_input(&buffer[..read])?;
-                self.socket.write_all(&step.response).await?;
+                write(&mut self.socket, &step.response).await?;
                 if let Some(rest) = step.rest {
                     return Ok(rest);
                 }
@@ -249,12 +302,12 @@ impl Connection {
         match admitted {
             Ok(publisher) => {
                 let broadcast = publisher.broadcast().id();
-                tracing::info!(broadcast.id = %broadcast, conn.id = self.id, protocol = "rtmp", peer = %self.peer, "publishing starts");
+                tracing::info!(broadcast.id = %broadcast, conn.id = self.id, protocol = self.protocol, peer = %self.peer, "publishing starts");
                 self.publication = Some(Publication {
                     publisher,
                     to_hub: ToHub::default(),
                     since: Instant::now(),
-                    bytes: ::metrics::counter!(metrics::INGEST_BYTES, "protocol" => "rtmp"),
+                    bytes: ::metrics::counter!(metrics::INGEST_BYTES, "protocol" => self.protocol),
                 });
                 self.net.accept();
                 self.reader.set_media_accepted(true);
@@ -262,7 +315,7 @@ impl Connection {
             }
             Err(refusal) => {
                 ::metrics::counter!(metrics::PUBLISH_REFUSED, "reason" => refusal_label(&refusal)).increment(1);
-                tracing::info!(conn.id = self.id, protocol = "rtmp", peer = %self.peer, cause = %refusal, "publishing refused");
+                tracing::info!(conn.id = self.id, protocol = self.protocol, peer = %self.peer, cause = %refusal, "publishing refused");
                 self.net.refuse(&refusal);
                 Err(ConnectionEnd::Refused(refusal))
             }
@@ -274,14 +327,14 @@ impl Connection {
         if output.is_empty() {
             return Ok(());
         }
-        let written = timeout(patience, self.socket.write_all(&output)).await;
+        let written = timeout(patience, write(&mut self.socket, &output)).await;
         Ok(written.map_err(|_| ConnectionEnd::TooSlow(Deadline::Write))??)
     }
 
     fn end_publication(&mut self, reason: &'static str) {
         if let Some(publication) = self.publication.take() {
             let broadcast: &BroadcastId = publication.publisher.broadcast().id();
-            tracing::info!(broadcast.id = %broadcast, conn.id = self.id, protocol = "rtmp", reason, "publishing ends");
+            tracing::info!(broadcast.id = %broadcast, conn.id = self.id, protocol = self.protocol, reason, "publishing ends");
         }
     }
 

@@ -4,6 +4,7 @@ use super::amf0::Amf0Error;
 use crate::codec::CodecError;
 use crate::hub::Revoked;
 use crate::seam::Refusal;
+use crate::tls::handshake_failure;
 use rml_rtmp::handshake::HandshakeError;
 
 /// The peer's chunks break the protocol or our limits. `at` counts bytes since the handshake.
@@ -30,6 +31,8 @@ pub enum ConnectionEnd {
     PeerClosed,
     #[error("reading or writing failed: {0}")]
     Io(#[from] std::io::Error),
+    #[error("the TLS handshake failed: {0}")]
+    Tls(std::io::Error),
     #[error("not an RTMP handshake: {0}")]
     Handshake(#[from] HandshakeError),
     #[error(transparent)]
@@ -82,6 +85,7 @@ impl ConnectionEnd {
         match self {
             Self::PeerClosed => "peer_closed",
             Self::Io(_) => "io",
+            Self::Tls(error) => handshake_failure(error),
             Self::Handshake(_) => "handshake",
             Self::Chunk(ChunkError::MessageTooLong { .. }) => "message_too_long",
             Self::Chunk(_) => "chunk",

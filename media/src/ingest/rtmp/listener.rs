@@ -9,17 +9,22 @@ use crate::hub::Hub;
 use crate::metrics;
 use crate::model::PeerAddr;
 use crate::seam::{Admission, EventSink};
+use crate::tls::Rtmps;
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinError, JoinSet};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-/// The bound port. Nothing is accepted before [`Listener::run`].
+/// The bound ports. Nothing is accepted before [`Listener::run`].
 pub struct Listener {
     socket: TcpListener,
+    /// RTMPS. Its connections take the same places.
+    tls: Option<(TcpListener, TlsAcceptor)>,
     places: Arc<Places>,
     context: Arc<Context>,
     connections_made: u64,
@@ -50,7 +55,18 @@ impl Listener {
         };
         let context = Arc::new(Context { config, hub, admission, events, cancel });
         let places = Places::new(limits);
-        Ok((Self { socket, places, context, connections_made: 0, accept_pause: ACCEPT_PAUSE_FIRST }, address))
+        Ok((
+            Self { socket, tls: None, places, context, connections_made: 0, accept_pause: ACCEPT_PAUSE_FIRST },
+            address,
+        ))
+    }
+
+    /// Binds the port of RTMPS beside the plain one; answers which it is.
+    pub async fn bind_tls(&mut self, rtmps: Rtmps) -> io::Result<SocketAddr> {
+        let socket = TcpListener::bind(rtmps.listen).await?;
+        let address = socket.local_addr()?;
+        self.tls = Some((socket, TlsAcceptor::from(rtmps.tls)));
+        Ok(address)
     }
 
     /// Serves until cancelled; returns when all connections are closed, at the latest after [`DRAIN_MAX`].
@@ -62,7 +78,13 @@ impl Listener {
                 () = cancel.cancelled() => break,
                 Some(ended) = connections.join_next(), if !connections.is_empty() => report_panic(ended),
                 accepted = self.socket.accept() => match accepted {
-                    Ok((socket, address)) => self.admit(&mut connections, socket, address),
+                    Ok((socket, address)) => self.admit(&mut connections, socket, None, address),
+                    Err(error) => self.rest_after(&error).await,
+                },
+                accepted = accept_tls(self.tls.as_ref()) => match accepted {
+                    Ok((socket, acceptor, address)) => {
+                        self.admit(&mut connections, socket, Some(acceptor), address);
+                    }
                     Err(error) => self.rest_after(&error).await,
                 },
             }
@@ -78,13 +100,27 @@ impl Listener {
         }
     }
 
-    fn admit(&mut self, connections: &mut JoinSet<()>, socket: TcpStream, address: SocketAddr) {
+    fn admit(
+        &mut self,
+        connections: &mut JoinSet<()>,
+        socket: TcpStream,
+        tls: Option<TlsAcceptor>,
+        address: SocketAddr,
+    ) {
         self.accept_pause = ACCEPT_PAUSE_FIRST;
         match self.places.take(address.ip()) {
             Ok(place) => {
                 self.connections_made += 1;
-                let context = Arc::clone(&self.context);
-                connections.spawn(connection::run(socket, PeerAddr(address), self.connections_made, context, place));
+                let arrival = connection::Arrived {
+                    peer: PeerAddr(address),
+                    id: self.connections_made,
+                    context: Arc::clone(&self.context),
+                    place,
+                };
+                match tls {
+                    None => connections.spawn(connection::run(socket, arrival)),
+                    Some(acceptor) => connections.spawn(connection::run_tls(socket, acceptor, arrival)),
+                };
             }
             Err(none) => ::metrics::counter!(metrics::RTMP_CLOSED, "reason" => none.reason()).increment(1),
         }
@@ -99,6 +135,12 @@ impl Listener {
         tokio::time::sleep(self.accept_pause).await;
         self.accept_pause = (self.accept_pause * 2).min(ACCEPT_PAUSE_MAX);
     }
+}
+
+async fn accept_tls(tls: Option<&(TcpListener, TlsAcceptor)>) -> io::Result<(TcpStream, TlsAcceptor, SocketAddr)> {
+    let Some((socket, acceptor)) = tls else { return pending().await };
+    let (socket, address) = socket.accept().await?;
+    Ok((socket, acceptor.clone(), address))
 }
 
 /// A panic ends one connection, never the listener.
