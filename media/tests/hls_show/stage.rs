@@ -112,9 +112,12 @@ impl Answer {
     }
 }
 
+/// Each takes some microseconds, so together they outlast any disk.
+const ASKED_AGAIN_MAX: usize = 5_000;
+
 impl Stage {
     pub(crate) fn new(data_dir: &Path) -> Self {
-        Self::with(data_dir, HlsConfig::default())
+        Self::with(data_dir, HlsConfig { queue_frames: 65_536, ..HlsConfig::default() })
     }
 
     pub(crate) fn with(data_dir: &Path, config: HlsConfig) -> Self {
@@ -162,9 +165,17 @@ impl Stage {
         self.send(Method::GET, path, &[]).await
     }
 
-    /// A playlist or object that must be there.
+    /// A playlist or object that must be there. A show first reads the disk, in real time, during which a paused clock runs
+    /// on: what the server gave up waiting for in that time is asked for again.
     pub(crate) async fn fetch(&self, path: &str) -> Bytes {
-        let answer = self.get(path).await;
+        let mut answer = self.get(path).await;
+        for _ in 0..ASKED_AGAIN_MAX {
+            if answer.status == StatusCode::OK {
+                break;
+            }
+            std::thread::yield_now();
+            answer = self.get(path).await;
+        }
         assert_eq!(answer.status, StatusCode::OK, "{path}: {}", String::from_utf8_lossy(&answer.body));
         answer.body
     }
