@@ -52,8 +52,19 @@ pub(crate) struct DtlsServer {
 #[derive(Default)]
 struct Greeting {
     message: Vec<u8>,
-    received: usize,
+    /// From and to of what is there of the message.
+    pieces: Vec<(usize, usize)>,
     datagrams: Vec<BytesMut>,
+}
+
+/// What a datagram did to a [`Greeting`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Added {
+    /// No part of a ClientHello, or one that is there already.
+    Nothing,
+    Part,
+    /// The message is whole, or will not be.
+    Whole,
 }
 
 pub(crate) struct DtlsEvent {
@@ -145,33 +156,63 @@ const GREETING_DATAGRAMS_MAX: usize = 8;
 const GREETING_BYTES_MAX: usize = 16 * 1024;
 const RECORD_HEADER: usize = 13;
 const HANDSHAKE_HEADER: usize = 12;
+/// ContentType and HandshakeType.
+const HANDSHAKE: u8 = 22;
+const CLIENT_HELLO: u8 = 1;
 
 impl Greeting {
-    /// Takes a datagram; `true`: the message is whole, or will not be.
+    /// Takes a datagram. What is no ClientHello is not kept: it must not decide about the cipher of those that follow.
     ///
     /// ```text
     /// record:    type 1 | version 2 | epoch 2 | sequence 6 | length 2
     /// handshake: type 1 | length 3 | message 2 | fragment offset 3 | fragment length 3
     /// ```
-    fn add(&mut self, datagram: &[u8]) -> bool {
-        self.datagrams.push(BytesMut::from(datagram));
+    fn add(&mut self, datagram: &[u8]) -> Added {
+        let before = self.covered();
         let mut rest = datagram;
         while let Some((record, behind)) = rest.split_at_checked(RECORD_HEADER) {
             let length = usize::from(u16::from_be_bytes([record[11], record[12]]));
             let Some((body, behind)) = behind.split_at_checked(length) else { break };
             rest = behind;
-            let Some((head, fragment)) = body.split_at_checked(HANDSHAKE_HEADER) else { continue };
-            let number =
-                |at: usize| usize::from(head[at]) << 16 | usize::from(head[at + 1]) << 8 | usize::from(head[at + 2]);
-            let (total, offset) = (number(1), number(6));
-            if total > GREETING_BYTES_MAX || offset + fragment.len() > total {
-                return true;
+            if record[0] == HANDSHAKE && record[3..5] == [0, 0] {
+                self.piece(body);
             }
-            self.message.resize(total, 0);
-            self.message[offset..offset + fragment.len()].copy_from_slice(fragment);
-            self.received += fragment.len();
         }
-        self.received >= self.message.len() || self.datagrams.len() >= GREETING_DATAGRAMS_MAX
+        let covered = self.covered();
+        if covered == before {
+            return Added::Nothing;
+        }
+        self.datagrams.push(BytesMut::from(datagram));
+        let is_last = covered == self.message.len() || self.datagrams.len() >= GREETING_DATAGRAMS_MAX;
+        if is_last { Added::Whole } else { Added::Part }
+    }
+
+    fn piece(&mut self, body: &[u8]) {
+        let Some((head, fragment)) = body.split_at_checked(HANDSHAKE_HEADER) else { return };
+        let number =
+            |at: usize| usize::from(head[at]) << 16 | usize::from(head[at + 1]) << 8 | usize::from(head[at + 2]);
+        let (total, offset, end) = (number(1), number(6), number(6) + fragment.len());
+        let is_known_length = self.message.is_empty() || self.message.len() == total;
+        let fits = total <= GREETING_BYTES_MAX && end <= total && number(9) == fragment.len();
+        if head[0] != CLIENT_HELLO || fragment.is_empty() || !is_known_length || !fits {
+            return;
+        }
+        self.message.resize(total, 0);
+        self.message[offset..end].copy_from_slice(fragment);
+        self.pieces.push((offset, end));
+    }
+
+    /// How much of the message is there; parts may come twice and overlap.
+    fn covered(&mut self) -> usize {
+        self.pieces.sort_unstable();
+        self.pieces.dedup_by(|next, piece| {
+            let touches = next.0 <= piece.1;
+            if touches {
+                piece.1 = piece.1.max(next.1);
+            }
+            touches
+        });
+        self.pieces.iter().map(|(start, end)| end - start).sum()
     }
 }
 
@@ -246,17 +287,16 @@ impl DtlsServer {
         if self.endpoint.get_connection_state(peer.address()).is_some() {
             return self.read(now, peer, BytesMut::from(datagram));
         }
-        let at = match self.greetings.iter().position(|(known, _)| *known == peer) {
-            Some(at) => at,
-            None => {
-                self.greetings.push((peer, Greeting::default()));
-                self.greetings.len() - 1
+        let known = self.greetings.iter().position(|(known, _)| *known == peer);
+        let mut greeting = known.map_or_else(Greeting::default, |at| self.greetings.swap_remove(at).1);
+        let added = greeting.add(datagram);
+        if added != Added::Whole {
+            if !greeting.datagrams.is_empty() {
+                self.greetings.push((peer, greeting));
             }
-        };
-        if !self.greetings[at].1.add(datagram) {
-            return Ok(());
+            let useless = || DtlsError::Protocol("no new part of a ClientHello".to_owned());
+            return if added == Added::Part { Ok(()) } else { Err(useless()) };
         }
-        let (_, greeting) = self.greetings.swap_remove(at);
         let Configs { gcm, cm } = &self.configs;
         let config = if offers_gcm(&greeting.message) { gcm } else { cm };
         self.endpoint.set_server_config(Some(Arc::clone(config)));

@@ -79,14 +79,78 @@ fn both_sides_export_the_same_keys_also_when_records_are_lost() {
 }
 
 #[test]
-fn garbage_before_the_handshake_does_not_stop_it() {
+fn garbage_before_the_handshake_changes_nothing_not_even_the_cipher() {
     let (_dir, identity) = server();
-    let (mut server, peer) = (DtlsServer::new(&identity), PeerKey::from_index(1));
-    for garbage in [&[22][..], &[22, 254, 253, 0], &[20; 300], &[63; 13]] {
-        let _ = server.handle_datagram(Instant::now(), peer, garbage);
+    let goodbye = [21, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 1, 0];
+    for garbage in [&[][..], &[22], &[22, 254, 253, 0], &[20; 300], &[63; 13], &goodbye] {
+        let (mut server, peer) = (DtlsServer::new(&identity), PeerKey::from_index(1));
+        assert!(server.handle_datagram(Instant::now(), peer, garbage).is_err());
+        assert_eq!(server.endpoint.get_connections_keys().count() + server.greetings.len() + server.shaking.len(), 0);
+        let mut client = client_with(Instant::now(), peer, &[SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm]);
+        let end = shake(&mut server, &mut client, peer, |_| false);
+        assert!(matches!(end, DtlsEventKind::Connected { profile: SrtpProfile::AeadAes128Gcm, .. }), "{garbage:?}");
     }
-    let mut client = client(Instant::now(), peer);
-    assert!(matches!(shake(&mut server, &mut client, peer, |_| false), DtlsEventKind::Connected { .. }));
+}
+
+/// A record with a part of a ClientHello of `total` bytes.
+fn part(total: usize, offset: usize, bytes: usize) -> Vec<u8> {
+    let three = |number: usize| (number as u32).to_be_bytes()[1..].to_vec();
+    let mut out = vec![HANDSHAKE, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0];
+    out.extend_from_slice(&((HANDSHAKE_HEADER + bytes) as u16).to_be_bytes());
+    out.push(CLIENT_HELLO);
+    out.extend([three(total), vec![0, 0], three(offset), three(bytes), vec![7; bytes]].concat());
+    out
+}
+
+#[test]
+fn a_greeting_is_whole_when_every_byte_came_however_often_and_in_whatever_order() {
+    let mut greeting = Greeting::default();
+    assert_eq!(greeting.add(&part(1_800, 0, 1_100)), Added::Part);
+    assert_eq!(greeting.add(&part(1_800, 0, 1_100)), Added::Nothing, "sent again");
+    assert_eq!(greeting.add(&part(900, 0, 900)), Added::Nothing, "another length");
+    assert_eq!(greeting.add(&part(1_800, 1_700, 101)), Added::Nothing, "past the end");
+    assert_eq!(greeting.add(&part(1_800, 1_500, 0)), Added::Nothing, "empty");
+    assert_eq!(greeting.pieces.len(), 1);
+    assert_eq!(greeting.add(&part(1_800, 1_000, 800)), Added::Whole, "overlapping");
+    assert_eq!((greeting.datagrams.len(), greeting.message), (2, vec![7; 1_800]));
+
+    let mut backwards = Greeting::default();
+    assert_eq!(backwards.add(&part(30, 20, 10)), Added::Part);
+    assert_eq!(backwards.add(&part(30, 0, 10)), Added::Part);
+    assert_eq!(backwards.add(&[part(30, 10, 5), part(30, 15, 5)].concat()), Added::Whole);
+}
+
+#[test]
+fn a_greeting_cannot_claim_or_keep_more_than_its_share() {
+    let mut greeting = Greeting::default();
+    assert_eq!(greeting.add(&part(GREETING_BYTES_MAX + 1, 0, 10)), Added::Nothing);
+    assert!(greeting.message.is_empty());
+    for at in 1..GREETING_DATAGRAMS_MAX {
+        assert_eq!(greeting.add(&part(GREETING_BYTES_MAX, at * 20, 10)), Added::Part);
+    }
+    assert_eq!(greeting.add(&part(GREETING_BYTES_MAX, 0, 10)), Added::Whole, "taken as it is");
+}
+
+#[test]
+fn a_thousand_peers_that_left_in_mid_handshake_leave_nothing_behind() {
+    let (_dir, identity) = server();
+    let (mut server, now) = (DtlsServer::new(&identity), Instant::now());
+    for index in 0..1_000 {
+        let peer = PeerKey::from_index(index);
+        if index % 2 == 0 {
+            server.handle_datagram(now, peer, &part(1_800, 0, 1_100)).unwrap();
+        } else {
+            let mut client = client(now, peer);
+            while let Some(record) = client.poll_transmit() {
+                server.handle_datagram(now, peer, &record.message).unwrap();
+            }
+        }
+        assert_eq!(server.endpoint.get_connections_keys().count() + server.greetings.len(), 1);
+        server.close(now, peer);
+        while server.poll_transmit().is_some() {}
+    }
+    assert_eq!(server.endpoint.get_connections_keys().count() + server.greetings.len() + server.shaking.len(), 0);
+    assert!(server.poll_event().is_none() && server.poll_timeout().is_none());
 }
 
 #[test]
@@ -109,6 +173,12 @@ fn the_certificate_is_the_same_after_a_restart_and_a_broken_one_is_named() {
     let (dir, identity) = server();
     assert_eq!(Identity::load_or_create(dir.path()).unwrap().fingerprint, identity.fingerprint);
     assert_eq!(identity.fingerprint.len(), 95);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::metadata(dir.path().join(FILE)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "nobody else may read the key");
+    }
     std::fs::write(dir.path().join(FILE), "nonsense").unwrap();
     assert!(matches!(Identity::load_or_create(dir.path()), Err(DtlsError::Broken { .. })));
 }
