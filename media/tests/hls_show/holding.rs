@@ -157,16 +157,12 @@ async fn the_first_playlist_waits_for_the_first_segments() {
     let folder = tempfile::tempdir().unwrap();
     let stage = Stage::new(folder.path());
     let mut publisher = stage.publish(SHOW).await;
-    write(&mut publisher, CLIP.epoch(), frames(0, 1_000)).await;
-    // The disk is read first, in real time, during which the clock of this test may run: only then is a wait measured.
-    for _ in 0..100 {
-        if stage.get(&playlist("")).await.status == StatusCode::OK {
-            break;
-        }
-    }
-    assert!(stage.fetch_text(&playlist("")).await.contains("#EXT-X-PART:"), "parts are there");
     let path = format!("/hls/{SHOW}/index.m3u8");
     let mut held = std::pin::pin!(stage.fetch_text(&path));
+    assert!(futures_util::poll!(held.as_mut()).is_pending());
+    write(&mut publisher, CLIP.epoch(), frames(0, 1_000)).await;
+    stage.has_opened().await;
+    assert!(stage.fetch_text(&playlist("")).await.contains("#EXT-X-PART:"), "parts are there");
     assert!(futures_util::poll!(held.as_mut()).is_pending(), "no segment is whole");
     write_on(&mut publisher, frames(1_000, 2_300)).await;
     let multivariant = held.await;
@@ -216,6 +212,7 @@ async fn a_delta_update_skips_what_readers_have() {
     let stage = Stage::new(folder.path());
     let mut publisher = stage.publish(SHOW).await;
     write(&mut publisher, CLIP.epoch(), &CLIP.frames).await;
+    stage.has_opened().await;
     publisher = {
         drop(publisher);
         stage.publish(SHOW).await

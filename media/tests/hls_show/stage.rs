@@ -112,12 +112,9 @@ impl Answer {
     }
 }
 
-/// Each takes some microseconds, so together they outlast any disk.
-const ASKED_AGAIN_MAX: usize = 5_000;
-
 impl Stage {
     pub(crate) fn new(data_dir: &Path) -> Self {
-        Self::with(data_dir, HlsConfig { queue_frames: 65_536, ..HlsConfig::default() })
+        Self::with(data_dir, HlsConfig::default())
     }
 
     pub(crate) fn with(data_dir: &Path, config: HlsConfig) -> Self {
@@ -165,17 +162,21 @@ impl Stage {
         self.send(Method::GET, path, &[]).await
     }
 
-    /// A playlist or object that must be there. A show first reads the disk, in real time, during which a paused clock runs
-    /// on: what the server gave up waiting for in that time is asked for again.
-    pub(crate) async fn fetch(&self, path: &str) -> Bytes {
-        let mut answer = self.get(path).await;
-        for _ in 0..ASKED_AGAIN_MAX {
-            if answer.status == StatusCode::OK {
-                break;
-            }
-            std::thread::yield_now();
-            answer = self.get(path).await;
+    /// Waits until the packager has read the disk and made the first part. Until then a playlist request waits for whole
+    /// segments, for seconds of a paused clock, and frames queue up. A part that nobody knows is answered at once, so the
+    /// clock stands still here.
+    pub(crate) async fn has_opened(&self) {
+        let begun = std::time::Instant::now();
+        let part = format!("/hls/{SHOW}/v0/0/{FIRST}.0.m4s");
+        while self.get(&part).await.status != StatusCode::OK {
+            assert!(begun.elapsed() < LIMIT, "the show was not opened");
+            tokio::task::yield_now().await;
         }
+    }
+
+    /// A playlist or object that must be there.
+    pub(crate) async fn fetch(&self, path: &str) -> Bytes {
+        let answer = self.get(path).await;
         assert_eq!(answer.status, StatusCode::OK, "{path}: {}", String::from_utf8_lossy(&answer.body));
         answer.body
     }
