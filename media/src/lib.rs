@@ -15,6 +15,7 @@ pub mod ingest;
 mod metrics;
 pub mod model;
 mod plane;
+mod private_file;
 pub(crate) mod rtc;
 pub(crate) mod rtp;
 pub mod seam;

@@ -48,7 +48,7 @@ impl SelfSigned {
     /// The pair that is kept, or a new one when there is none, it is broken, or it is about to expire.
     pub(super) fn ensure(&self, now: SystemTime) -> Result<Pair, SelfSignedError> {
         match Pair::read(&self.certificate(), &self.key()) {
-            Ok(pair) if pair.validity.left(now) > RENEW_BEFORE_END => return Ok(pair),
+            Ok(pair) if !Self::is_due(&pair, now) => return Ok(pair),
             Ok(_) => tracing::info!("the self-signed certificate is about to expire; a new one is made"),
             Err(error) if error.is_absence() => {}
             Err(error) => tracing::warn!(%error, "the self-signed certificate is broken; a new one is made"),

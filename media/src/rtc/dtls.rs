@@ -4,6 +4,7 @@
 //! a peer may change its own, so each goes under an address made of its key, and a move is no matter here.
 
 use super::srtp::SrtpProfile;
+use crate::private_file;
 use bytes::BytesMut;
 use rtc::crypto::RTCCryptoProvider;
 use rtc::crypto::providers::RingProvider;
@@ -13,7 +14,6 @@ use rtc::dtls::endpoint::{Endpoint, EndpointEvent};
 use rtc::dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 use rtc::shared::TransportProtocol;
 use std::collections::VecDeque;
-use std::io::Write;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -109,7 +109,7 @@ impl Identity {
                 let certificate =
                     Certificate::generate_self_signed(vec!["chobi".to_owned()], provider.crypto()).map_err(protocol)?;
                 let pem = certificate.serialize_pem().map_err(protocol)?;
-                keep(&path, &pem).map_err(|source| DtlsError::File { path, source })?;
+                private_file::write(&path, pem.as_bytes()).map_err(|source| DtlsError::File { path, source })?;
                 certificate
             }
             Err(source) => return Err(DtlsError::File { path, source }),
@@ -226,17 +226,6 @@ fn offers_gcm(hello: &[u8]) -> bool {
         usize::from(extension) == list + 3
             && rest.get(..list).is_some_and(|profiles| profiles.chunks(2).any(|profile| profile == AEAD_AES_128_GCM))
     })
-}
-
-fn keep(path: &Path, pem: &str) -> std::io::Result<()> {
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)?.write_all(pem.as_bytes())
 }
 
 fn protocol(error: impl std::fmt::Display) -> DtlsError {

@@ -12,6 +12,7 @@
 use rand::Rng;
 use rand::distr::Alphanumeric;
 use ring::hmac;
+use rtc::crypto::constant_time_eq;
 use std::net::{IpAddr, SocketAddr};
 
 /// A binding request that was read; it is authentic only once [`Self::verify`] has said so.
@@ -129,7 +130,7 @@ impl<'a> BindingRequest<'a> {
         context.update(&head);
         context.update(&self.datagram[HEADER..self.integrity_at]);
         let tag = &self.datagram[self.integrity_at + 4..self.integrity_at + 4 + TAG];
-        subtle_eq(context.sign().as_ref(), tag)
+        constant_time_eq(context.sign().as_ref(), tag)
     }
 
     /// Appends the success response, which tells the client its address as we see it.
@@ -195,11 +196,6 @@ fn fingerprint(message: &[u8]) -> u32 {
     let mut crc = flate2::Crc::new();
     crc.update(message);
     crc.sum() ^ FINGERPRINT_XOR
-}
-
-/// Equal, in a time that does not depend on where they differ.
-fn subtle_eq(left: &[u8], right: &[u8]) -> bool {
-    left.len() == right.len() && left.iter().zip(right).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use super::directory::{Directory, Entry};
 use super::inbox::{Command, Inbox};
 use super::peer::{Media, NewPeer, PeerEnd};
 use super::service::Surroundings;
+use super::ufrag::name_worker;
 use crate::hub::{ClaimError, Phase};
 use crate::ingest::whip::Receiver;
 use crate::model::{BroadcastId, PeerAddr, VideoCodec, ViewerId};
@@ -198,7 +199,7 @@ impl signalling::Desk for Desk {
 
 fn credentials_on(worker: u8) -> Credentials {
     let mut credentials = Credentials::generate();
-    credentials.ufrag.insert_str(0, &format!("{worker:02x}"));
+    name_worker(&mut credentials.ufrag, worker);
     credentials
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod inbox;
 pub(crate) mod peer;
 mod service;
 pub(crate) mod tcp;
+mod ufrag;
 pub(crate) mod worker;
 
 pub use config::WebrtcConfig;

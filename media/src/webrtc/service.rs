@@ -68,7 +68,7 @@ const SNAPSHOT_EVERY: Duration = Duration::from_secs(10);
 impl Service {
     /// Binds the port and starts a thread per worker.
     pub async fn start(config: WebrtcConfig, data_dir: &Path, around: Surroundings) -> Result<Self, ServiceError> {
-        let identity = Arc::new(Identity::load_or_create(data_dir)?);
+        let identity = Identity::load_or_create(data_dir)?;
         let bind_error = |source| ServiceError::Bind { address: config.listen, source };
         let count = config.worker_count();
         let first = UdpSocket::bind(config.listen, count > 1).map_err(bind_error)?;

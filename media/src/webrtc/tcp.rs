@@ -4,7 +4,7 @@
 //! its answers back. One task per connection; only such peers cost one.
 
 use super::inbox::{Command, Inbox};
-use super::worker::UFRAG_WORKER_DIGITS;
+use super::ufrag::worker_of;
 use crate::metrics;
 use crate::rtc::ice::BindingRequest;
 use bytes::{Bytes, BytesMut};
@@ -81,10 +81,9 @@ async fn serve(socket: TcpStream, from: SocketAddr, connection: u64, workers: &[
             let patience = if worker.is_none() { FIRST_FRAME_MAX } else { SILENCE_MAX };
             let Ok(Some(datagram)) = tokio::time::timeout(patience, frame(&mut reader)).await else { return };
             if worker.is_none() {
-                worker = BindingRequest::parse(&datagram).ok().and_then(|request| {
-                    let digits = request.local_ufrag().get(..UFRAG_WORKER_DIGITS)?;
-                    workers.get(usize::from(u8::from_str_radix(digits, 16).ok()?))
-                });
+                worker = BindingRequest::parse(&datagram)
+                    .ok()
+                    .and_then(|request| workers.get(usize::from(worker_of(request.local_ufrag())?)));
             }
             // What does not begin with a check for one of our peers is nobody we know.
             let Some(worker) = worker else { return };

@@ -6,6 +6,7 @@
 use super::directory::Directory;
 use super::inbox::{Command, Inbox, Receiver};
 use super::peer::{Keys, Media, NewPeer, Peer, PeerEnd, Source};
+use super::ufrag::worker_of;
 use crate::metrics;
 use crate::rtc::datagram::{self, Kind};
 use crate::rtc::dtls::{DtlsEvent, DtlsEventKind, DtlsServer, PeerKey};
@@ -74,8 +75,6 @@ const READS_PER_TURN: usize = 16;
 const COMMANDS_PER_TURN: usize = 1_024;
 /// Remembered sources of other workers' peers; then all are learnt anew.
 const FOREIGN_MAX: usize = 65_536;
-/// The first characters of a ufrag name the worker, so that any socket can route a check.
-pub(crate) const UFRAG_WORKER_DIGITS: usize = 2;
 
 impl Worker {
     pub(crate) fn new(parts: Parts) -> Self {
@@ -149,13 +148,7 @@ impl Worker {
     }
 
     fn flush(&mut self) {
-        let report = self.batch.flush(&self.parts.socket);
-        if report.packets > 0 {
-            self.sent.increment(report.packets as u64);
-        }
-        if report.dropped > 0 {
-            self.unsent.increment(report.dropped as u64);
-        }
+        send(&mut self.batch, &self.parts.socket, &self.sent, &self.unsent);
     }
 
     fn datagram(&mut self, from: SocketAddr, datagram: &[u8]) {
@@ -163,8 +156,8 @@ impl Worker {
         match datagram::classify(datagram) {
             Kind::Stun => self.stun(Source::Udp(from), from, &route, datagram),
             Kind::Unknown => dropped("unknown"),
-            Kind::Dtls | Kind::Rtp | Kind::Rtcp => match self.by_source.get(&Source::Udp(from)) {
-                Some(&slot) => self.packet(slot, datagram),
+            kind @ (Kind::Dtls | Kind::Rtp | Kind::Rtcp) => match self.by_source.get(&Source::Udp(from)) {
+                Some(&slot) => self.packet(slot, kind, datagram),
                 None => self.pass_on(from, datagram),
             },
         }
@@ -217,8 +210,7 @@ impl Worker {
     }
 
     fn stun_elsewhere(&mut self, ufrag: &str, source: Source, datagram: &[u8]) {
-        let index = ufrag.get(..UFRAG_WORKER_DIGITS).and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        let (Some(index), Source::Udp(from)) = (index, source) else { return dropped("stun") };
+        let (Some(index), Source::Udp(from)) = (worker_of(ufrag), source) else { return dropped("stun") };
         match self.parts.workers.get(usize::from(index)).filter(|_| index != self.parts.index) {
             Some(worker) => {
                 if self.foreign.len() >= FOREIGN_MAX {
@@ -232,9 +224,9 @@ impl Worker {
     }
 
     /// DTLS or SRTP from a proved source.
-    fn packet(&mut self, slot: usize, datagram: &[u8]) {
+    fn packet(&mut self, slot: usize, kind: Kind, datagram: &[u8]) {
         let Some(peer) = self.peers.get_mut(slot).and_then(Option::as_mut) else { return dropped("stranger") };
-        match datagram::classify(datagram) {
+        match kind {
             Kind::Dtls => {
                 if self.parts.dtls.handle_datagram(self.now, peer.key, datagram).is_err() {
                     dropped("dtls");
@@ -344,7 +336,7 @@ impl Worker {
                         viewer.forward(&burst, &mut out);
                     }
                     if self.batch.is_full() {
-                        self.sent.increment(self.batch.flush(&self.parts.socket).packets as u64);
+                        send(&mut self.batch, &self.parts.socket, &self.sent, &self.unsent);
                     }
                 }
             }
@@ -395,7 +387,7 @@ impl Worker {
         let source = Source::Tcp(connection);
         match (datagram::classify(datagram), self.by_source.get(&source)) {
             (Kind::Stun, _) => self.stun(source, from, &Route::Tcp(reply), datagram),
-            (Kind::Dtls | Kind::Rtp | Kind::Rtcp, Some(&slot)) => self.packet(slot, datagram),
+            (kind @ (Kind::Dtls | Kind::Rtp | Kind::Rtcp), Some(&slot)) => self.packet(slot, kind, datagram),
             (Kind::Dtls | Kind::Rtp | Kind::Rtcp | Kind::Unknown, _) => dropped("stranger"),
         }
     }
@@ -493,6 +485,17 @@ impl Worker {
             self.remove(slot, PeerEnd::Stopping);
         }
         self.flush();
+    }
+}
+
+/// Sends what is batched and counts what became of it.
+fn send(batch: &mut SendBatch, socket: &UdpSocket, sent: &::metrics::Counter, unsent: &::metrics::Counter) {
+    let report = batch.flush(socket);
+    if report.packets > 0 {
+        sent.increment(report.packets as u64);
+    }
+    if report.dropped > 0 {
+        unsent.increment(report.dropped as u64);
     }
 }
 

@@ -7,7 +7,7 @@ use super::burst::{Burst, Lane};
 use crate::codec::h264;
 use crate::hub::{Broadcast, Feed as HubFeed, Subscriber};
 use crate::model::{AudioCodec, BroadcastId, Epoch, Frame, MediaFormat, MediaTime, Timescale, TrackId, VideoCodec};
-use crate::rtp::packetize::Packetizer;
+use crate::rtp::packetize::{Packetizer, RtpPayload};
 use crate::transcode::{AacToOpus, OpusPacket, default_bitrate};
 use crate::webrtc::inbox::{Command, Inbox};
 use parking_lot::Mutex;
@@ -173,7 +173,7 @@ async fn run(shared: Arc<Shared>, feed: Arc<Feed>, mut subscriber: Subscriber) {
             }
             HubFeed::Frame(frame) => {
                 cutter.cut(&frame, &mut bursts);
-                if cutter.is_unfit() {
+                if cutter.take_unfit() {
                     feed.announce(Offered::Unfit(Unfit::BFrames), &shared.workers);
                 }
                 for burst in bursts.drain(..) {
@@ -264,7 +264,8 @@ impl Cutter {
         }
     }
 
-    fn is_unfit(&mut self) -> bool {
+    /// Whether a frame came since the last call that WebRTC cannot carry.
+    fn take_unfit(&mut self) -> bool {
         std::mem::take(&mut self.unfit)
     }
 
@@ -354,13 +355,7 @@ impl Cutter {
         }
     }
 
-    fn burst(
-        &mut self,
-        lane: Lane,
-        pts: i64,
-        keyframe: bool,
-        packets: Vec<crate::rtp::packetize::RtpPayload>,
-    ) -> Option<Burst> {
+    fn burst(&mut self, lane: Lane, pts: i64, keyframe: bool, packets: Vec<RtpPayload>) -> Option<Burst> {
         if packets.is_empty() {
             return None;
         }

@@ -9,13 +9,14 @@
 //! cookies. Relative addresses in playlists keep it, so media playlists are the same bytes for every viewer.
 
 use crate::model::{BroadcastId, ViewerId};
+use crate::private_file;
 use crate::seam::{Admission, Refusal, Secret, ViewerIdentity, WatchRequest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
 use rand::RngCore;
 use sha2::Sha256;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -49,14 +50,7 @@ impl PassKey {
         }
         let mut key = [0_u8; KEY_BYTES];
         rand::rng().fill_bytes(&mut key);
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)?;
-        }
-        let mut options = std::fs::OpenOptions::new();
-        options.write(true).create(true).truncate(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        options.open(path)?.write_all(&key)?;
+        private_file::write(path, &key)?;
         Ok(Self::new(&key))
     }
 

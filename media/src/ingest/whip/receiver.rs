@@ -32,7 +32,6 @@ pub(crate) struct Receiver {
     keyframe_seen: Instant,
     keyframe_asked: Option<Instant>,
     reported: Instant,
-    rtt: Duration,
     bytes: ::metrics::Counter,
     video_frames: ::metrics::Counter,
     audio_frames: ::metrics::Counter,
@@ -43,7 +42,8 @@ const KEYFRAME_EVERY: Duration = Duration::from_millis(1_000);
 /// Segments are cut at keyframes, so one is asked for when the encoder makes none by itself.
 const GOP_MAX: Duration = Duration::from_secs(2);
 const REPORT_EVERY: Duration = Duration::from_secs(1);
-const RTT_FIRST: Duration = Duration::from_millis(70);
+/// A publisher's round trip is not measured: it sends no reports that would tell it.
+const RTT_ASSUMED: Duration = Duration::from_millis(70);
 /// From the connection to the first packet, and between packets.
 const MEDIA_WAIT: Duration = Duration::from_secs(20);
 const RECEPTION_BLOCK_BYTES: usize = 24;
@@ -68,7 +68,6 @@ impl Receiver {
             keyframe_seen: now,
             keyframe_asked: None,
             reported: now,
-            rtt: RTT_FIRST,
             bytes: ::metrics::counter!(metrics::INGEST_BYTES, "protocol" => "whip"),
             video_frames: ::metrics::counter!(metrics::INGEST_FRAMES, "kind" => "video"),
             audio_frames: ::metrics::counter!(metrics::INGEST_FRAMES, "kind" => "audio"),
@@ -156,7 +155,7 @@ impl Receiver {
 
     fn ask_for_packets(&mut self, now: Instant, out: &mut Outlet<'_>) {
         for track in &mut self.tracks {
-            let lost = track.lost(now, self.rtt);
+            let lost = track.lost(now, RTT_ASSUMED);
             if let (false, Some(ssrc)) = (lost.is_empty(), track.ssrc()) {
                 out.rtcp(|arena| write_nack(arena, self.ssrc, ssrc, &lost));
             }
@@ -180,7 +179,7 @@ impl Receiver {
 
     fn report(&mut self, now: Instant, out: &mut Outlet<'_>) {
         let (tracks, ssrc) = (&mut self.tracks, self.ssrc);
-        if tracks.iter().all(|track| track.packets() == 0) {
+        if tracks.iter().all(|track| track.ssrc().is_none()) {
             return;
         }
         out.rtcp(|arena| {

@@ -16,7 +16,6 @@ pub(super) struct Track {
     codecs: Vec<AgreedCodec>,
     repairs: Vec<(u32, u32)>,
     active: Option<Active>,
-    packets: u64,
 }
 
 /// The source that sends, once its first packet has come.
@@ -48,7 +47,7 @@ impl Track {
     pub(super) fn new(section: &ReceiveSection) -> Self {
         let lane = if section.kind == SectionKind::Audio { Lane::Audio } else { Lane::Video };
         let (codecs, repairs) = (section.codecs.clone(), section.repairs.clone());
-        Self { lane, codecs, repairs, active: None, packets: 0 }
+        Self { lane, codecs, repairs, active: None }
     }
 
     /// Whether a packet with this payload type is this track's.
@@ -58,11 +57,6 @@ impl Track {
 
     pub(super) fn ssrc(&self) -> Option<u32> {
         self.active.as_ref().map(|active| active.ssrc)
-    }
-
-    /// Packets so far.
-    pub(super) fn packets(&self) -> u64 {
-        self.packets
     }
 
     pub(super) fn needs_keyframe(&self) -> bool {
@@ -90,7 +84,6 @@ impl Track {
             return;
         }
         let Some(codec) = self.codecs.iter().find(|codec| codec.payload_type == header.payload_type) else { return };
-        self.packets += 1;
         if self.active.as_ref().is_none_or(|active| active.ssrc != header.ssrc || active.codec != *codec) {
             self.active = Active::new(*codec, header);
         }
