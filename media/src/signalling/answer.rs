@@ -90,7 +90,7 @@ pub(super) fn empty(status: StatusCode) -> Response {
 
 /// CORS for an endpoint: what may be posted.
 pub(super) fn endpoint_options() -> Response {
-    with(options("OPTIONS, POST"), ACCEPT_POST, SDP)
+    with(options("OPTIONS, GET, HEAD, POST"), ACCEPT_POST, SDP)
 }
 
 /// CORS for a resource: what may be patched.
@@ -99,7 +99,7 @@ pub(super) fn resource_options() -> Response {
 }
 
 fn options(methods: &'static str) -> Response {
-    let mut response = with(base(StatusCode::NO_CONTENT), ALLOW, methods);
+    let mut response = with(base(StatusCode::OK), ALLOW, methods);
     response = with(response, ACCESS_CONTROL_ALLOW_METHODS, methods);
     response = with(response, ACCESS_CONTROL_ALLOW_HEADERS, "Authorization, Content-Type, If-Match");
     with(response, ACCESS_CONTROL_MAX_AGE, "86400")
@@ -132,7 +132,7 @@ pub(super) fn unauthorized(presented: bool, direction: Direction) -> Response {
 pub(super) fn failed(error: DeskError, presented: bool, direction: Direction) -> Response {
     match error {
         DeskError::BadOffer(reason) => problem(StatusCode::BAD_REQUEST, &reason),
-        DeskError::NotAcceptable(reason) => problem(StatusCode::NOT_ACCEPTABLE, &reason),
+        DeskError::Unanswerable(reason) => problem(StatusCode::UNPROCESSABLE_ENTITY, &reason),
         DeskError::NotLive { retry_after } => {
             later(StatusCode::CONFLICT, "the session is not live now; try again when it is", retry_after)
         }

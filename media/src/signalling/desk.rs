@@ -60,8 +60,8 @@ pub(crate) struct Restarted {
 pub(crate) enum DeskError {
     /// The SDP is broken or breaks the RFC's rules.
     BadOffer(String),
-    /// Good SDP that cannot be answered.
-    NotAcceptable(String),
+    /// Good SDP that cannot be answered (RFC 9725 section 4.4.3).
+    Unanswerable(String),
     Refused(Refusal),
     NotLive {
         retry_after: Duration,

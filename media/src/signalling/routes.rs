@@ -68,7 +68,9 @@ impl Shared {
         match *request.method() {
             Method::POST => self.open(direction, target, request).await.unwrap_or_else(|refusal| *refusal),
             Method::OPTIONS => answer::endpoint_options(),
-            _ => answer::wrong_method("OPTIONS, POST"),
+            // Section 4.1: a successful answer without content.
+            Method::GET | Method::HEAD => answer::empty(StatusCode::NO_CONTENT),
+            _ => answer::wrong_method("OPTIONS, GET, HEAD, POST"),
         }
     }
 
@@ -170,9 +172,11 @@ impl Shared {
             .ok_or_else(|| refuse(StatusCode::BAD_REQUEST, "this is not an SDP fragment (RFC 8840 section 9)"))?;
         let failed = |error| Box::new(answer::failed(error, true, direction));
         if any {
-            // "*" is an ICE restart, and that needs both credentials.
+            // "*" is an ICE restart, and that needs both credentials; candidates name their ICE session by its ETag.
             if !fragment.has_credentials() {
-                return Err(refuse(StatusCode::UNPROCESSABLE_ENTITY, "an ICE restart needs a=ice-ufrag and a=ice-pwd"));
+                let detail =
+                    "If-Match: * is an ICE restart, which needs a=ice-ufrag and a=ice-pwd; candidates need the ETag";
+                return Err(refuse(StatusCode::PRECONDITION_REQUIRED, detail));
             }
             let restarted = self.desk.restart(resource, &fragment).await.map_err(failed)?;
             self.doorkeeper.restarted(resource, &restarted.etag);

@@ -112,7 +112,7 @@ export class WhepEngine implements Engine {
 
   #refused({ status, retryAfterMs }: Extract<Exchange, { ok: false }>): void {
     // 409 with a time to come back is a show to come; without one it is a show that only HLS can carry.
-    if ([406, 415, 422].includes(status) || (status === 409 && retryAfterMs === null)) return this.#giveUp("codec");
+    if ([415, 422].includes(status) || (status === 409 && retryAfterMs === null)) return this.#giveUp("codec");
     // A show that will come says when to ask again. A plain 404 is no show at all, or a server without WebRTC: HLS tells which.
     if ([404, 405, 501].includes(status) && retryAfterMs === null) return this.#giveUp("absent");
     if (status === 503) return this.#giveUp("busy");
