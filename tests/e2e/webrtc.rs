@@ -158,6 +158,13 @@ async fn browser_publishes_by_whip_to_whep_and_hls() -> Result<()> {
     let seen = sees(&page, "viewer", 60.0).await?;
     ensure!(seen["audio"]["totalAudioEnergy"].as_f64().is_some_and(|energy| energy > 0.001), "sound: {seen}");
     report!("WHIP to WHEP: {seen}");
+    // Our reports of what arrives are what lets the browser send more than the trickle it begins with.
+    let sent = until(Limit::MEDIA, "the upload to grow", async || {
+        let sent = call(&page, "look('host')").await?;
+        Ok(sent["uploadBitrate"].as_f64().is_some_and(|bitrate| bitrate > 1_000_000.0).then_some(sent))
+    })
+    .await?;
+    report!("the browser found {} bit/s for its upload", sent["uploadBitrate"]);
 
     let viewer = show.viewer()?;
     let renditions = viewer.renditions().await?;
@@ -177,5 +184,53 @@ async fn browser_publishes_by_whip_to_whep_and_hls() -> Result<()> {
     let before = sees(&page, "viewer", 0.0).await?["video"]["framesDecoded"].as_f64().unwrap_or(0.0);
     let _encoder = show.publish(&server, &Picture::CLOCK)?;
     sees(&page, "viewer", before + 90.0).await?;
+    Ok(())
+}
+
+/// One picture in three sizes: each viewer gets the one that fits, and HLS has a ladder without a transcoder.
+#[tokio::test]
+async fn simulcast_layers_are_chosen_from_and_are_hls_renditions() -> Result<()> {
+    let server = Server::start().await?;
+    let api = Api::of(&server)?;
+    let show = Show::create(&api, "Three sizes").await?;
+    let browser = Browser::start()?;
+    let page = stage(&browser, &server).await?;
+    let key = &show.stream_key;
+    let answer = call(&page, &format!("publishByWhip('host', '/whip', '{key}', null, 3)")).await?;
+    ensure!(answer["status"] == 201, "the offer of three layers: {answer}");
+    until(Limit::MEDIA, "every layer to be sent", async || {
+        let sent = call(&page, "look('host')").await?;
+        let layers = sent["layers"].as_object().context("layers")?;
+        let all = layers.len() == 3 && layers.values().all(|frames| frames.as_f64() > Some(30.0));
+        ensure!(all, "so far {sent}");
+        Ok(Some(()))
+    })
+    .await?;
+    show.listed(&api).await?;
+    watch(&page, "viewer", &show).await?;
+    let seen = until(Limit::MEDIA, "the largest picture", async || {
+        let seen = sees(&page, "viewer", 30.0).await?;
+        Ok((seen["video"]["frameWidth"] == 1280).then_some(seen))
+    })
+    .await?;
+    report!("the largest of three layers: {seen}");
+
+    let viewer = show.viewer()?;
+    let renditions = until(Limit::MEDIA, "a ladder of three", async || {
+        let renditions = viewer.renditions().await?;
+        let all = ["1280x720", "640x360", "320x180"].iter().all(|size| renditions.text.contains(size));
+        Ok(all.then_some(renditions))
+    })
+    .await?;
+    report!("HLS:\n{}", renditions.text);
+    for (place, variant) in renditions.variants.iter().enumerate() {
+        let playlist = until(Limit::MEDIA, "two segments of each", async || {
+            let playlist = viewer.playlist(variant).await?;
+            Ok((playlist.segments.len() >= 2).then_some(playlist))
+        })
+        .await?;
+        let file = viewer.save(&playlist.segments, server.scratch(), &format!("layer-{place}")).await?;
+        crate::harness::probe::decodes(&file.to_string_lossy()).await?;
+    }
     Ok(())
 }

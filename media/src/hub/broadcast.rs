@@ -4,11 +4,11 @@ use super::lifecycle::{Phase, Presence, Situation};
 use super::publisher::{Publisher, Revoked, WriteSide};
 use super::subscriber::{self, Feeder, Subscriber};
 use crate::metrics;
-use crate::model::BroadcastId;
+use crate::model::{BroadcastId, TrackId};
 use crate::seam::{BroadcastEnd, Protocol};
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
@@ -31,7 +31,21 @@ pub struct Broadcast {
 struct KeyframeRequests {
     /// The present publisher can make a keyframe when asked.
     possible: AtomicBool,
-    wanted: AtomicBool,
+    wanted: AtomicU32,
+}
+
+/// Tracks of which somebody wants a keyframe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct WantedKeyframes(u32);
+
+impl WantedKeyframes {
+    pub(crate) fn contains(self, track: TrackId) -> bool {
+        self.0 & bit(track) != 0
+    }
+}
+
+fn bit(track: TrackId) -> u32 {
+    1_u32.checked_shl(u32::from(track.0)).unwrap_or(0)
 }
 
 /// Where the write side is.
@@ -69,18 +83,20 @@ impl Broadcast {
         })
     }
 
-    /// Asks the publisher for a keyframe. `false`: its protocol has no such request, the next one comes when it comes.
-    pub fn request_keyframe(&self) -> bool {
+    /// Asks the publisher for a keyframe of one track. `false`: its protocol has no such request, the next one comes when
+    /// it comes.
+    pub fn request_keyframe(&self, track: TrackId) -> bool {
         let possible = self.keyframes.possible.load(Ordering::Relaxed);
         if possible {
-            self.keyframes.wanted.store(true, Ordering::Relaxed);
+            self.keyframes.wanted.fetch_or(bit(track), Ordering::Relaxed);
         }
         possible
     }
 
-    /// Whether somebody asked for a keyframe since the last call. For the publisher's ingest.
-    pub(crate) fn take_keyframe_request(&self) -> bool {
-        self.keyframes.wanted.load(Ordering::Relaxed) && self.keyframes.wanted.swap(false, Ordering::Relaxed)
+    /// The keyframes asked for since the last call. For the publisher's ingest.
+    pub(crate) fn take_keyframe_requests(&self) -> WantedKeyframes {
+        let quiet = self.keyframes.wanted.load(Ordering::Relaxed) == 0;
+        WantedKeyframes(if quiet { 0 } else { self.keyframes.wanted.swap(0, Ordering::Relaxed) })
     }
 
     pub fn id(&self) -> &BroadcastId {

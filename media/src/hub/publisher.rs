@@ -39,10 +39,10 @@ impl WriteSide {
         Self { feeders: Vec::new(), epoch: None, gop }
     }
 
-    /// A frame a decoder can start with: a keyframe of video, or any frame of a broadcast without video.
+    /// A frame a decoder can start with: a keyframe of the video that leads, or any frame of a broadcast without video.
     fn is_resync(&self, frame: &Frame) -> bool {
         let Some(epoch) = &self.epoch else { return false };
-        frame.keyframe && (epoch.video().is_none() || epoch.track(frame.track).is_some_and(|track| track.is_video()))
+        frame.keyframe && epoch.video().is_none_or(|leader| leader.id == frame.track)
     }
 
     fn attach(&mut self, mut feeder: Feeder) {

@@ -25,7 +25,8 @@ pub struct Frame {
 /// when codec parameters change, when a track appears, or when time jumps by more than can be mended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Epoch {
-    /// `tracks[i].id == TrackId(i)`; at least one, video first.
+    /// `tracks[i].id == TrackId(i)`; at least one, video first. Several of video are layers of one picture, the smallest
+    /// first: it leads, and a decoder can start where it has a keyframe.
     pub tracks: Vec<Arc<TrackFormat>>,
     /// Wall clock at media time zero: EXT-X-PROGRAM-DATE-TIME of a frame is `zero + pts`.
     pub zero: SystemTime,
@@ -36,6 +37,7 @@ impl Epoch {
         self.tracks.get(usize::from(id.0))
     }
 
+    /// The video that leads.
     pub fn video(&self) -> Option<&Arc<TrackFormat>> {
         self.tracks.iter().find(|track| track.is_video())
     }

@@ -71,6 +71,12 @@ impl From<SystemTime> for NtpTime {
 }
 
 impl NtpTime {
+    /// Microseconds since 1900.
+    pub(crate) fn as_micros(self) -> i64 {
+        let fraction = (self.0 & 0xffff_ffff) * 1_000_000 >> 32;
+        ((self.0 >> 32) * 1_000_000 + fraction) as i64
+    }
+
     /// The middle 32 bits, as reports name it.
     pub(crate) fn middle(self) -> u32 {
         (self.0 >> 16) as u32

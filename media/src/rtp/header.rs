@@ -46,9 +46,28 @@ impl RtpHeader {
     }
 }
 
-/// The value of a header extension, by the id that was agreed on (RFC 8285 sections 4.2 and 4.3). `packet` is one that
-/// [`RtpHeader::parse`] took.
-pub(crate) fn extension(packet: &[u8], wanted: u8) -> Option<&[u8]> {
+/// The header extensions of a packet that [`RtpHeader::parse`] took: id and value (RFC 8285 sections 4.2 and 4.3). Ends at
+/// the first that is not whole.
+pub(crate) fn extensions(packet: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    let (profile, mut rest) = extension_block(packet).unwrap_or_default();
+    std::iter::from_fn(move || {
+        // Padding between elements.
+        while let [0, behind @ ..] = rest {
+            rest = behind;
+        }
+        let (id, length, behind) = match (profile, rest) {
+            (0xbede, [head, behind @ ..]) => (head >> 4, usize::from(head & 0x0f) + 1, behind),
+            (0x1000..=0x100f, [id, length, behind @ ..]) => (*id, usize::from(*length), behind),
+            _ => return None,
+        };
+        let (value, behind) = behind.split_at_checked(length)?;
+        rest = behind;
+        Some((id, value))
+    })
+}
+
+/// The profile and the body of the extension.
+fn extension_block(packet: &[u8]) -> Option<(u16, &[u8])> {
     let first = *packet.first()?;
     if first & 0x10 == 0 {
         return None;
@@ -56,25 +75,7 @@ pub(crate) fn extension(packet: &[u8], wanted: u8) -> Option<&[u8]> {
     let start = 12 + usize::from(first & 0x0f) * 4;
     let &[p0, p1, l0, l1] = packet.get(start..start + 4)? else { return None };
     let words = usize::from(u16::from_be_bytes([l0, l1]));
-    let mut rest = packet.get(start + 4..start + 4 + words * 4)?;
-    let profile = u16::from_be_bytes([p0, p1]);
-    loop {
-        let (id, length, behind) = match (profile, rest) {
-            // Padding between elements.
-            (_, [0, behind @ ..]) => {
-                rest = behind;
-                continue;
-            }
-            (0xbede, [head, behind @ ..]) => (head >> 4, usize::from(head & 0x0f) + 1, behind),
-            (0x1000..=0x100f, [id, length, behind @ ..]) => (*id, usize::from(*length), behind),
-            _ => return None,
-        };
-        let (value, behind) = behind.split_at_checked(length)?;
-        if id == wanted {
-            return Some(value);
-        }
-        rest = behind;
-    }
+    Some((u16::from_be_bytes([p0, p1]), packet.get(start + 4..start + 4 + words * 4)?))
 }
 
 #[cfg(test)]
@@ -91,9 +92,10 @@ mod tests {
         let header = RtpHeader::parse(&packet).unwrap();
         assert_eq!((header.marker, header.payload_type, header.sequence, header.ssrc), (true, 96, 7, 5));
         assert_eq!(&packet[header.payload], b"media");
-        assert_eq!((extension(&packet, 1), extension(&packet, 2)), (Some(&[5][..]), None));
+        assert_eq!(extensions(&packet).collect::<Vec<_>>(), [(1, &[5][..])]);
         for end in 0..packet.len() {
             let _ = RtpHeader::parse(&packet[..end]);
+            let _ = extensions(&packet[..end]).count();
         }
         assert_eq!(RtpHeader::parse(&[0xa0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 200]), None, "more padding than packet");
     }

@@ -18,7 +18,9 @@ use crate::signalling::{self, DeskError, Direction, OpenRequest, Opened, Resourc
 use crate::whep::burst::Lane;
 use crate::whep::feed::{Feeds, Offered, Tracks};
 use crate::whep::roster::Roster;
-use crate::whep::viewer::{LaneSetup, Seat, Viewer};
+use crate::whep::send_lane::LaneSetup;
+use crate::whep::showing::Showing;
+use crate::whep::viewer::{Seat, Viewer};
 use async_trait::async_trait;
 use std::time::{Duration, Instant};
 
@@ -94,7 +96,7 @@ impl Desk {
         let answer = tokio::time::timeout(ADMISSION_MAX, around.admission.admit_publisher(asked)).await;
         let grant = answer.unwrap_or(Err(Refusal::Unavailable)).map_err(DeskError::Refused)?;
         let place = self.place();
-        let (agreement, answer) = negotiate::answer_publisher(&offer, &self.local(&place.2)).map_err(not_acceptable)?;
+        let (agreement, answer) = negotiate::answer_publisher(&offer, &self.local(&place.2)).map_err(unanswerable)?;
         let claimed = around.hub.claim(grant.broadcast, &grant.publisher, Protocol::Whip).await;
         let publisher = claimed.map_err(|error| match error {
             ClaimError::Busy => DeskError::Refused(Refusal::Busy),
@@ -136,7 +138,7 @@ impl Desk {
                 NegotiationError::NoCommonCodec { .. } => {
                     DeskError::PlaysOnlyByHls { reason: error.to_string(), hls_path: hls_path(&broadcast) }
                 }
-                other => not_acceptable(other),
+                other => unanswerable(other),
             })?;
         let viewer = ViewerId::parse(&format!("whep_{}", hex_id())).expect("letters, digits and an underscore");
         let seat = Seat {
@@ -147,7 +149,8 @@ impl Desk {
             identity: grant.viewer,
         };
         let (resource, etag) = (ResourceId::generate(), place.2.ufrag.clone());
-        let viewer = Viewer::new(&setups(&agreement, &outgoing), seat, lease, Instant::now());
+        let showing = Showing::new(&setups(&agreement, &outgoing), lease);
+        let viewer = Viewer::new(vec![showing], seat, Instant::now());
         self.add(&resource, &offer, place, Media::Viewer(Box::new(viewer))).await?;
         Ok(Opened { resource, etag, answer })
     }
@@ -203,8 +206,8 @@ fn credentials_on(worker: u8) -> Credentials {
     credentials
 }
 
-fn not_acceptable(error: NegotiationError) -> DeskError {
-    DeskError::NotAcceptable(error.to_string())
+fn unanswerable(error: NegotiationError) -> DeskError {
+    DeskError::Unanswerable(error.to_string())
 }
 
 fn hls_path(broadcast: &BroadcastId) -> String {

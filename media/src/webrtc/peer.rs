@@ -83,7 +83,14 @@ pub(crate) enum PeerEnd {
     Stopping,
 }
 
-/// Two networks, both IP versions, TCP: a client has a handful. More are not remembered.
+/// A source that is new.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Proved {
+    pub(crate) forgotten: Option<Source>,
+}
+
+/// Two networks, both IP versions, TCP: a client has a handful. Of more, the newest are remembered: a phone that moves all
+/// day is always at its last one.
 const SOURCES_MAX: usize = 16;
 
 impl PeerEnd {
@@ -132,13 +139,14 @@ impl Peer {
         }
     }
 
-    /// A check from there was authentic. `true`: the source is new.
-    pub(crate) fn prove(&mut self, source: Source) -> bool {
-        let is_new = !self.sources.contains(&source) && self.sources.len() < SOURCES_MAX;
-        if is_new {
-            self.sources.push(source);
+    /// A check from there was authentic. `None`: that was known. Else the oldest source may be forgotten for it.
+    pub(crate) fn prove(&mut self, source: Source) -> Option<Proved> {
+        if self.sources.contains(&source) {
+            return None;
         }
-        is_new
+        let forgotten = (self.sources.len() >= SOURCES_MAX).then(|| self.sources.remove(0));
+        self.sources.push(source);
+        Some(Proved { forgotten })
     }
 
     /// The upper half with its way out, once both are there.

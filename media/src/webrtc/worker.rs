@@ -5,7 +5,7 @@
 
 use super::directory::Directory;
 use super::inbox::{Command, Inbox, Receiver};
-use super::peer::{Keys, Media, NewPeer, Peer, PeerEnd, Source};
+use super::peer::{Keys, Media, NewPeer, Peer, PeerEnd, Proved, Source};
 use super::ufrag::worker_of;
 use crate::metrics;
 use crate::rtc::datagram::{self, Kind};
@@ -19,6 +19,8 @@ use crate::rtc::srtp::SessionKeys;
 use crate::signalling::{Doorkeeper, ResourceId};
 use crate::whep::feed::FeedId;
 use crate::whep::shelf::Shelf;
+use crate::whep::showing::Showing;
+use crate::whep::viewer::Viewer;
 use bytes::Bytes;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::HashMap;
@@ -62,7 +64,8 @@ pub(crate) struct Worker {
 #[derive(Debug, Default)]
 struct FeedState {
     shelf: Shelf,
-    viewers: Vec<usize>,
+    /// Slots of the peers, and which of their showings it is.
+    viewers: Vec<(usize, usize)>,
 }
 
 /// While somebody is here: how often reports, retransmissions and catching up are looked after.
@@ -196,7 +199,10 @@ impl Worker {
         if moved {
             peer.route = Some(route.clone());
         }
-        if peer.prove(source) {
+        if let Some(Proved { forgotten }) = peer.prove(source) {
+            if let Some(forgotten) = forgotten.filter(|old| self.by_source.get(old) == Some(&slot)) {
+                self.by_source.remove(&forgotten);
+            }
             if let Some(before) = self.by_source.insert(source, slot).filter(|before| *before != slot) {
                 // The same address serves another connection now: a client that reloaded.
                 if let Some(Some(other)) = self.peers.get_mut(before) {
@@ -266,10 +272,9 @@ impl Worker {
         match media {
             Media::Publisher(receiver) => receiver.rtcp(&self.packet, now),
             Media::Viewer(viewer) => {
-                let Some(feed) = self.feeds.get(&viewer.feed().id()) else { return };
                 let ntp = NtpTime::from(SystemTime::now());
                 for block in blocks(&self.packet) {
-                    viewer.feedback(&block.feedback(ntp), &feed.shelf, now, &mut out);
+                    viewer.feedback(&block.feedback(ntp), |showing| shelf(&self.feeds, showing), now, &mut out);
                 }
             }
         }
@@ -318,9 +323,11 @@ impl Worker {
         match media {
             Media::Publisher(receiver) => receiver.start(now, &mut out),
             Media::Viewer(viewer) => {
-                let feed = self.feeds.entry(viewer.feed().id()).or_default();
-                viewer.start(&feed.shelf, now, &mut out);
-                feed.viewers.push(slot);
+                for showing in 0..viewer.showings().len() {
+                    let feed = self.feeds.entry(viewer.showings()[showing].feed().id()).or_default();
+                    viewer.start(showing, &feed.shelf, now, &mut out);
+                    feed.viewers.push((slot, showing));
+                }
             }
         }
     }
@@ -330,10 +337,10 @@ impl Worker {
             Command::Burst(feed, burst) => {
                 let state = self.feeds.entry(feed).or_default();
                 state.shelf.put(&burst, self.now);
-                for slot in &state.viewers {
+                for (slot, showing) in &state.viewers {
                     let Some(peer) = self.peers[*slot].as_mut() else { continue };
                     if let Some((Media::Viewer(viewer), mut out)) = peer.split(&mut self.batch) {
-                        viewer.forward(&burst, &mut out);
+                        viewer.forward(*showing, &burst, &mut out);
                     }
                     if self.batch.is_full() {
                         send(&mut self.batch, &self.parts.socket, &self.sent, &self.unsent);
@@ -364,18 +371,18 @@ impl Worker {
             Command::Interrupted(feed) => {
                 let Some(state) = self.feeds.get_mut(&feed) else { return };
                 state.shelf.forget_gop();
-                for slot in &state.viewers {
+                for (slot, showing) in &state.viewers {
                     if let Some(Peer { media: Media::Viewer(viewer), .. }) = &mut self.peers[*slot] {
-                        viewer.interrupt();
+                        viewer.interrupt(*showing);
                     }
                 }
             }
             Command::Renegotiate(feed) => {
                 self.feeds.entry(feed).or_default().shelf.forget_gop();
-                self.remove_viewers(PeerEnd::Renegotiate, |viewer| viewer.feed().id() == feed);
+                self.remove_viewers(PeerEnd::Renegotiate, |viewer| shows(viewer, feed));
             }
             Command::FeedEnded(feed) => {
-                self.remove_viewers(PeerEnd::Ended, |viewer| viewer.feed().id() == feed);
+                self.remove_viewers(PeerEnd::Ended, |viewer| shows(viewer, feed));
                 self.feeds.remove(&feed);
             }
             // Handled by the loop.
@@ -404,7 +411,7 @@ impl Worker {
         self.parts.inbox.peers.store(self.by_resource.len(), std::sync::atomic::Ordering::Relaxed);
     }
 
-    fn remove_viewers(&mut self, end: PeerEnd, is_meant: impl Fn(&crate::whep::viewer::Viewer) -> bool) {
+    fn remove_viewers(&mut self, end: PeerEnd, is_meant: impl Fn(&Viewer) -> bool) {
         for slot in 0..self.peers.len() {
             let meant = match &self.peers[slot] {
                 Some(Peer { media: Media::Viewer(viewer), .. }) => is_meant(viewer),
@@ -436,10 +443,12 @@ impl Worker {
             }
         }
         self.by_resource.remove(&peer.resource);
-        if let Media::Viewer(viewer) = &peer.media
-            && let Some(feed) = self.feeds.get_mut(&viewer.feed().id())
-        {
-            feed.viewers.retain(|viewer| *viewer != slot);
+        if let Media::Viewer(viewer) = &peer.media {
+            for showing in viewer.showings() {
+                if let Some(feed) = self.feeds.get_mut(&showing.feed().id()) {
+                    feed.viewers.retain(|(viewer, _)| *viewer != slot);
+                }
+            }
         }
         self.parts.directory.remove(&peer.resource);
         self.parts.doorkeeper.forget(&peer.resource);
@@ -466,7 +475,7 @@ impl Worker {
             let Some((media, mut out)) = peer.split(&mut self.batch) else { continue };
             let end = match media {
                 Media::Viewer(viewer) => {
-                    viewer.tick(now, &mut out);
+                    viewer.tick(|showing| shelf(&self.feeds, showing), now, &mut out);
                     None
                 }
                 Media::Publisher(receiver) => receiver.tick(now, &mut out),
@@ -486,6 +495,15 @@ impl Worker {
         }
         self.flush();
     }
+}
+
+fn shelf<'a>(feeds: &'a HashMap<FeedId, FeedState>, showing: &Showing) -> Option<&'a Shelf> {
+    feeds.get(&showing.feed().id()).map(|feed| &feed.shelf)
+}
+
+/// Whether this is the feed that a viewer came for. Without one of a co-host it goes on.
+fn shows(viewer: &Viewer, feed: FeedId) -> bool {
+    viewer.showings()[0].feed().id() == feed
 }
 
 /// Sends what is batched and counts what became of it.

@@ -27,11 +27,16 @@ impl Lane {
     }
 }
 
+/// Layers of one picture that a feed carries at most.
+pub(crate) const LAYERS_MAX: usize = 4;
+
 /// One frame, cut into packets. Shared as `Arc<Burst>`; nothing in it is a viewer's own.
 #[derive(Debug)]
 pub(crate) struct Burst {
     pub(crate) lane: Lane,
-    /// Number of the first packet, counted over the whole life of the feed and lane.
+    /// Of video: its place among the layers of the picture, the smallest first. It is also the track's number.
+    pub(crate) layer: u8,
+    /// Number of the first packet, counted over the whole life of the feed, lane and layer.
     pub(crate) first: u64,
     /// RTP timestamp of the frame.
     pub(crate) timestamp: u32,
@@ -46,5 +51,10 @@ impl Burst {
     /// Number of the packet behind the last one.
     pub(crate) fn end(&self) -> u64 {
         self.first + self.packets.len() as u64
+    }
+
+    /// Bytes of all its payloads.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.packets.iter().map(|packet| packet.len() as u64).sum()
     }
 }

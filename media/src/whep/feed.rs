@@ -3,7 +3,7 @@
 //! In: the hub's feed. Out: bursts to every worker, and what can be offered to a viewer. Sound of an RTMP show, which is
 //! AAC, becomes Opus here: once per broadcast, and only while somebody watches.
 
-use super::burst::{Burst, Lane};
+use super::burst::{Burst, LAYERS_MAX, Lane};
 use crate::codec::h264;
 use crate::hub::{Broadcast, Feed as HubFeed, Subscriber};
 use crate::model::{AudioCodec, BroadcastId, Epoch, Frame, MediaFormat, MediaTime, Timescale, TrackId, VideoCodec};
@@ -222,15 +222,22 @@ impl Feed {
 
 /// Frames to bursts; pure.
 struct Cutter {
-    video: Option<VideoCutter>,
+    /// By layer.
+    video: Vec<VideoCutter>,
     audio: Option<AudioCutter>,
     /// The wall clock at which both lanes' RTP clocks stood at their random start.
     origin: Option<SystemTime>,
     zero: SystemTime,
     starts: [u32; 2],
-    next: [u64; 2],
-    last: [Option<i64>; 2],
+    strands: [Strand; LAYERS_MAX + 1],
     unfit: bool,
+}
+
+/// Numbers of one layer, or of the sound.
+#[derive(Debug, Clone, Copy, Default)]
+struct Strand {
+    next: u64,
+    last: Option<i64>,
 }
 
 struct VideoCutter {
@@ -253,13 +260,12 @@ struct AudioCutter {
 impl Cutter {
     fn new() -> Self {
         Self {
-            video: None,
+            video: Vec::new(),
             audio: None,
             origin: None,
             zero: SystemTime::UNIX_EPOCH,
             starts: [rand::random(), rand::random()],
-            next: [0; 2],
-            last: [None; 2],
+            strands: [Strand::default(); LAYERS_MAX + 1],
             unfit: false,
         }
     }
@@ -272,22 +278,31 @@ impl Cutter {
     fn begin(&mut self, epoch: &Epoch) -> Offered {
         self.zero = epoch.zero;
         self.origin.get_or_insert(epoch.zero);
-        (self.video, self.audio) = (None, None);
+        let layers = epoch.tracks.iter().filter(|track| track.is_video()).count();
+        if layers > 1 || self.video.len() > 1 {
+            // A layer's place may be another one's now: what comes next continues nothing.
+            self.strands[..LAYERS_MAX].iter_mut().for_each(|strand| strand.next += 1);
+        }
+        self.video.clear();
+        self.audio = None;
         let (mut video, mut profile) = (None, None);
         for track in &epoch.tracks {
             match &track.media {
+                MediaFormat::Video(_) if self.video.len() == LAYERS_MAX => {}
                 MediaFormat::Video(format) => {
                     let Some(packetizer) = Packetizer::video(format) else { return Offered::Unfit(Unfit::H265) };
                     let h264 = (format.codec == VideoCodec::H264)
                         .then(|| h264::Configuration::parse(&format.configuration).ok())
                         .flatten();
+                    // The largest comes last; a decoder for it decodes the others.
                     if h264.is_some() {
                         profile = format.configuration.get(1..4).and_then(|bytes| bytes.try_into().ok());
                     }
                     video = Some(format.codec);
                     let h264_length_size = h264.map(|configuration| configuration.length_size);
                     let (track, scale) = (track.id, track.timescale);
-                    self.video = Some(VideoCutter { track, scale, packetizer, h264_length_size, latest_pts: i64::MIN });
+                    let latest_pts = i64::MIN;
+                    self.video.push(VideoCutter { track, scale, packetizer, h264_length_size, latest_pts });
                 }
                 MediaFormat::Audio(format) => {
                     let transcoder = match format.codec {
@@ -309,16 +324,16 @@ impl Cutter {
     }
 
     fn cut(&mut self, frame: &Frame, out: &mut Vec<Burst>) {
-        if let Some(mut video) = self.video.take_if(|video| video.track == frame.track) {
-            self.cut_video(&mut video, frame, out);
-            self.video = Some(video);
+        if let Some(layer) = self.video.iter().position(|video| video.track == frame.track) {
+            self.cut_video(layer, frame, out);
         } else if let Some(mut audio) = self.audio.take_if(|audio| audio.track == frame.track) {
             self.cut_audio(&mut audio, frame, out);
             self.audio = Some(audio);
         }
     }
 
-    fn cut_video(&mut self, video: &mut VideoCutter, frame: &Frame, out: &mut Vec<Burst>) {
+    fn cut_video(&mut self, layer: usize, frame: &Frame, out: &mut Vec<Burst>) {
+        let video = &mut self.video[layer];
         if frame.keyframe {
             video.latest_pts = frame.pts;
         } else if frame.pts < video.latest_pts {
@@ -331,7 +346,7 @@ impl Cutter {
         let pts = MediaTime::new(frame.pts, video.scale).rescale_nearest(Timescale::VIDEO).ticks;
         let mut packets = Vec::new();
         video.packetizer.packetize(frame, &mut packets);
-        out.extend(self.burst(Lane::Video, pts, frame.keyframe, packets));
+        out.extend(self.burst(Lane::Video, layer, pts, frame.keyframe, packets));
     }
 
     fn cut_audio(&mut self, audio: &mut AudioCutter, frame: &Frame, out: &mut Vec<Burst>) {
@@ -340,7 +355,7 @@ impl Cutter {
             let pts = MediaTime::new(frame.pts, audio.scale).rescale_nearest(opus_clock).ticks;
             let mut packets = Vec::new();
             audio.packetizer.packetize(frame, &mut packets);
-            out.extend(self.burst(Lane::Audio, pts, true, packets));
+            out.extend(self.burst(Lane::Audio, 0, pts, true, packets));
             return;
         };
         if let Err(error) = transcoder.push(frame.dts, &frame.payload, &mut audio.opus) {
@@ -351,11 +366,11 @@ impl Cutter {
             let frame = Frame { track: audio.track, dts: pts, pts, keyframe: true, payload };
             let mut packets = Vec::new();
             audio.packetizer.packetize(&frame, &mut packets);
-            out.extend(self.burst(Lane::Audio, pts, true, packets));
+            out.extend(self.burst(Lane::Audio, 0, pts, true, packets));
         }
     }
 
-    fn burst(&mut self, lane: Lane, pts: i64, keyframe: bool, packets: Vec<RtpPayload>) -> Option<Burst> {
+    fn burst(&mut self, lane: Lane, layer: usize, pts: i64, keyframe: bool, packets: Vec<RtpPayload>) -> Option<Burst> {
         if packets.is_empty() {
             return None;
         }
@@ -364,14 +379,14 @@ impl Cutter {
             Ok(after) => after.as_micros() as i64,
             Err(before) => -(before.duration().as_micros() as i64),
         };
-        let at = lane.index();
+        let strand = &mut self.strands[if lane == Lane::Audio { LAYERS_MAX } else { layer }];
         // A wall clock that was set back between two epochs must not take the RTP clock with it.
-        let ticks = (since_origin * rate / 1_000_000 + pts).max(self.last[at].map_or(i64::MIN, |last| last + 1));
-        self.last[at] = Some(ticks);
-        let first = self.next[at];
-        self.next[at] += packets.len() as u64;
+        let ticks = (since_origin * rate / 1_000_000 + pts).max(strand.last.map_or(i64::MIN, |last| last + 1));
+        strand.last = Some(ticks);
+        let first = strand.next;
+        strand.next += packets.len() as u64;
         let offset = Duration::from_micros((pts.max(0) * 1_000_000 / rate) as u64);
-        let timestamp = self.starts[at].wrapping_add(ticks as u32);
-        Some(Burst { lane, first, timestamp, wall: self.zero + offset, keyframe, packets })
+        let timestamp = self.starts[lane.index()].wrapping_add(ticks as u32);
+        Some(Burst { lane, layer: layer as u8, first, timestamp, wall: self.zero + offset, keyframe, packets })
     }
 }

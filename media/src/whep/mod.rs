@@ -10,5 +10,7 @@ pub(crate) mod burst;
 pub(crate) mod feed;
 pub(crate) mod forwarder;
 pub(crate) mod roster;
+pub(crate) mod send_lane;
 pub(crate) mod shelf;
+pub(crate) mod showing;
 pub(crate) mod viewer;

@@ -1,18 +1,29 @@
 //! What a worker keeps of a feed: the GOP under way for viewers who join, and the last seconds for those who lost packets.
 //!
-//! In: bursts in order. Out: bursts again. One per feed and worker; payloads are shared, so it costs once, not per viewer.
+//! In: bursts in order. Out: bursts again, and how fast each layer runs. One per feed and worker; payloads are shared, so it
+//! costs once, not per viewer.
 
-use super::burst::{Burst, Lane};
+use super::burst::{Burst, LAYERS_MAX, Lane};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 #[derive(Debug, Default)]
 pub(crate) struct Shelf {
+    /// By layer.
+    video: [Strand; LAYERS_MAX],
+    audio: Strand,
+}
+
+/// One layer, or the sound.
+#[derive(Debug, Default)]
+struct Strand {
+    /// From the last keyframe on. Sound has none.
     gop: Vec<Arc<Burst>>,
     gop_packets: usize,
-    history: [VecDeque<(Instant, Arc<Burst>)>; 2],
-    kept_packets: [usize; 2],
+    history: VecDeque<(Instant, Arc<Burst>)>,
+    kept_packets: usize,
+    kept_bytes: u64,
 }
 
 /// Longer than a retransmission may come late and still be shown (design section 6).
@@ -21,49 +32,78 @@ const HISTORY: Duration = Duration::from_secs(2);
 const HISTORY_PACKETS_MAX: usize = 2_500;
 /// A GOP that is longer is not worth catching up with: 8 MB.
 const GOP_PACKETS_MAX: usize = 7_000;
+/// A layer without a frame for so long is not there.
+const ALIVE: Duration = Duration::from_secs(1);
+/// A rate over less is a guess.
+const RATE_SPAN_MIN: Duration = Duration::from_millis(250);
 
 impl Shelf {
     pub(crate) fn put(&mut self, burst: &Arc<Burst>, now: Instant) {
+        let Some(strand) = self.strand_mut(burst.lane, burst.layer) else { return };
         if burst.lane == Lane::Video {
-            self.put_gop(burst);
+            strand.put_gop(burst);
         }
-        let lane = burst.lane.index();
-        let (history, kept) = (&mut self.history[lane], &mut self.kept_packets[lane]);
-        if history.back().is_some_and(|(_, last)| last.end() != burst.first) {
-            history.clear();
-            *kept = 0;
-        }
-        *kept += burst.packets.len();
-        history.push_back((now, Arc::clone(burst)));
-        while let Some((at, oldest)) = history.front() {
-            if *kept <= HISTORY_PACKETS_MAX && now.duration_since(*at) <= HISTORY {
-                break;
-            }
-            *kept -= oldest.packets.len();
-            history.pop_front();
-        }
+        strand.put_history(burst, now);
     }
 
-    /// The publisher is gone or the formats changed: what comes next does not continue this GOP.
+    /// The publisher is gone or the formats changed: what comes next does not continue these GOPs.
     pub(crate) fn forget_gop(&mut self) {
-        self.gop.clear();
-        self.gop_packets = 0;
+        self.video.iter_mut().for_each(Strand::forget_gop);
     }
 
-    /// From the last keyframe on; empty when none is kept.
-    pub(crate) fn gop(&self) -> &[Arc<Burst>] {
-        &self.gop
+    /// From the last keyframe of a layer on; empty when none is kept.
+    pub(crate) fn gop(&self, layer: u8) -> &[Arc<Burst>] {
+        self.video.get(usize::from(layer)).map_or(&[], |strand| &strand.gop)
     }
 
-    pub(crate) fn gop_packets(&self) -> usize {
-        self.gop_packets
+    pub(crate) fn gop_packets(&self, layer: u8) -> usize {
+        self.video.get(usize::from(layer)).map_or(0, |strand| strand.gop_packets)
     }
 
     /// The burst that holds a packet, if it is still kept.
-    pub(crate) fn find(&self, lane: Lane, number: u64) -> Option<&Arc<Burst>> {
-        let history = &self.history[lane.index()];
+    pub(crate) fn find(&self, lane: Lane, layer: u8, number: u64) -> Option<&Arc<Burst>> {
+        let history = &self.strand(lane, layer)?.history;
         let at = history.partition_point(|(_, burst)| burst.end() <= number);
         history.get(at).map(|(_, burst)| burst).filter(|burst| burst.first <= number)
+    }
+
+    /// Bits per second of each layer that is there, the smallest first.
+    pub(crate) fn layer_rates(&self, now: Instant) -> [Option<u64>; LAYERS_MAX] {
+        std::array::from_fn(|layer| self.video[layer].rate(now))
+    }
+
+    fn strand(&self, lane: Lane, layer: u8) -> Option<&Strand> {
+        match lane {
+            Lane::Audio => Some(&self.audio),
+            Lane::Video => self.video.get(usize::from(layer)),
+        }
+    }
+
+    fn strand_mut(&mut self, lane: Lane, layer: u8) -> Option<&mut Strand> {
+        match lane {
+            Lane::Audio => Some(&mut self.audio),
+            Lane::Video => self.video.get_mut(usize::from(layer)),
+        }
+    }
+}
+
+impl Strand {
+    fn put_history(&mut self, burst: &Arc<Burst>, now: Instant) {
+        if self.history.back().is_some_and(|(_, last)| last.end() != burst.first) {
+            self.history.clear();
+            (self.kept_packets, self.kept_bytes) = (0, 0);
+        }
+        self.kept_packets += burst.packets.len();
+        self.kept_bytes += burst.bytes();
+        self.history.push_back((now, Arc::clone(burst)));
+        while let Some((at, oldest)) = self.history.front() {
+            if self.kept_packets <= HISTORY_PACKETS_MAX && now.duration_since(*at) <= HISTORY {
+                break;
+            }
+            self.kept_packets -= oldest.packets.len();
+            self.kept_bytes -= oldest.bytes();
+            self.history.pop_front();
+        }
     }
 
     fn put_gop(&mut self, burst: &Arc<Burst>) {
@@ -76,11 +116,23 @@ impl Shelf {
         self.gop_packets += burst.packets.len();
         self.gop.push(Arc::clone(burst));
     }
+
+    fn forget_gop(&mut self) {
+        self.gop.clear();
+        self.gop_packets = 0;
+    }
+
+    fn rate(&self, now: Instant) -> Option<u64> {
+        let ((first, _), (last, _)) = (self.history.front()?, self.history.back()?);
+        let span = now.duration_since(*first).max(RATE_SPAN_MIN);
+        let alive = now.duration_since(*last) <= ALIVE;
+        alive.then(|| (self.kept_bytes as f64 * 8.0 / span.as_secs_f64()) as u64)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::forwarder::testing::burst;
+    use super::super::forwarder::testing::{burst, layer_burst};
     use super::*;
 
     #[test]
@@ -90,12 +142,12 @@ mod tests {
             let at = start + Duration::from_millis(frame * 33);
             shelf.put(&burst(Lane::Video, frame * 3, 3, frame % 60 == 0), at);
         }
-        assert_eq!(shelf.find(Lane::Video, 299).map(|burst| burst.first), Some(297));
-        assert_eq!(shelf.find(Lane::Video, 298).map(|burst| burst.first), Some(297));
-        assert!(shelf.find(Lane::Video, 300).is_none(), "not sent yet");
-        assert!(shelf.find(Lane::Video, 0).is_none(), "older than two seconds");
-        assert!(shelf.find(Lane::Audio, 299).is_none());
-        assert_eq!((shelf.gop().len(), shelf.gop_packets()), (40, 120), "from the second keyframe on");
+        let find = |number| shelf.find(Lane::Video, 0, number).map(|burst| burst.first);
+        assert_eq!((find(299), find(298)), (Some(297), Some(297)));
+        assert_eq!(find(300), None, "not sent yet");
+        assert_eq!(find(0), None, "older than two seconds");
+        assert!(shelf.find(Lane::Audio, 0, 299).is_none());
+        assert_eq!((shelf.gop(0).len(), shelf.gop_packets(0)), (40, 120), "from the second keyframe on");
     }
 
     #[test]
@@ -103,8 +155,24 @@ mod tests {
         let (mut shelf, now) = (Shelf::default(), Instant::now());
         shelf.put(&burst(Lane::Video, 0, 2, true), now);
         shelf.put(&burst(Lane::Video, 5, 2, false), now);
-        assert!(shelf.gop().is_empty());
+        assert!(shelf.gop(0).is_empty());
         shelf.put(&burst(Lane::Video, 7, 2, false), now);
-        assert!(shelf.gop().is_empty(), "nothing to start with before the next keyframe");
+        assert!(shelf.gop(0).is_empty(), "nothing to start with before the next keyframe");
+    }
+
+    #[test]
+    fn layers_are_kept_apart_and_one_that_stopped_has_no_rate() {
+        let (mut shelf, start) = (Shelf::default(), Instant::now());
+        for frame in 0..60_u64 {
+            let at = start + Duration::from_millis(frame * 25);
+            shelf.put(&layer_burst(0, frame, 100, frame == 0), at);
+            if frame < 10 {
+                shelf.put(&layer_burst(1, frame, 400, frame == 0), at);
+            }
+        }
+        let [small, large, none, _] = shelf.layer_rates(start + Duration::from_millis(1_475));
+        assert_eq!((small.map(|bps| bps / 1_000), large, none), (Some(32), None, None));
+        assert_eq!((shelf.gop(0).len(), shelf.gop(1).len()), (60, 10));
+        assert_eq!(shelf.find(Lane::Video, 1, 3).map(|burst| burst.bytes()), Some(400));
     }
 }

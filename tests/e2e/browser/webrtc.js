@@ -33,29 +33,32 @@ globalThis.watchByWhep = async (name, url, token, only) => {
   return Object.assign(peer, await exchange(connection, url, token, only)) && { status: peer.status, problem: peer.problem };
 };
 
-/** A moving picture and a tone, made in the page: no device is needed. */
-globalThis.publishByWhip = async (name, url, token, codec) => {
+/** A moving picture and a tone, made in the page: no device is needed. `layers`: how often the picture is sent, each time half as wide. */
+globalThis.publishByWhip = async (name, url, token, codec, layers = 1) => {
   const canvas = document.createElement("canvas");
-  canvas.width = 640;
-  canvas.height = 360;
+  // Chromium sends three layers of a picture of this size, and two of a smaller one.
+  const [width, height, rate] = layers > 1 ? [1280, 720, 15] : [640, 360, 30];
+  [canvas.width, canvas.height] = [width, height];
   const context = canvas.getContext("2d");
   let drawn = 0;
   setInterval(() => {
     context.fillStyle = `hsl(${(drawn * 7) % 360} 80% 50%)`;
-    context.fillRect(0, 0, 640, 360);
+    context.fillRect(0, 0, width, height);
     context.fillStyle = "white";
     context.font = "80px sans-serif";
     context.fillText(String(drawn++), 40, 200);
-  }, 33);
+  }, 1000 / rate);
   const audio = new AudioContext();
   const tone = audio.createOscillator();
   const destination = audio.createMediaStreamDestination();
   tone.connect(destination);
   tone.start();
-  const stream = new MediaStream([...canvas.captureStream(30).getTracks(), ...destination.stream.getTracks()]);
+  const stream = new MediaStream([...canvas.captureStream(rate).getTracks(), ...destination.stream.getTracks()]);
   const connection = new RTCPeerConnection();
   for (const track of stream.getTracks()) {
-    const transceiver = connection.addTransceiver(track, { direction: "sendonly", streams: [stream] });
+    const sendEncodings = Array.from({ length: layers }, (_, at) => ({ rid: `r${at}`, scaleResolutionDownBy: 2 ** at }));
+    const simulcast = track.kind === "video" && layers > 1 ? { sendEncodings } : {};
+    const transceiver = connection.addTransceiver(track, { direction: "sendonly", streams: [stream], ...simulcast });
     if (track.kind === "video" && codec) {
       const all = RTCRtpSender.getCapabilities("video").codecs;
       transceiver.setCodecPreferences(all.filter((c) => c.mimeType === codec || c.mimeType === "video/rtx"));
@@ -68,12 +71,14 @@ globalThis.publishByWhip = async (name, url, token, codec) => {
 
 globalThis.look = async (name) => {
   const { connection, firstFrameMs } = peers[name];
-  const seen = { state: connection.connectionState, firstFrameMs };
+  const seen = { state: connection.connectionState, firstFrameMs, layers: {} };
   for (const report of (await connection.getStats()).values()) {
     if (report.type === "inbound-rtp" || report.type === "outbound-rtp") {
       const { framesDecoded, framesEncoded, frameWidth, totalAudioEnergy, packetsLost, packetsSent, packetsReceived, freezeCount, jitterBufferDelay, jitterBufferEmittedCount } = report;
       seen[report.kind] = { framesDecoded, framesEncoded, frameWidth, totalAudioEnergy, packetsLost, packetsSent, packetsReceived, freezeCount, jitterBufferDelay, jitterBufferEmittedCount };
     }
+    if (report.type === "outbound-rtp" && report.rid) seen.layers[report.rid] = report.framesSent;
+    if (report.type === "candidate-pair" && report.nominated) seen.uploadBitrate = report.availableOutgoingBitrate;
     if (report.type === "transport") seen.srtp = report.srtpCipher;
     if (report.type === "candidate-pair" && report.nominated) seen.roundTrip = report.currentRoundTripTime;
   }

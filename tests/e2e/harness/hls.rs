@@ -17,8 +17,10 @@ pub(crate) struct Viewer {
 #[derive(Debug, Clone)]
 pub(crate) struct Renditions {
     pub(crate) text: String,
+    /// The first of the variants.
     pub(crate) video: Option<Url>,
     pub(crate) audio: Option<Url>,
+    pub(crate) variants: Vec<Url>,
 }
 
 impl Renditions {
@@ -98,15 +100,17 @@ impl Viewer {
         let judged = m3u8_rs::parse_master_playlist_res(text.as_bytes())
             .map_err(|error| anyhow!("m3u8-rs refuses the multivariant playlist: {error}\n{text}"))?;
         let variant = judged.variants.first().with_context(|| format!("no variant\n{text}"))?;
-        let first = self.url.join(&variant.uri)?;
+        let variants = judged.variants.iter().map(|variant| self.url.join(&variant.uri));
+        let variants = variants.collect::<Result<Vec<_>, _>>()?;
+        let first = variants[0].clone();
         let audio_group = judged.alternatives.iter().find(|media| media.media_type == AlternativeMediaType::Audio);
         let audio = audio_group.and_then(|media| media.uri.as_deref()).map(|uri| self.url.join(uri)).transpose()?;
         let has_video = variant.resolution.is_some();
         ensure!(variant.codecs.is_some(), "a variant names its codecs\n{text}");
         Ok(if has_video {
-            Renditions { text, video: Some(first), audio }
+            Renditions { text, video: Some(first), audio, variants }
         } else {
-            Renditions { text, video: None, audio: Some(audio.unwrap_or(first)) }
+            Renditions { text, video: None, audio: Some(audio.unwrap_or(first)), variants }
         })
     }
 

@@ -4,7 +4,9 @@
 //! driven by the media worker that owns the peer; [`to_hub`] decides when an epoch begins and how frames are timed.
 //! HTTP stands in `crate::signalling`, ICE and DTLS in `crate::rtc`.
 
+mod clock;
 mod receiver;
+mod sources;
 mod to_hub;
 mod track;
 

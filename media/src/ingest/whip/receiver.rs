@@ -2,17 +2,17 @@
 //!
 //! In: decrypted packets, the clock. Out: frames into the hub, RTCP into the worker's batch.
 
+use super::sources::{MarkIds, Marks, Sources};
 use super::to_hub::{Arrival, ToHub};
-use super::track::Track;
+use super::track::{Source, Track};
 use crate::codec::opus;
 use crate::hub::{Publisher, Revoked};
 use crate::metrics;
-use crate::model::Lane;
 use crate::rtc::feedback::twcc::TwccRecorder;
 use crate::rtc::negotiate::{PublisherAgreement, SectionKind};
 use crate::rtc::outlet::Outlet;
 use crate::rtc::rtcp::{RECEIVER_REPORT, SENDER_REPORT, SenderReport, blocks, write_nack, write_pli};
-use crate::rtp::header::{RtpHeader, extension};
+use crate::rtp::header::RtpHeader;
 use crate::webrtc::peer::PeerEnd;
 use rtc::shared::marshal::Marshal;
 use std::time::{Duration, Instant, SystemTime};
@@ -20,25 +20,36 @@ use std::time::{Duration, Instant, SystemTime};
 #[derive(Debug)]
 pub(crate) struct Receiver {
     tracks: Vec<Track>,
+    sources: Sources,
+    marks: MarkIds,
     to_hub: ToHub,
     publisher: Publisher,
     /// Our name in RTCP.
     ssrc: u32,
-    /// Arrivals by transport-wide number, and the id of the extension that holds it: from them the client learns how much
-    /// its network carries.
-    arrivals: Option<(u8, TwccRecorder)>,
+    /// Arrivals by transport-wide number: from them the client learns how much its network carries.
+    arrivals: TwccRecorder,
     since: Instant,
     last_media: Instant,
+    /// The last keyframe of the layer that leads.
     keyframe_seen: Instant,
-    keyframe_asked: Option<Instant>,
+    /// By track.
+    keyframes: Vec<KeyframeWish>,
     reported: Instant,
     bytes: ::metrics::Counter,
     video_frames: ::metrics::Counter,
     audio_frames: ::metrics::Counter,
 }
 
-/// Not more often, however many viewers ask.
+/// A keyframe that has not come.
+#[derive(Debug, Clone, Default)]
+struct KeyframeWish {
+    asked: Option<Instant>,
+    by_viewer: bool,
+}
+
+/// Not more often, however many viewers ask; a keyframe of the smallest layer costs little.
 const KEYFRAME_EVERY: Duration = Duration::from_millis(1_000);
+const SMALL_KEYFRAME_EVERY: Duration = Duration::from_millis(500);
 /// Segments are cut at keyframes, so one is asked for when the encoder makes none by itself.
 const GOP_MAX: Duration = Duration::from_secs(2);
 const REPORT_EVERY: Duration = Duration::from_secs(1);
@@ -50,23 +61,24 @@ const RECEPTION_BLOCK_BYTES: usize = 24;
 
 impl Receiver {
     pub(crate) fn new(agreement: &PublisherAgreement, publisher: Publisher, now: Instant) -> Self {
-        let tracks: Vec<_> = agreement.sections.iter().map(Track::new).collect();
-        let expects_video = agreement.sections.iter().any(|section| section.kind == SectionKind::Video);
+        let tracks: Vec<_> = agreement.sections.iter().flat_map(Track::of).collect();
+        let layers = tracks.iter().filter(|track| track.source != Source::Audio).count();
         let has_audio = agreement.sections.iter().any(|section| section.kind == SectionKind::Audio);
         // What was agreed on is stereo; a decoder is set up for that whatever the first packet says.
         let audio = has_audio.then(|| opus::format_of_packet(&[STEREO_TOC]).ok()).flatten();
         let ssrc = rand::random();
-        let arrivals = agreement.sections.iter().find_map(|section| section.transport_cc);
         Self {
+            keyframes: vec![KeyframeWish::default(); tracks.len()],
             tracks,
-            to_hub: ToHub::new(expects_video, audio),
+            sources: Sources::default(),
+            marks: MarkIds::of(agreement),
+            to_hub: ToHub::new(layers, audio),
             publisher,
             ssrc,
-            arrivals: arrivals.map(|id| (id, TwccRecorder::new(now, ssrc, 0))),
+            arrivals: TwccRecorder::new(now, ssrc),
             since: now,
             last_media: now,
             keyframe_seen: now,
-            keyframe_asked: None,
             reported: now,
             bytes: ::metrics::counter!(metrics::INGEST_BYTES, "protocol" => "whip"),
             video_frames: ::metrics::counter!(metrics::INGEST_FRAMES, "kind" => "video"),
@@ -82,24 +94,26 @@ impl Receiver {
 
     pub(crate) fn rtp(&mut self, packet: &[u8], now: Instant) {
         let Some(header) = RtpHeader::parse(packet) else { return };
-        let Some(track) = self.tracks.iter_mut().find(|track| track.takes(header.payload_type)) else { return };
         self.last_media = now;
-        if let Some((id, arrivals)) = &mut self.arrivals
-            && let Some(&[high, low]) = extension(packet, *id)
-        {
-            arrivals.received(now, u16::from_be_bytes([high, low]));
-        }
         self.bytes.increment(packet.len() as u64);
-        track.receive(&header, packet, now);
+        let marks = Marks::read(packet, &self.marks);
+        if let Some(sequence) = marks.transport_sequence {
+            self.arrivals.received(now, header.ssrc, sequence);
+        }
+        let Some(track) = self.sources.track_of(&header, &marks, &self.tracks) else { return };
+        self.tracks[track].receive(&header, packet, now);
         self.hand_on(now);
     }
 
     pub(crate) fn rtcp(&mut self, compound: &[u8], now: Instant) {
         for block in blocks(compound) {
-            if block.kind == SENDER_REPORT
-                && let Some(report) = SenderReport::parse(block.body)
-            {
-                self.tracks.iter_mut().for_each(|track| track.sender_report(&report, now));
+            let Some(report) = SenderReport::parse(block.body).filter(|_| block.kind == SENDER_REPORT) else {
+                continue;
+            };
+            for track in &mut self.tracks {
+                if track.sender_report(&report, now) {
+                    self.to_hub.report(track.source, report.ntp, report.rtp_timestamp);
+                }
             }
         }
     }
@@ -117,7 +131,7 @@ impl Receiver {
         self.hand_on(now);
         self.tell_arrivals(now, out);
         self.ask_for_packets(now, out);
-        self.ask_for_keyframe(now, out);
+        self.ask_for_keyframes(now, out);
         if now.duration_since(self.reported) >= REPORT_EVERY {
             self.reported = now;
             self.report(now, out);
@@ -128,24 +142,27 @@ impl Receiver {
     /// Whole access units go to the hub.
     fn hand_on(&mut self, now: Instant) {
         let arrival = Arrival { elapsed: now.duration_since(self.since), wall: SystemTime::now() };
-        for track in &mut self.tracks {
+        for (track, wish) in self.tracks.iter_mut().zip(&mut self.keyframes) {
             while let Some(unit) = track.next(now) {
-                if track.lane == Lane::Video {
-                    self.video_frames.increment(1);
-                    if unit.keyframe {
-                        (self.keyframe_seen, self.keyframe_asked) = (now, None);
+                match track.source {
+                    Source::Audio => self.audio_frames.increment(1),
+                    Source::Layer(layer) => {
+                        self.video_frames.increment(1);
+                        if unit.keyframe {
+                            wish.by_viewer = false;
+                            if self.to_hub.leads(layer) {
+                                self.keyframe_seen = now;
+                            }
+                        }
                     }
-                } else {
-                    self.audio_frames.increment(1);
                 }
-                self.to_hub.take(&mut self.publisher, track.lane, unit, arrival);
+                self.to_hub.take(&mut self.publisher, track.source, unit, arrival);
             }
         }
     }
 
     fn tell_arrivals(&mut self, now: Instant, out: &mut Outlet<'_>) {
-        let Some((_, arrivals)) = &mut self.arrivals else { return };
-        while let Some(report) = arrivals.poll(now) {
+        while let Some(report) = self.arrivals.poll(now) {
             // A report that cannot be written is one that the next makes up for.
             if let Ok(report) = report.marshal() {
                 out.rtcp(|arena| arena.extend_from_slice(&report));
@@ -162,18 +179,21 @@ impl Receiver {
         }
     }
 
-    fn ask_for_keyframe(&mut self, now: Instant, out: &mut Outlet<'_>) {
-        let Some(track) = self.tracks.iter().find(|track| track.lane == Lane::Video) else { return };
-        let Some(ssrc) = track.ssrc() else { return };
-        let asked_by_viewers = self.publisher.broadcast().take_keyframe_request();
-        let wanted = asked_by_viewers
-            || track.needs_keyframe()
-            || !self.to_hub.has_begun()
-            || now.duration_since(self.keyframe_seen) >= GOP_MAX;
-        let lately = self.keyframe_asked.is_some_and(|at| now.duration_since(at) < KEYFRAME_EVERY);
-        if wanted && !lately {
-            self.keyframe_asked = Some(now);
-            out.rtcp(|arena| write_pli(arena, self.ssrc, ssrc));
+    fn ask_for_keyframes(&mut self, now: Instant, out: &mut Outlet<'_>) {
+        let asked_by_viewers = self.publisher.broadcast().take_keyframe_requests();
+        let all = self.to_hub.wants_keyframes() || now.duration_since(self.keyframe_seen) >= GOP_MAX;
+        for (track, wish) in self.tracks.iter().zip(&mut self.keyframes) {
+            let (Source::Layer(layer), Some(ssrc), true) = (track.source, track.ssrc(), track.hears_pli()) else {
+                continue;
+            };
+            wish.by_viewer |= self.to_hub.track_of(layer).is_some_and(|track| asked_by_viewers.contains(track));
+            let small = self.to_hub.leads(layer) || self.to_hub.wants_keyframes();
+            let pause = if small { SMALL_KEYFRAME_EVERY } else { KEYFRAME_EVERY };
+            let lately = wish.asked.is_some_and(|at| now.duration_since(at) < pause);
+            if (all || wish.by_viewer || track.needs_keyframe()) && !lately {
+                wish.asked = Some(now);
+                out.rtcp(|arena| write_pli(arena, self.ssrc, ssrc));
+            }
         }
     }
 

@@ -1,30 +1,34 @@
 //! Access units with RTP timestamps become epochs and frames on one clock.
 //!
-//! In: access units of up to two lanes, with their arrival. Out: calls on a [`FrameSink`], the hub's publisher. Pure.
+//! In: access units of the layers of a picture and of sound, with their arrival. Out: calls on a [`FrameSink`], the hub's
+//! publisher. Pure.
 //!
-//! Each lane's clock is anchored where its first unit arrived; from there RTP timestamps alone count, so that network
-//! jitter never reaches a viewer. An epoch begins with a keyframe; another one when parameters change.
+//! An epoch begins with a keyframe of the smallest layer, which leads: it is the one that a weak network leaves last. The
+//! next one begins when parameters change, when a layer comes or goes, or when clocks are found to be apart.
 
+use super::clock::{Place, SenderClock, SourceClock};
+use super::track::Source;
 use crate::ingest::flv::FrameSink;
-use crate::model::{
-    AudioFormat, CounterUnwrapper, Epoch, Frame, Lane, MediaFormat, Timescale, TrackFormat, TrackId, VideoFormat,
-};
+use crate::model::{AudioFormat, Epoch, Frame, MediaFormat, Timescale, TrackFormat, TrackId, VideoFormat};
+use crate::rtc::rtcp::NtpTime;
 use crate::rtp::depacketize::{AccessUnit, UnitFormat};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 #[derive(Debug)]
 pub(super) struct ToHub {
-    expects_video: bool,
-    video: LaneClock,
-    audio: LaneClock,
-    video_format: Option<VideoFormat>,
+    layers: Vec<Lane>,
+    audio: Lane,
     audio_format: Option<AudioFormat>,
+    sender: SenderClock,
     /// Wall clock of the first unit.
     started: Option<SystemTime>,
+    /// When the first keyframe, and the first sound, came.
+    first_picture: Option<Duration>,
     first_audio: Option<Duration>,
-    running: Option<Running>,
-    /// Parameters changed: the next keyframe begins an epoch.
+    /// The epoch's zero, since the publication began.
+    zero: Option<Duration>,
+    /// The next keyframe of the leader begins an epoch.
     renew: bool,
 }
 
@@ -35,64 +39,93 @@ pub(super) struct Arrival {
     pub(super) wall: SystemTime,
 }
 
-/// One lane's RTP clock.
+/// A layer, or the sound.
 #[derive(Debug)]
-struct LaneClock {
-    rate: u32,
-    unwrapper: CounterUnwrapper<32>,
-    /// Ticks and time of the first unit.
-    anchor: Option<(i64, Duration)>,
+struct Lane {
+    clock: SourceClock,
+    /// Of video.
+    format: Option<VideoFormat>,
+    heard: Duration,
+    /// A layer that fell silent is not taken in again before this.
+    shunned_until: Duration,
+    running: Option<Running>,
 }
 
 #[derive(Debug)]
 struct Running {
-    /// The epoch's zero, since the publication began.
-    zero: Duration,
-    video: Option<RunningLane>,
-    audio: Option<RunningLane>,
-}
-
-#[derive(Debug)]
-struct RunningLane {
     track: TrackId,
     last_dts: i64,
 }
 
 /// A camera that shows nothing for so long does not keep the sound from viewers.
 const VIDEO_WAIT: Duration = Duration::from_secs(10);
+/// How long a show waits for its other layers once one is there: encoders begin together, the network may not carry all.
+const LAYERS_WAIT: Duration = Duration::from_millis(700);
+/// A layer without a frame for so long is gone; one that was gone must wait this long, lest a network at its edge ends an
+/// epoch every few seconds.
+const LAYER_SILENCE: Duration = Duration::from_secs(3);
+const LAYER_SHUNNED: Duration = Duration::from_secs(15);
+/// Microseconds between lips and voice that nobody sees (ITU-R BT.1359: 45 ms early, 125 ms late).
+const APART_MAX: i64 = 45_000;
 
 impl ToHub {
-    /// `expects_video`, `audio`: what the offer announced.
-    pub(super) fn new(expects_video: bool, audio: Option<AudioFormat>) -> Self {
+    /// `layers` of video and `audio`: what was agreed on.
+    pub(super) fn new(layers: usize, audio: Option<AudioFormat>) -> Self {
         Self {
-            expects_video,
-            video: LaneClock::new(Timescale::VIDEO.get()),
-            audio: LaneClock::new(48_000),
-            video_format: None,
+            layers: (0..layers).map(|_| Lane::new(Timescale::VIDEO.get())).collect(),
+            audio: Lane::new(48_000),
             audio_format: audio,
+            sender: SenderClock::default(),
             started: None,
+            first_picture: None,
             first_audio: None,
-            running: None,
+            zero: None,
             renew: false,
         }
     }
 
-    /// Viewers can be shown something.
-    pub(super) fn has_begun(&self) -> bool {
-        self.running.is_some()
+    /// Every layer should begin anew, so that an epoch can.
+    pub(super) fn wants_keyframes(&self) -> bool {
+        self.renew || self.zero.is_none()
     }
 
-    pub(super) fn take(&mut self, sink: &mut impl FrameSink, lane: Lane, unit: AccessUnit, arrival: Arrival) {
-        let clock = match lane {
-            Lane::Video => &mut self.video,
-            Lane::Audio => &mut self.audio,
+    /// The track that a layer is now.
+    pub(super) fn track_of(&self, layer: u8) -> Option<TrackId> {
+        self.layers.get(usize::from(layer))?.running.as_ref().map(|running| running.track)
+    }
+
+    /// Whether this is the layer that segments and epochs follow.
+    pub(super) fn leads(&self, layer: u8) -> bool {
+        self.layers.len() == 1 || self.track_of(layer) == Some(TrackId(0))
+    }
+
+    /// A sender report's clock for one source.
+    pub(super) fn report(&mut self, source: Source, ntp: NtpTime, timestamp: u32) {
+        let lane = match source {
+            Source::Audio => &mut self.audio,
+            Source::Layer(layer) => &mut self.layers[usize::from(layer)],
         };
-        let at = clock.place(unit.timestamp, arrival.elapsed);
-        self.started.get_or_insert_with(|| arrival.wall.checked_sub(arrival.elapsed).unwrap_or(arrival.wall));
+        lane.clock.report(ntp, timestamp, &mut self.sender);
+        if lane.running.is_none() {
+            lane.clock.mend();
+        } else {
+            self.renew |= lane.clock.error().abs() > APART_MAX;
+        }
+    }
+
+    pub(super) fn take(&mut self, sink: &mut impl FrameSink, source: Source, unit: AccessUnit, arrival: Arrival) {
+        let elapsed = arrival.elapsed;
+        self.started.get_or_insert_with(|| arrival.wall.checked_sub(elapsed).unwrap_or(arrival.wall));
+        let lane = match source {
+            Source::Audio => &mut self.audio,
+            Source::Layer(layer) => &mut self.layers[usize::from(layer)],
+        };
+        let at = lane.clock.place(unit.timestamp, elapsed);
+        lane.heard = elapsed;
         match &unit.format {
             Some(UnitFormat::Video(format)) => {
-                self.renew |= self.video_format.as_ref() != Some(format);
-                self.video_format = Some(format.clone());
+                self.renew |= lane.running.is_some() && lane.format.as_ref() != Some(format);
+                lane.format = Some(format.clone());
             }
             // What the offer announced holds: decoders are set up for it.
             Some(UnitFormat::Audio(format)) => {
@@ -100,94 +133,111 @@ impl ToHub {
             }
             None => {}
         }
-        if lane == Lane::Audio {
-            self.first_audio.get_or_insert(arrival.elapsed);
+        match source {
+            Source::Audio => drop(self.first_audio.get_or_insert(elapsed)),
+            Source::Layer(_) => self.look_at_layers(elapsed),
         }
-        if self.begins_epoch(lane, unit.keyframe, arrival.elapsed) {
-            self.begin(sink, lane, at);
+        if self.begins_epoch(source, unit.keyframe, elapsed) {
+            self.begin(sink, source, at, elapsed);
         }
-        self.write(sink, lane, unit, at);
+        self.write(sink, source, unit, at);
     }
 
-    fn begins_epoch(&self, lane: Lane, keyframe: bool, elapsed: Duration) -> bool {
-        match (lane, &self.running) {
-            (Lane::Video, None) => keyframe && self.video_format.is_some(),
-            (Lane::Video, Some(running)) => keyframe && (self.renew || running.video.is_none()),
-            (Lane::Audio, None) => {
-                !self.expects_video || self.first_audio.is_some_and(|first| elapsed - first > VIDEO_WAIT)
+    /// Notes layers that came or went.
+    fn look_at_layers(&mut self, elapsed: Duration) {
+        for lane in &mut self.layers {
+            let present = lane.is_present(elapsed);
+            if lane.running.is_some() && !present {
+                lane.shunned_until = elapsed + LAYER_SHUNNED;
+                self.renew = true;
             }
-            (Lane::Audio, Some(_)) => false,
+            self.renew |= self.zero.is_some() && lane.running.is_none() && present;
         }
     }
 
-    fn begin(&mut self, sink: &mut impl FrameSink, lane: Lane, at: Place) {
-        let video = self.video_format.clone().filter(|_| lane == Lane::Video).map(MediaFormat::Video);
-        let audio = self.audio_format.clone().map(MediaFormat::Audio);
+    fn begins_epoch(&mut self, source: Source, keyframe: bool, elapsed: Duration) -> bool {
+        match source {
+            Source::Layer(layer) => {
+                let leader = self.by_size(elapsed).first().copied();
+                if !keyframe || self.layers[usize::from(layer)].format.is_none() {
+                    return false;
+                }
+                let waited = elapsed - *self.first_picture.get_or_insert(elapsed) >= LAYERS_WAIT;
+                let complete = waited || self.layers.iter().all(|lane| lane.format.is_some());
+                leader == Some(usize::from(layer)) && if self.zero.is_none() { complete } else { self.renew }
+            }
+            Source::Audio => {
+                let dark = self.layers.is_empty() || self.first_audio.is_some_and(|first| elapsed - first > VIDEO_WAIT);
+                self.zero.is_none() && dark
+            }
+        }
+    }
+
+    /// Layers that are there, the smallest picture first.
+    fn by_size(&self, elapsed: Duration) -> Vec<usize> {
+        let mut present: Vec<usize> =
+            (0..self.layers.len()).filter(|at| self.layers[*at].is_present(elapsed)).collect();
+        present.sort_by_key(|at| self.layers[*at].format.as_ref().map(|f| u32::from(f.width) * u32::from(f.height)));
+        present
+    }
+
+    fn begin(&mut self, sink: &mut impl FrameSink, source: Source, at: Place, elapsed: Duration) {
         let mut tracks = Vec::new();
-        let mut add = |media: Option<MediaFormat>, rate: u32| {
-            media.map(|media| {
-                let id = TrackId(tracks.len() as u8);
-                tracks.push(Arc::new(TrackFormat { id, timescale: Timescale::new(rate), media }));
-                RunningLane { track: id, last_dts: -1 }
-            })
+        let mut add = |lane: &mut Lane, media: Option<MediaFormat>| {
+            lane.clock.mend();
+            lane.running = media.map(|media| {
+                let (id, timescale) = (TrackId(tracks.len() as u8), Timescale::new(lane.clock.rate));
+                tracks.push(Arc::new(TrackFormat { id, timescale, media }));
+                Running { track: id, last_dts: -1 }
+            });
         };
-        let video = add(video, self.video.rate);
-        let audio = add(audio, self.audio.rate);
+        let shown = if source == Source::Audio { Vec::new() } else { self.by_size(elapsed) };
+        for lane in &mut self.layers {
+            lane.running = None;
+        }
+        for layer in shown {
+            let lane = &mut self.layers[layer];
+            let format = lane.format.clone().map(MediaFormat::Video);
+            add(lane, format);
+        }
+        add(&mut self.audio, self.audio_format.clone().map(MediaFormat::Audio));
         if tracks.is_empty() {
             return;
         }
         self.renew = false;
-        self.running = Some(Running { zero: at.time, video, audio });
+        self.zero = Some(at.time());
         let started = self.started.unwrap_or(SystemTime::UNIX_EPOCH);
-        sink.begin_epoch(Epoch { tracks, zero: started + at.time });
+        sink.begin_epoch(Epoch { tracks, zero: started + at.time() });
     }
 
-    fn write(&mut self, sink: &mut impl FrameSink, lane: Lane, unit: AccessUnit, at: Place) {
-        let Some(running) = &mut self.running else { return };
-        let (rate, running_lane) = match lane {
-            Lane::Video => (self.video.rate, &mut running.video),
-            Lane::Audio => (self.audio.rate, &mut running.audio),
+    fn write(&mut self, sink: &mut impl FrameSink, source: Source, unit: AccessUnit, at: Place) {
+        let lane = match source {
+            Source::Audio => &mut self.audio,
+            Source::Layer(layer) => &mut self.layers[usize::from(layer)],
         };
-        let Some(running_lane) = running_lane else { return };
-        let dts = at.ticks_since(running.zero, rate);
-        if dts < 0 {
+        let (Some(zero), Some(running)) = (self.zero, &mut lane.running) else { return };
+        let dts = at.ticks_since(zero, lane.clock.rate);
+        if dts < 0 && source == Source::Audio {
             // Sound from before the first picture: both begin together.
             return;
         }
-        let dts = dts.max(running_lane.last_dts + 1);
-        running_lane.last_dts = dts;
-        let keyframe = unit.keyframe || lane == Lane::Audio;
-        sink.write(Frame { track: running_lane.track, dts, pts: dts, keyframe, payload: unit.payload });
+        // Layers of one moment are stamped a few milliseconds apart; none may stand before the epoch.
+        let dts = dts.max(running.last_dts + 1);
+        running.last_dts = dts;
+        let keyframe = unit.keyframe || source == Source::Audio;
+        sink.write(Frame { track: running.track, dts, pts: dts, keyframe, payload: unit.payload });
     }
 }
 
-/// Where a unit stands: its lane's anchor plus ticks, kept apart so that ticks stay exact.
-#[derive(Debug, Clone, Copy)]
-struct Place {
-    anchor: Duration,
-    ticks: i64,
-    /// Both, rounded down to a microsecond; zero for what would lie before the publication.
-    time: Duration,
-}
-
-impl Place {
-    fn ticks_since(&self, zero: Duration, rate: u32) -> i64 {
-        let (anchor, zero) = (self.anchor.as_micros() as i64, zero.as_micros() as i64);
-        self.ticks + (anchor - zero) * i64::from(rate) / 1_000_000
-    }
-}
-
-impl LaneClock {
+impl Lane {
     fn new(rate: u32) -> Self {
-        Self { rate, unwrapper: CounterUnwrapper::default(), anchor: None }
+        let clock = SourceClock::new(rate);
+        Self { clock, format: None, heard: Duration::ZERO, shunned_until: Duration::ZERO, running: None }
     }
 
-    fn place(&mut self, timestamp: u32, elapsed: Duration) -> Place {
-        let ticks = self.unwrapper.unwrap_counter(timestamp);
-        let (first, anchor) = *self.anchor.get_or_insert((ticks, elapsed));
-        let ticks = ticks - first;
-        let micros = anchor.as_micros() as i64 + ticks * 1_000_000 / i64::from(self.rate);
-        Place { anchor, ticks, time: Duration::from_micros(micros.max(0) as u64) }
+    fn is_present(&self, elapsed: Duration) -> bool {
+        let fresh = elapsed.saturating_sub(self.heard) < LAYER_SILENCE;
+        self.format.is_some() && fresh && elapsed >= self.shunned_until
     }
 }
 
@@ -240,14 +290,14 @@ mod tests {
 
     #[test]
     fn a_show_begins_with_its_first_keyframe_and_both_lanes_share_its_zero() {
-        let (mut to_hub, mut heard) = (ToHub::new(true, stereo()), Heard::default());
-        to_hub.take(&mut heard, Lane::Audio, unit(1_000, true, None), at(0));
-        to_hub.take(&mut heard, Lane::Video, unit(50_000, false, None), at(10));
+        let (mut to_hub, mut heard) = (ToHub::new(1, stereo()), Heard::default());
+        to_hub.take(&mut heard, Source::Audio, unit(1_000, true, None), at(0));
+        to_hub.take(&mut heard, Source::Layer(0), unit(50_000, false, None), at(10));
         assert!(heard.epochs.is_empty(), "nothing to start with");
         // The clock wraps on the way; jitter of arrival does not matter.
-        to_hub.take(&mut heard, Lane::Video, unit(50_000 + 9_000, true, Some(video(160))), at(140));
-        to_hub.take(&mut heard, Lane::Audio, unit(1_000 + 4_800, true, None), at(101));
-        to_hub.take(&mut heard, Lane::Audio, unit(1_000 + 9_600, true, None), at(250));
+        to_hub.take(&mut heard, Source::Layer(0), unit(50_000 + 9_000, true, Some(video(160))), at(140));
+        to_hub.take(&mut heard, Source::Audio, unit(1_000 + 4_800, true, None), at(101));
+        to_hub.take(&mut heard, Source::Audio, unit(1_000 + 9_600, true, None), at(250));
         assert_eq!(heard.epochs.len(), 1);
         assert_eq!(heard.epochs[0].zero, UNIX_EPOCH + Duration::from_millis(1_000_110));
         let stamped: Vec<_> = heard.frames.iter().map(|frame| (frame.track.0, frame.dts)).collect();
@@ -256,10 +306,10 @@ mod tests {
 
     #[test]
     fn a_change_of_size_begins_an_epoch_that_goes_on_in_time() {
-        let (mut to_hub, mut heard) = (ToHub::new(true, None), Heard::default());
-        to_hub.take(&mut heard, Lane::Video, unit(u32::MAX - 100, true, Some(video(160))), at(0));
-        to_hub.take(&mut heard, Lane::Video, unit(90_000 - 101, true, Some(video(320))), at(1_000));
-        to_hub.take(&mut heard, Lane::Video, unit(93_000 - 101, false, None), at(1_033));
+        let (mut to_hub, mut heard) = (ToHub::new(1, None), Heard::default());
+        to_hub.take(&mut heard, Source::Layer(0), unit(u32::MAX - 100, true, Some(video(160))), at(0));
+        to_hub.take(&mut heard, Source::Layer(0), unit(90_000 - 101, true, Some(video(320))), at(1_000));
+        to_hub.take(&mut heard, Source::Layer(0), unit(93_000 - 101, false, None), at(1_033));
         let apart = heard.epochs[1].zero.duration_since(heard.epochs[0].zero).unwrap();
         assert_eq!(apart, Duration::from_secs(1));
         assert_eq!(heard.frames.iter().map(|frame| frame.dts).collect::<Vec<_>>(), [0, 0, 3_000]);
@@ -267,12 +317,12 @@ mod tests {
 
     #[test]
     fn sound_does_not_wait_for_a_dark_camera_for_ever() {
-        let (mut to_hub, mut heard) = (ToHub::new(true, stereo()), Heard::default());
+        let (mut to_hub, mut heard) = (ToHub::new(1, stereo()), Heard::default());
         for packet in 0..600_u32 {
-            to_hub.take(&mut heard, Lane::Audio, unit(packet * 960, true, None), at(u64::from(packet) * 20));
+            to_hub.take(&mut heard, Source::Audio, unit(packet * 960, true, None), at(u64::from(packet) * 20));
         }
         assert_eq!((heard.epochs.len(), heard.epochs[0].tracks.len()), (1, 1));
-        to_hub.take(&mut heard, Lane::Video, unit(7, true, Some(video(160))), at(12_100));
+        to_hub.take(&mut heard, Source::Layer(0), unit(7, true, Some(video(160))), at(12_100));
         assert_eq!((heard.epochs.len(), heard.epochs[1].tracks.len()), (2, 2), "and the picture joins when it comes");
     }
 }

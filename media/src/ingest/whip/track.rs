@@ -1,8 +1,7 @@
 //! One track of a publisher: packets put in order, losses asked for, access units out.
 
-use crate::model::Lane;
 use crate::rtc::feedback::nack::NackGenerator;
-use crate::rtc::negotiate::{AgreedCodec, Codec, ReceiveSection, SectionKind};
+use crate::rtc::negotiate::{AgreedCodec, Codec, ReceiveSection, SectionKind, Simulcast};
 use crate::rtc::rtcp::SenderReport;
 use crate::rtp::depacketize::{AccessUnit, Depacketizer};
 use crate::rtp::header::RtpHeader;
@@ -12,10 +11,20 @@ use std::time::{Duration, Instant};
 
 #[derive(Debug)]
 pub(super) struct Track {
-    pub(super) lane: Lane,
+    pub(super) source: Source,
+    /// Which packets are of this layer, where the picture comes in several.
+    rid: Option<String>,
     codecs: Vec<AgreedCodec>,
     repairs: Vec<(u32, u32)>,
     active: Option<Active>,
+}
+
+/// What a track is of the show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    Audio,
+    /// Video, by its place among the layers.
+    Layer(u8),
 }
 
 /// The source that sends, once its first packet has come.
@@ -44,23 +53,45 @@ struct Packet {
 }
 
 impl Track {
-    pub(super) fn new(section: &ReceiveSection) -> Self {
-        let lane = if section.kind == SectionKind::Audio { Lane::Audio } else { Lane::Video };
-        let (codecs, repairs) = (section.codecs.clone(), section.repairs.clone());
-        Self { lane, codecs, repairs, active: None }
+    /// One track per layer.
+    pub(super) fn of(section: &ReceiveSection) -> Vec<Self> {
+        let track = |source, rid| Self {
+            source,
+            rid,
+            codecs: section.codecs.clone(),
+            repairs: section.repairs.clone(),
+            active: None,
+        };
+        match (&section.simulcast, section.kind) {
+            (_, SectionKind::Audio | SectionKind::Other) => vec![track(Source::Audio, None)],
+            (None, SectionKind::Video) => vec![track(Source::Layer(0), None)],
+            (Some(Simulcast { rids, .. }), SectionKind::Video) => {
+                rids.iter().enumerate().map(|(at, rid)| track(Source::Layer(at as u8), Some(rid.clone()))).collect()
+            }
+        }
     }
 
-    /// Whether a packet with this payload type is this track's.
-    pub(super) fn takes(&self, payload_type: u8) -> bool {
-        self.codecs.iter().any(|codec| codec.payload_type == payload_type || codec.rtx == Some(payload_type))
+    /// Whether a packet from a source not yet known is this track's. `rid`: the layer it says it is of.
+    pub(super) fn takes(&self, payload_type: u8, rid: Option<&[u8]>) -> bool {
+        let fits = |codec: &AgreedCodec| codec.payload_type == payload_type || codec.rtx == Some(payload_type);
+        self.codecs.iter().any(fits) && self.rid.as_ref().is_none_or(|own| rid == Some(own.as_bytes()))
+    }
+
+    fn is_video(&self) -> bool {
+        matches!(self.source, Source::Layer(_))
     }
 
     pub(super) fn ssrc(&self) -> Option<u32> {
         self.active.as_ref().map(|active| active.ssrc)
     }
 
+    /// Whether the client can be asked for a keyframe (RFC 4585 section 6.3.1).
+    pub(super) fn hears_pli(&self) -> bool {
+        self.active.as_ref().is_some_and(|active| active.codec.feedback.pli)
+    }
+
     pub(super) fn needs_keyframe(&self) -> bool {
-        self.lane == Lane::Video && self.active.as_ref().is_some_and(|active| active.depacketizer.needs_keyframe())
+        self.is_video() && self.active.as_ref().is_some_and(|active| active.depacketizer.needs_keyframe())
     }
 
     /// Takes a packet; what it completes is read with [`Self::next`].
@@ -88,7 +119,7 @@ impl Track {
             self.active = Active::new(*codec, header);
         }
         if let Some(active) = &mut self.active {
-            active.count(header, self.lane, now);
+            active.count(header, self.source, now);
             active.nack.received(now, header.sequence);
             if payload.is_empty() {
                 // Padding keeps its place in the order.
@@ -122,16 +153,19 @@ impl Track {
 
     /// Sequence numbers to ask for now. Sound is not asked for: its own correction is faster (RFC 7587 section 2.1.7).
     pub(super) fn lost(&mut self, now: Instant, rtt: Duration) -> Vec<u16> {
-        match (&mut self.active, self.lane) {
-            (Some(active), Lane::Video) => active.nack.poll(now, rtt),
+        match (&mut self.active, self.source) {
+            (Some(active), Source::Layer(_)) if active.codec.feedback.nack => active.nack.poll(now, rtt),
             _ => Vec::new(),
         }
     }
 
-    pub(super) fn sender_report(&mut self, report: &SenderReport, now: Instant) {
-        if let Some(active) = self.active.as_mut().filter(|active| active.ssrc == report.ssrc) {
+    /// `true`: the report is about this track.
+    pub(super) fn sender_report(&mut self, report: &SenderReport, now: Instant) -> bool {
+        let active = self.active.as_mut().filter(|active| active.ssrc == report.ssrc);
+        active.is_some_and(|active| {
             active.last_report = Some((report.ntp.middle(), now));
-        }
+            true
+        })
     }
 
     /// Appends a reception block (RFC 3550 section 6.4.1).
@@ -169,11 +203,11 @@ impl Active {
     }
 
     /// Loss and jitter (RFC 3550 sections A.3 and A.8).
-    fn count(&mut self, header: &RtpHeader, lane: Lane, now: Instant) {
+    fn count(&mut self, header: &RtpHeader, source: Source, now: Instant) {
         self.received += 1;
         let step = i64::from(header.sequence.wrapping_sub(self.newest as u16).cast_signed());
         self.newest = self.newest.max(self.newest.saturating_add_signed(step));
-        let rate = if lane == Lane::Audio { 48_000.0 } else { 90_000.0 };
+        let rate = if source == Source::Audio { 48_000.0 } else { 90_000.0 };
         let since = self.last_report.map_or(Duration::ZERO, |(_, at)| now.duration_since(at));
         let transit = since.as_secs_f64() * rate - f64::from(header.timestamp);
         if let Some(before) = self.transit.replace(transit) {

@@ -29,6 +29,7 @@ const TICKS_PER_REFERENCE: i64 = 256;
 #[derive(Debug)]
 pub(crate) struct TwccRecorder {
     sender_ssrc: u32,
+    /// The publisher's, of its newest packet: browsers pass over reports about sources that are not theirs.
     media_ssrc: u32,
     origin: Instant,
     unwrapper: CounterUnwrapper<16>,
@@ -42,11 +43,11 @@ pub(crate) struct TwccRecorder {
 }
 
 impl TwccRecorder {
-    /// `sender_ssrc` is ours, `media_ssrc` any of the publisher's; `now` is the origin of the reported clock.
-    pub(crate) fn new(now: Instant, sender_ssrc: u32, media_ssrc: u32) -> Self {
+    /// `sender_ssrc` is ours; `now` is the origin of the reported clock.
+    pub(crate) fn new(now: Instant, sender_ssrc: u32) -> Self {
         Self {
             sender_ssrc,
-            media_ssrc,
+            media_ssrc: 0,
             origin: now,
             unwrapper: CounterUnwrapper::default(),
             arrivals: BTreeMap::new(),
@@ -56,8 +57,9 @@ impl TwccRecorder {
         }
     }
 
-    /// A packet arrived. The first arrival of a number counts.
-    pub(crate) fn received(&mut self, now: Instant, seq: u16) {
+    /// A packet of `ssrc` arrived. The first arrival of a number counts.
+    pub(crate) fn received(&mut self, now: Instant, ssrc: u32, seq: u16) {
+        self.media_ssrc = ssrc;
         let number = self.unwrapper.unwrap_counter(seq.into());
         let tick = (now.saturating_duration_since(self.origin).as_micros() as u64 / TICK_MICROS) as i64;
         let next = self.next.unwrap_or(number);
@@ -228,17 +230,18 @@ mod tests {
     #[test]
     fn arrivals_losses_and_the_wrap_are_reported_after_100_ms() {
         let start = Instant::now();
-        let mut recorder = TwccRecorder::new(start, 1, 2);
+        let mut recorder = TwccRecorder::new(start, 1);
         for (ms, seq) in [(10, 65_534), (11, 65_535), (15, 1), (90, 2)] {
-            recorder.received(start + ms * MS, seq);
+            recorder.received(start + ms * MS, 2, seq);
         }
         assert_eq!(recorder.poll(start + 109 * MS), None);
         let feedback = recorder.poll(start + 110 * MS).unwrap();
+        assert_eq!((feedback.sender_ssrc, feedback.media_ssrc), (1, 2));
         let expected = [(65_534, Some(10)), (65_535, Some(11)), (0, None), (1, Some(15)), (2, Some(90))];
         assert_eq!(read(&feedback), expected);
         assert_eq!((recorder.poll(start + 300 * MS), recorder.due), (None, None));
 
-        recorder.received(start + 310 * MS, 4);
+        recorder.received(start + 310 * MS, 2, 4);
         let feedback = recorder.poll(start + 410 * MS).unwrap();
         assert_eq!(read(&feedback), [(3, None), (4, Some(310))], "what was lost between reports is lost too");
         assert_eq!(feedback.fb_pkt_count, 1);
@@ -247,13 +250,13 @@ mod tests {
     #[test]
     fn a_late_packet_makes_its_neighbours_be_reported_again() {
         let start = Instant::now();
-        let mut recorder = TwccRecorder::new(start, 1, 2);
+        let mut recorder = TwccRecorder::new(start, 1);
         for seq in [10, 12, 13] {
-            recorder.received(start + 5 * MS, seq);
+            recorder.received(start + 5 * MS, 2, seq);
         }
         recorder.poll(start + 105 * MS).unwrap();
-        recorder.received(start + 120 * MS, 11);
-        recorder.received(start + 121 * MS, 14);
+        recorder.received(start + 120 * MS, 2, 11);
+        recorder.received(start + 121 * MS, 2, 14);
         let feedback = recorder.poll(start + 220 * MS).unwrap();
         assert_eq!(read(&feedback), [(11, Some(120)), (12, Some(5)), (13, Some(5)), (14, Some(121))]);
     }
@@ -261,9 +264,9 @@ mod tests {
     #[test]
     fn large_and_negative_deltas_take_two_bytes() {
         let start = Instant::now();
-        let mut recorder = TwccRecorder::new(start, 1, 2);
+        let mut recorder = TwccRecorder::new(start, 1);
         for (ms, seq) in [(1_000, 1), (1_090, 3), (1_010, 2), (1_091, 4)] {
-            recorder.received(start + ms * MS, seq);
+            recorder.received(start + ms * MS, 2, seq);
         }
         let feedback = recorder.poll(start + 1_100 * MS).unwrap();
         assert_eq!(read(&feedback), [(1, Some(1_000)), (2, Some(1_010)), (3, Some(1_090)), (4, Some(1_091))]);
@@ -272,11 +275,11 @@ mod tests {
     #[test]
     fn many_packets_take_several_reports_and_long_losses_few_bytes() {
         let start = Instant::now();
-        let mut recorder = TwccRecorder::new(start, 1, 2);
+        let mut recorder = TwccRecorder::new(start, 1);
         for seq in 0..1_000 {
-            recorder.received(start + MS, seq);
+            recorder.received(start + MS, 2, seq);
         }
-        recorder.received(start + 2 * MS, 6_000);
+        recorder.received(start + 2 * MS, 2, 6_000);
         let now = start + 101 * MS;
         let reports: Vec<_> = std::iter::from_fn(|| recorder.poll(now)).map(|feedback| read(&feedback)).collect();
         assert_eq!(reports.len(), 3);
@@ -289,9 +292,9 @@ mod tests {
     #[test]
     fn silence_of_more_than_eight_seconds_starts_a_new_reference() {
         let start = Instant::now();
-        let mut recorder = TwccRecorder::new(start, 1, 2);
-        recorder.received(start, 1);
-        recorder.received(start + 9_000 * MS, 2);
+        let mut recorder = TwccRecorder::new(start, 1);
+        recorder.received(start, 2, 1);
+        recorder.received(start + 9_000 * MS, 2, 2);
         let now = start + 9_100 * MS;
         let reports: Vec<_> = std::iter::from_fn(|| recorder.poll(now)).map(|feedback| read(&feedback)).collect();
         assert_eq!(reports, [[(1, Some(0))], [(2, Some(9_000))]]);
@@ -300,12 +303,12 @@ mod tests {
     #[test]
     fn memory_stays_bounded_without_polling_and_a_jump_starts_over() {
         let start = Instant::now();
-        let mut recorder = TwccRecorder::new(start, 1, 2);
+        let mut recorder = TwccRecorder::new(start, 1);
         for number in 0..70_000_u32 {
-            recorder.received(start, number as u16);
+            recorder.received(start, 2, number as u16);
         }
         assert!(recorder.arrivals.len() <= MAX_ARRIVALS);
-        recorder.received(start, 40_000);
+        recorder.received(start, 2, 40_000);
         let feedback = recorder.poll(start + 100 * MS).unwrap();
         assert_eq!(read(&feedback), [(40_000, Some(0))]);
     }

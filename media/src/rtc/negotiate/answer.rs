@@ -1,6 +1,6 @@
 //! Answers, and what they agree on.
 
-use super::offer::{Codec, Offer, OfferedCodec, Section, SectionKind};
+use super::offer::{Codec, Extension, FeedbackKinds, Offer, OfferedCodec, Section, SectionKind};
 use std::fmt::{self, Write};
 use std::net::SocketAddr;
 
@@ -53,6 +53,18 @@ pub(crate) struct ReceiveSection {
     pub(crate) repairs: Vec<(u32, u32)>,
     /// Id of the transport-wide sequence number extension.
     pub(crate) transport_cc: Option<u8>,
+    /// Id of the audio level extension (RFC 6464).
+    pub(crate) audio_level: Option<u8>,
+    pub(crate) simulcast: Option<Simulcast>,
+}
+
+/// Layers of one picture, told apart by an extension of their packets (RFC 8852).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Simulcast {
+    pub(crate) rids: Vec<String>,
+    /// Ids of the extensions that name the layer, and the layer that a retransmission mends.
+    pub(crate) rid: u8,
+    pub(crate) repaired_rid: Option<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +72,7 @@ pub(crate) struct AgreedCodec {
     pub(crate) payload_type: u8,
     pub(crate) codec: Codec,
     pub(crate) rtx: Option<u8>,
+    pub(crate) feedback: FeedbackKinds,
 }
 
 /// What a viewer will be sent.
@@ -74,6 +87,8 @@ pub(crate) struct SendSection {
     pub(crate) track: Option<usize>,
     pub(crate) payload_type: u8,
     pub(crate) rtx_payload_type: Option<u8>,
+    /// Id of the transport-wide sequence number extension.
+    pub(crate) transport_cc: Option<u8>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -89,11 +104,20 @@ pub(crate) enum NegotiationError {
 const TRANSPORT_CC: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 const MID: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
 const AUDIO_LEVEL: &str = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
+const RID: &str = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id";
+const REPAIRED_RID: &str = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id";
 
-/// WHIP: agrees to everything the client sends that we can carry.
+/// WHIP: agrees to one picture and one sound, in every codec of theirs that we can carry.
 pub(crate) fn answer_publisher(offer: &Offer, local: &Local) -> Result<(PublisherAgreement, String), NegotiationError> {
-    let accepts =
-        |section: &Section| section.sends && section.kind != SectionKind::Other && !receivable(section).is_empty();
+    let mut taken = [false; 2];
+    let accepts = |section: &Section| {
+        let fits = section.sends && !receivable(section).is_empty();
+        fits && match section.kind {
+            SectionKind::Video => !std::mem::replace(&mut taken[0], true),
+            SectionKind::Audio => !std::mem::replace(&mut taken[1], true),
+            SectionKind::Other => false,
+        }
+    };
     let accepted: Vec<bool> = offer.sections.iter().map(accepts).collect();
     if !accepted.contains(&true) {
         return Err(NegotiationError::NothingToReceive);
@@ -109,28 +133,44 @@ pub(crate) fn answer_publisher(offer: &Offer, local: &Local) -> Result<(Publishe
         begin(&mut text, section, local, &codecs, std::mem::take(&mut first));
         text.push_str("a=recvonly\r\n");
         for codec in &codecs {
-            codec_lines(&mut text, section, codec);
+            codec_lines(&mut text, codec);
         }
-        let transport_cc = extension(&mut text, offer, section, TRANSPORT_CC);
-        for codec in codecs.iter().filter(|_| transport_cc.is_some()) {
-            write(&mut text, format_args!("a=rtcp-fb:{} transport-cc\r\n", codec.payload_type));
-        }
-        extension(&mut text, offer, section, MID);
-        if section.kind == SectionKind::Audio {
-            extension(&mut text, offer, section, AUDIO_LEVEL);
-        }
-        // One layer is taken: the first, which is the best one of every client that lists them from high to low.
-        if let Some(rid) = section.rids.first() {
-            write(&mut text, format_args!("a=rid:{rid} recv\r\na=simulcast:recv {rid}\r\n"));
+        let mut agree = |uri| extension(&mut text, offer, section, uri, |offered| offered.sends);
+        let transport_cc = agree(TRANSPORT_CC);
+        let mid = agree(MID);
+        let audio_level = if section.kind == SectionKind::Audio { agree(AUDIO_LEVEL) } else { None };
+        let simulcast = simulcast(section, mid, &mut agree);
+        if let Some(Simulcast { rids, .. }) = &simulcast {
+            rids.iter().for_each(|rid| write(&mut text, format_args!("a=rid:{rid} recv\r\n")));
+            write(&mut text, format_args!("a=simulcast:recv {}\r\n", rids.join(";")));
         }
         let codecs = codecs
             .iter()
-            .map(|codec| AgreedCodec { payload_type: codec.payload_type, codec: codec.codec, rtx: codec.rtx })
+            .map(|codec| AgreedCodec {
+                payload_type: codec.payload_type,
+                codec: codec.codec,
+                rtx: codec.rtx,
+                feedback: codec.feedback,
+            })
             .collect();
-        let repairs = section.repairs.clone();
-        sections.push(ReceiveSection { kind: section.kind, codecs, repairs, transport_cc });
+        let (kind, repairs) = (section.kind, section.repairs.clone());
+        sections.push(ReceiveSection { kind, codecs, repairs, transport_cc, audio_level, simulcast });
     }
     Ok((PublisherAgreement { sections }, text))
+}
+
+/// All layers, if their packets will say which one they are of (RFC 8853 section 5.5).
+fn simulcast(
+    section: &Section,
+    mid: Option<u8>,
+    agree: &mut impl FnMut(&'static str) -> Option<u8>,
+) -> Option<Simulcast> {
+    if section.kind != SectionKind::Video || section.rids.is_empty() || mid.is_none() {
+        return None;
+    }
+    let rid = agree(RID)?;
+    let repaired_rid = agree(REPAIRED_RID);
+    Some(Simulcast { rids: section.rids.clone(), rid, repaired_rid })
 }
 
 fn receivable(section: &Section) -> Vec<&OfferedCodec> {
@@ -172,7 +212,9 @@ pub(crate) fn answer_viewer(
         return Err(NegotiationError::NoCommonCodec { ours, theirs });
     }
     // A section without a track stays, inactive: the client need not ask anew when a track comes.
-    let kept = |section: &Section| section.kind != SectionKind::Other && !section.codecs.is_empty();
+    let kept = |section: &Section| {
+        section.kind != SectionKind::Other && !section.codecs.is_empty() && (section.receives || section.sends)
+    };
     let kept: Vec<bool> = offer.sections.iter().map(kept).collect();
     let mut text = head(offer, local, &kept);
     let (mut sections, mut first) = (Vec::new(), true);
@@ -184,13 +226,16 @@ pub(crate) fn answer_viewer(
         let codec = chosen.map_or(&section.codecs[0], |(_, codec)| codec);
         begin(&mut text, section, local, &[codec], std::mem::take(&mut first));
         text.push_str(if chosen.is_some() { "a=sendonly\r\n" } else { "a=inactive\r\n" });
-        codec_lines(&mut text, section, codec);
-        extension(&mut text, offer, section, MID);
+        codec_lines(&mut text, codec);
+        let mut agree = |uri| extension(&mut text, offer, section, uri, |offered| offered.receives);
+        agree(MID);
+        let transport_cc = if codec.feedback.transport_cc { agree(TRANSPORT_CC) } else { None };
         if let Some((track, _)) = chosen {
             source_lines(&mut text, &tracks[track], codec.rtx.is_some());
         }
         let (payload_type, rtx_payload_type) = (codec.payload_type, codec.rtx);
-        sections.push(SendSection { track: chosen.map(|(track, _)| track), payload_type, rtx_payload_type });
+        let track = chosen.map(|(track, _)| track);
+        sections.push(SendSection { track, payload_type, rtx_payload_type, transport_cc });
     }
     Ok((ViewerAgreement { sections }, text))
 }
@@ -298,41 +343,46 @@ pub(crate) fn write_candidate(text: &mut String, index: usize, candidate: &Candi
     write(text, format_args!("candidate:{foundation} 1 {transport} {priority} {ip} {port} typ host{suffix}"));
 }
 
-fn codec_lines(text: &mut String, section: &Section, codec: &OfferedCodec) {
+fn codec_lines(text: &mut String, codec: &OfferedCodec) {
     let number = codec.payload_type;
-    let name = match codec.codec {
-        Codec::H264 { .. } => "H264/90000",
-        Codec::H265 => "H265/90000",
-        Codec::Av1 => "AV1/90000",
-        Codec::Vp8 => "VP8/90000",
-        Codec::Vp9 => "VP9/90000",
-        Codec::Opus => "opus/48000/2",
+    let (name, clock) = match codec.codec {
+        Codec::H264 { .. } => ("H264", "90000"),
+        Codec::H265 => ("H265", "90000"),
+        Codec::Av1 => ("AV1", "90000"),
+        Codec::Vp8 => ("VP8", "90000"),
+        Codec::Vp9 => ("VP9", "90000"),
+        Codec::Opus => ("opus", "48000/2"),
     };
-    write(text, format_args!("a=rtpmap:{number} {name}\r\n"));
+    write(text, format_args!("a=rtpmap:{number} {name}/{clock}\r\n"));
     if codec.codec == Codec::Opus {
         write(text, format_args!("a=fmtp:{number} minptime=10;useinbandfec=1;stereo=1;sprop-stereo=1\r\n"));
     } else if !codec.format.is_empty() {
         write(text, format_args!("a=fmtp:{number} {}\r\n", codec.format));
     }
-    if section.kind == SectionKind::Video {
-        write(
-            text,
-            format_args!("a=rtcp-fb:{number} nack\r\na=rtcp-fb:{number} nack pli\r\na=rtcp-fb:{number} ccm fir\r\n"),
-        );
-        if let Some(rtx) = codec.rtx {
-            write(text, format_args!("a=rtpmap:{rtx} rtx/90000\r\na=fmtp:{rtx} apt={number}\r\n"));
-        }
+    let FeedbackKinds { nack, pli, fir, transport_cc } = codec.feedback;
+    let kinds = [(nack, "nack"), (pli, "nack pli"), (fir, "ccm fir"), (transport_cc, "transport-cc")];
+    for (_, kind) in kinds.into_iter().filter(|(offered, _)| *offered) {
+        write(text, format_args!("a=rtcp-fb:{number} {kind}\r\n"));
+    }
+    if let Some(rtx) = codec.rtx {
+        write(text, format_args!("a=rtpmap:{rtx} rtx/90000\r\na=fmtp:{rtx} apt={number}\r\n"));
     }
 }
 
-/// Agrees to an extension, under the client's number, if it was offered.
-fn extension(text: &mut String, offer: &Offer, section: &Section, uri: &str) -> Option<u8> {
-    let (id, _) = section.extensions.iter().find(|(_, offered)| offered == uri)?;
-    let usable = (1..=14).contains(id) || (offer.mixed_extensions && *id > 15);
+/// Agrees to an extension, under the client's number, if it was offered in the direction that matters.
+fn extension(
+    text: &mut String,
+    offer: &Offer,
+    section: &Section,
+    uri: &str,
+    fits: impl Fn(&Extension) -> bool,
+) -> Option<u8> {
+    let id = section.extensions.iter().find(|offered| offered.uri == uri && fits(offered))?.id;
+    let usable = (1..=14).contains(&id) || (offer.mixed_extensions && id > 15);
     if usable {
         write(text, format_args!("a=extmap:{id} {uri}\r\n"));
     }
-    usable.then_some(*id)
+    usable.then_some(id)
 }
 
 fn source_lines(text: &mut String, track: &Outgoing, with_rtx: bool) {

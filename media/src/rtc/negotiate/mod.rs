@@ -11,6 +11,6 @@ mod tests;
 
 pub(crate) use answer::{
     AgreedCodec, Candidate, CandidateKind, Local, NegotiationError, Outgoing, PublisherAgreement, ReceiveSection,
-    ViewerAgreement, answer_publisher, answer_viewer, write_candidate,
+    Simulcast, ViewerAgreement, answer_publisher, answer_viewer, write_candidate,
 };
 pub(crate) use offer::{Codec, Fingerprint, Offer, SectionKind};

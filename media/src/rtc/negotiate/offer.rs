@@ -18,16 +18,15 @@ pub(crate) struct Section {
     pub(crate) mid: String,
     pub(crate) kind: SectionKind,
     pub(crate) protocol: String,
+    /// Both are false for a section whose port is 0 (RFC 3264 section 5.1).
     pub(crate) sends: bool,
     pub(crate) receives: bool,
     /// In the order of the client's preference.
     pub(crate) codecs: Vec<OfferedCodec>,
-    /// Header extensions: id and URI.
-    pub(crate) extensions: Vec<(u8, String)>,
-    pub(crate) ssrcs: Vec<u32>,
+    pub(crate) extensions: Vec<Extension>,
     /// Media and retransmission sources (RFC 5576, RFC 4588).
     pub(crate) repairs: Vec<(u32, u32)>,
-    /// Simulcast layers, in the order of their `a=rid` lines (RFC 8851).
+    /// Simulcast layers that the client will send, in the order of `a=simulcast:send` (RFC 8853, RFC 8851).
     pub(crate) rids: Vec<String>,
     pub(crate) reduced_size: bool,
 }
@@ -45,6 +44,26 @@ pub(crate) struct OfferedCodec {
     pub(crate) codec: Codec,
     pub(crate) rtx: Option<u8>,
     pub(crate) format: String,
+    pub(crate) feedback: FeedbackKinds,
+}
+
+/// Which feedback is understood for a codec (RFC 4585 section 4.2, RFC 5104 section 7.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct FeedbackKinds {
+    pub(crate) nack: bool,
+    pub(crate) pli: bool,
+    pub(crate) fir: bool,
+    pub(crate) transport_cc: bool,
+}
+
+/// A header extension (RFC 8285 section 5).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Extension {
+    pub(crate) id: u8,
+    pub(crate) uri: String,
+    /// The client will send it, will read it.
+    pub(crate) sends: bool,
+    pub(crate) receives: bool,
 }
 
 /// What can travel in RTP here.
@@ -97,6 +116,9 @@ pub(crate) enum OfferError {
 
 const SECTIONS_MAX: usize = 16;
 const CODECS_MAX: usize = 128;
+const LAYERS_MAX: usize = 4;
+/// Longer ones do not fit the one-byte form of header extensions (RFC 8285 section 4.2).
+const RID_MAX: usize = 16;
 
 impl Offer {
     pub(crate) fn parse(text: &str) -> Result<Self, OfferError> {
@@ -161,27 +183,11 @@ impl Section {
             Some("video") => SectionKind::Video,
             _ => SectionKind::Other,
         };
-        let protocol = words.nth(1).unwrap_or("UDP/TLS/RTP/SAVPF").to_owned();
+        let is = |flag: &str| lines.iter().any(|line| line.strip_prefix("a=") == Some(flag));
+        // A section that is only sent bundled has port 0 as well (RFC 9143 section 6).
+        let alive = words.next().is_some_and(|port| port != "0") || is("bundle-only");
+        let protocol = words.next().unwrap_or("UDP/TLS/RTP/SAVPF").to_owned();
         let payload_types: Vec<u8> = words.filter_map(|word| word.parse().ok()).take(CODECS_MAX).collect();
-        let is = |direction: &str| lines.iter().any(|line| line.strip_prefix("a=") == Some(direction));
-        let mut rids: Vec<String> = attributes(lines, "rid")
-            .filter_map(|value| value.strip_suffix(" send").or_else(|| value.split_once(" send ").map(|(rid, _)| rid)))
-            .filter(|rid| {
-                !rid.is_empty()
-                    && rid.len() <= 16
-                    && rid.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
-            })
-            .map(str::to_owned)
-            .collect();
-        rids.truncate(8);
-        let mut ssrcs = Vec::new();
-        for value in attributes(lines, "ssrc").take(64) {
-            if let Some(ssrc) =
-                value.split(' ').next().and_then(|word| word.parse().ok()).filter(|ssrc| !ssrcs.contains(ssrc))
-            {
-                ssrcs.push(ssrc);
-            }
-        }
         let repairs = attributes(lines, "ssrc-group").filter_map(|value| {
             let mut words = value.strip_prefix("FID ")?.split(' ');
             Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
@@ -190,47 +196,125 @@ impl Section {
             mid: attribute(lines, "mid").unwrap_or("0").to_owned(),
             kind,
             protocol,
-            sends: !is("recvonly") && !is("inactive"),
-            receives: !is("sendonly") && !is("inactive"),
+            sends: alive && !is("recvonly") && !is("inactive"),
+            receives: alive && !is("sendonly") && !is("inactive"),
             codecs: codecs(lines, &payload_types),
             extensions: attributes(lines, "extmap").filter_map(extension).take(32).collect(),
-            ssrcs,
             repairs: repairs.take(16).collect(),
-            rids,
+            rids: layers(lines),
             reduced_size: is("rtcp-rsize"),
         }
     }
 }
 
 /// `3 http://…`, `3/sendonly http://…`.
-fn extension(value: &str) -> Option<(u8, String)> {
+fn extension(value: &str) -> Option<Extension> {
     let (id, uri) = value.split_once(' ')?;
-    let id = id.split('/').next()?.parse().ok()?;
-    Some((id, uri.split(' ').next()?.to_owned()))
+    let (id, direction) = id.split_once('/').unwrap_or((id, "sendrecv"));
+    Some(Extension {
+        id: id.parse().ok()?,
+        uri: uri.split(' ').next()?.to_owned(),
+        sends: matches!(direction, "sendrecv" | "sendonly"),
+        receives: matches!(direction, "sendrecv" | "recvonly"),
+    })
+}
+
+/// `a=simulcast:send h;~m;l`: of alternatives the first, paused ones too (RFC 8853 section 5.1). A layer must have its own
+/// `a=rid` line.
+fn layers(lines: &[&str]) -> Vec<String> {
+    let Some(sent) = attribute(lines, "simulcast").and_then(|value| {
+        let mut words = value.split(' ');
+        words.find(|word| *word == "send").and_then(|_| words.next())
+    }) else {
+        return Vec::new();
+    };
+    let described = |rid: &str| {
+        attributes(lines, "rid").any(|value| {
+            let mut words = value.split(' ');
+            words.next() == Some(rid) && words.next() == Some("send")
+        })
+    };
+    let mut layers: Vec<String> = Vec::new();
+    for layer in sent.split(';').take(LAYERS_MAX) {
+        let rid = layer.split(',').next().unwrap_or_default().trim_start_matches('~');
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        let fits = (1..=RID_MAX).contains(&rid.len()) && rid.bytes().all(legal);
+        if fits && described(rid) && layers.iter().all(|known| known != rid) {
+            layers.push(rid.to_owned());
+        }
+    }
+    layers
+}
+
+/// What the lines say about each payload type, gathered in one pass: an offer may have thousands of lines.
+struct Described<'a> {
+    map: Option<&'a str>,
+    format: &'a str,
+    feedback: FeedbackKinds,
 }
 
 fn codecs(lines: &[&str], payload_types: &[u8]) -> Vec<OfferedCodec> {
-    let of = |name: &str, payload_type: u8| {
-        attributes(lines, name).find_map(|value| {
-            let (number, rest) = value.split_once(' ')?;
-            (number.parse() == Ok(payload_type)).then_some(rest)
-        })
-    };
-    let rtx_of = |payload_type: u8| {
-        payload_types.iter().copied().find(|rtx| {
-            let is_rtx = of("rtpmap", *rtx).is_some_and(|map| map.to_ascii_lowercase().starts_with("rtx/"));
-            is_rtx
-                && of("fmtp", *rtx)
-                    .and_then(|format| parameter(format, "apt"))
-                    .is_some_and(|apt| apt.parse() == Ok(payload_type))
-        })
-    };
-    let known = payload_types.iter().filter_map(|&payload_type| {
-        let format = of("fmtp", payload_type).unwrap_or_default();
-        let codec = codec(&of("rtpmap", payload_type)?.to_ascii_lowercase(), format)?;
-        Some(OfferedCodec { payload_type, codec, rtx: rtx_of(payload_type), format: format.to_owned() })
-    });
-    known.collect()
+    let mut described: [Described<'_>; 128] =
+        std::array::from_fn(|_| Described { map: None, format: "", feedback: FeedbackKinds::default() });
+    let mut common = FeedbackKinds::default();
+    for line in lines {
+        let Some((name, value)) = line.strip_prefix("a=").and_then(|line| line.split_once(':')) else { continue };
+        let Some((number, rest)) = value.trim().split_once(' ') else { continue };
+        if name == "rtcp-fb" && number == "*" {
+            common.add(rest);
+            continue;
+        }
+        let Some(entry) = number.parse().ok().and_then(|number: usize| described.get_mut(number)) else { continue };
+        match name {
+            "rtpmap" => entry.map = entry.map.or(Some(rest)),
+            "fmtp" if entry.format.is_empty() => entry.format = rest,
+            "rtcp-fb" => entry.feedback.add(rest),
+            _ => {}
+        }
+    }
+    let (mut codecs, mut seen, mut rtx_of) = (Vec::new(), [false; 128], [None; 128]);
+    for &number in payload_types {
+        let place = usize::from(number);
+        let Some(Described { map: Some(map), format, feedback }) = described.get(place) else { continue };
+        if std::mem::replace(&mut seen[place], true) {
+            continue;
+        }
+        let map = map.to_ascii_lowercase();
+        if map.starts_with("rtx/") {
+            let repaired = parameter(format, "apt").and_then(|apt| apt.parse().ok());
+            if let Some(rtx) = repaired.and_then(|apt: usize| rtx_of.get_mut(apt)) {
+                *rtx = rtx.or(Some(number));
+            }
+        } else if let Some(codec) = codec(&map, format) {
+            let (format, feedback) = ((*format).to_owned(), feedback.or(common));
+            codecs.push(OfferedCodec { payload_type: number, codec, rtx: None, format, feedback });
+        }
+    }
+    for codec in &mut codecs {
+        codec.rtx = rtx_of[usize::from(codec.payload_type)];
+    }
+    codecs
+}
+
+impl FeedbackKinds {
+    fn add(&mut self, named: &str) {
+        match named.trim() {
+            "nack" => self.nack = true,
+            "nack pli" => self.pli = true,
+            "ccm fir" => self.fir = true,
+            "transport-cc" => self.transport_cc = true,
+            _ => {}
+        }
+    }
+
+    fn or(self, other: Self) -> Self {
+        Self {
+            nack: self.nack || other.nack,
+            pli: self.pli || other.pli,
+            fir: self.fir || other.fir,
+            transport_cc: self.transport_cc || other.transport_cc,
+        }
+    }
 }
 
 fn codec(map: &str, format: &str) -> Option<Codec> {

@@ -85,16 +85,71 @@ fn a_codec_the_client_lacks_is_named() {
     );
 }
 
+/// Chromium's second m-line when it sends three layers.
+const LAYERS: &str = "a=extmap:10 urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id\n\
+    a=extmap:11 urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id\n\
+    a=rid:h send\na=rid:m send\na=rid:l send\na=simulcast:send h;~m;l,x\n";
+
 #[test]
-fn offers_of_simulcast_and_data_channels_are_answered_line_by_line() {
-    let mut text = chromium("sendonly").replace("a=group:BUNDLE 0 1", "a=group:BUNDLE 0 1 2");
-    text.push_str("a=rid:h send\na=rid:m send\na=rid:l send\na=simulcast:send h;m;l\n");
+fn every_layer_of_simulcast_is_taken_when_packets_can_name_theirs() {
+    let offer = Offer::parse(&(chromium("sendonly") + LAYERS)).unwrap();
+    let (agreement, answer) = answer_publisher(&offer, &local()).unwrap();
+    let rids = ["h", "m", "l"].map(str::to_owned).to_vec();
+    assert_eq!(agreement.sections[1].simulcast, Some(Simulcast { rids, rid: 10, repaired_rid: Some(11) }));
+    for line in [
+        "a=extmap:10 urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id",
+        "a=rid:h recv",
+        "a=rid:l recv",
+        "a=simulcast:recv h;m;l",
+    ] {
+        assert!(answer.lines().any(|found| found == line), "{line} is missing in\n{answer}");
+    }
+    let nameless = LAYERS.replace("rtp-stream-id", "unknown");
+    let offer = Offer::parse(&(chromium("sendonly") + &nameless)).unwrap();
+    let (agreement, answer) = answer_publisher(&offer, &local()).unwrap();
+    assert_eq!(agreement.sections[1].simulcast, None);
+    assert!(!answer.contains("simulcast") && !answer.contains("a=rid"));
+}
+
+#[test]
+fn data_channels_second_cameras_and_disabled_sections_are_rejected_line_by_line() {
+    let mut text = chromium("sendonly").replace("a=group:BUNDLE 0 1", "a=group:BUNDLE 0 1 2 3");
     text.push_str("m=application 9 UDP/DTLS/SCTP webrtc-datachannel\nc=IN IP4 0.0.0.0\na=mid:2\na=sctp-port:5000\n");
+    text.push_str("m=video 9 UDP/TLS/RTP/SAVPF 96\na=mid:3\na=sendonly\na=rtcp-mux\na=rtpmap:96 VP8/90000\n");
     let offer = Offer::parse(&text).unwrap();
     let (_, answer) = answer_publisher(&offer, &local()).unwrap();
-    assert!(answer.contains("a=rid:h recv\r\na=simulcast:recv h\r\n"));
     assert!(answer.contains("m=application 0 UDP/DTLS/SCTP webrtc-datachannel"));
+    assert!(answer.contains("m=video 0 UDP/TLS/RTP/SAVPF 96"), "one picture is taken");
     assert!(answer.contains("a=group:BUNDLE 0 1\r\n"), "what is rejected is not bundled");
+
+    let disabled = chromium("sendonly").replace("m=video 9 ", "m=video 0 ");
+    let (agreement, answer) = answer_publisher(&Offer::parse(&disabled).unwrap(), &local()).unwrap();
+    assert_eq!((agreement.sections.len(), answer.contains("m=video 0 ")), (1, true), "RFC 3264 section 6");
+    let bundled = disabled.replace("a=mid:1", "a=mid:1\na=bundle-only");
+    let (agreement, _) = answer_publisher(&Offer::parse(&bundled).unwrap(), &local()).unwrap();
+    assert_eq!(agreement.sections.len(), 2);
+}
+
+#[test]
+fn only_feedback_that_was_offered_is_answered() {
+    let (_, answer) = answer_publisher(&Offer::parse(&chromium("sendonly")).unwrap(), &local()).unwrap();
+    let feedback: Vec<_> = answer.lines().filter(|line| line.starts_with("a=rtcp-fb")).collect();
+    assert_eq!(feedback, ["a=rtcp-fb:96 nack pli"]);
+    let every = chromium("sendonly") + "a=rtcp-fb:* nack\na=rtcp-fb:103 transport-cc\n";
+    let (agreement, answer) = answer_publisher(&Offer::parse(&every).unwrap(), &local()).unwrap();
+    let asked = |place: usize| agreement.sections[1].codecs[place].feedback;
+    assert!(asked(0).nack && asked(0).transport_cc && !asked(0).pli);
+    assert!(answer.contains("a=rtcp-fb:107 nack\r\n"));
+}
+
+#[test]
+fn thousands_of_payload_types_cost_no_more_than_their_lines() {
+    let mut text = chromium("sendonly");
+    text.push_str(&"a=rtpmap:101 VP8/90000\na=fmtp:101 apt=101\n".repeat(1_500));
+    let numbers = " 101".repeat(4_000);
+    let offer = Offer::parse(&text.replace(" 45 46\n", &format!(" 45 46{numbers}\n"))).unwrap();
+    let vp8 = offer.sections[1].codecs.iter().filter(|codec| codec.codec == Codec::Vp8).count();
+    assert_eq!(vp8, 2, "a repeated payload type is one");
 }
 
 #[test]

@@ -60,7 +60,7 @@ impl Packetizer {
 }
 
 impl RtpPayload {
-    fn new(prefix: &[u8], body: Bytes) -> Self {
+    pub(crate) fn new(prefix: &[u8], body: Bytes) -> Self {
         let mut bytes = [0; PREFIX_MAX];
         bytes[..prefix.len()].copy_from_slice(prefix);
         Self { prefix: bytes, prefix_bytes: prefix.len() as u8, body, marker: false }
