@@ -73,7 +73,7 @@ impl From<SystemTime> for NtpTime {
 impl NtpTime {
     /// Microseconds since 1900.
     pub(crate) fn as_micros(self) -> i64 {
-        let fraction = (self.0 & 0xffff_ffff) * 1_000_000 >> 32;
+        let fraction = ((self.0 & 0xffff_ffff) * 1_000_000) >> 32;
         ((self.0 >> 32) * 1_000_000 + fraction) as i64
     }
 
