@@ -10,6 +10,8 @@ pub(crate) mod burst;
 pub(crate) mod feed;
 pub(crate) mod forwarder;
 pub(crate) mod roster;
+#[cfg_attr(not(test), expect(dead_code, reason = "the viewer asks it once there is more than one layer"))]
+pub(crate) mod selector;
 pub(crate) mod send_lane;
 pub(crate) mod shelf;
 pub(crate) mod showing;
