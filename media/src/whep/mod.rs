@@ -9,6 +9,8 @@
 pub(crate) mod burst;
 pub(crate) mod feed;
 pub(crate) mod forwarder;
+#[cfg(test)]
+mod network_tests;
 pub(crate) mod roster;
 #[cfg_attr(not(test), expect(dead_code, reason = "the viewer asks it once there is more than one layer"))]
 pub(crate) mod selector;
