@@ -14,16 +14,13 @@ pub(crate) struct Outlet<'a> {
     pub(crate) route: &'a Route,
 }
 
-/// The fixed RTP header, which is all that viewers are sent.
-const HEADER_BYTES: usize = 12;
-
 impl Outlet<'_> {
-    /// Sends an RTP packet with a header of 12 bytes; `write` appends header and payload.
-    pub(crate) fn rtp(&mut self, ssrc: u32, index: u64, write: impl FnOnce(&mut Vec<u8>)) {
+    /// Sends an RTP packet whose header, extensions included, has `header` bytes; `write` appends header and payload.
+    pub(crate) fn rtp(&mut self, ssrc: u32, index: u64, header: usize, write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.batch.begin();
         let arena = self.batch.arena();
         write(arena);
-        self.sealer.seal(arena, start, HEADER_BYTES, ssrc, index);
+        self.sealer.seal(arena, start, header, ssrc, index);
         finish(self.batch, start, self.route);
     }
 

@@ -30,6 +30,8 @@ pub(crate) enum Feedback<'a> {
         media_ssrc: u32,
     },
     RoundTrip(Duration),
+    /// When packets arrived: the body of a transport-wide report.
+    Arrivals(&'a [u8]),
     Other,
 }
 
@@ -55,6 +57,7 @@ pub(crate) const RECEIVER_REPORT: u8 = 201;
 const TRANSPORT_FEEDBACK: u8 = 205;
 const PAYLOAD_FEEDBACK: u8 = 206;
 const FORMAT_NACK: u8 = 1;
+const FORMAT_TRANSPORT_CC: u8 = 15;
 const FORMAT_PLI: u8 = 1;
 const FORMAT_FIR: u8 = 4;
 /// Seconds from 1900 to 1970.
@@ -153,6 +156,7 @@ impl<'a> Block<'a> {
                 let pairs = &self.body[8..];
                 Feedback::Nack { media_ssrc, sequences: NackSequences { pairs, base: 0, mask: 0 } }
             }
+            (TRANSPORT_FEEDBACK, FORMAT_TRANSPORT_CC, _) => Feedback::Arrivals(self.body),
             (PAYLOAD_FEEDBACK, FORMAT_PLI, Some(media_ssrc)) => Feedback::KeyframeRequest { media_ssrc },
             // FIR names the source in its own entries (RFC 5104 section 4.3.1.1).
             (PAYLOAD_FEEDBACK, FORMAT_FIR, Some(_)) => match word(8) {

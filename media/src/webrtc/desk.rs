@@ -17,6 +17,7 @@ use crate::seam::{Protocol, PublishRequest, Refusal, WatchRequest};
 use crate::signalling::{self, DeskError, Direction, OpenRequest, Opened, ResourceId, Restarted, SdpFragment};
 use crate::whep::burst::Lane;
 use crate::whep::feed::{Feeds, Offered, Tracks};
+use crate::whep::path::Path;
 use crate::whep::roster::Roster;
 use crate::whep::send_lane::LaneSetup;
 use crate::whep::showing::Showing;
@@ -133,8 +134,9 @@ impl Desk {
         };
         let place = self.place();
         let outgoing = outgoing(&tracks);
-        let (agreement, answer) =
-            negotiate::answer_viewer(&offer, &self.local(&place.2), &outgoing).map_err(|error| match error {
+        let measures = tracks.layers > 1;
+        let (agreement, answer) = negotiate::answer_viewer(&offer, &self.local(&place.2), &outgoing, measures)
+            .map_err(|error| match error {
                 NegotiationError::NoCommonCodec { .. } => {
                     DeskError::PlaysOnlyByHls { reason: error.to_string(), hls_path: hls_path(&broadcast) }
                 }
@@ -150,7 +152,9 @@ impl Desk {
         };
         let (resource, etag) = (ResourceId::generate(), place.2.ufrag.clone());
         let showing = Showing::new(&setups(&agreement, &outgoing), lease);
-        let viewer = Viewer::new(vec![showing], seat, Instant::now());
+        let now = Instant::now();
+        let transport_cc = agreement.sections.iter().find_map(|section| section.transport_cc);
+        let viewer = Viewer::new(vec![showing], Path::new(transport_cc, now), seat, now);
         self.add(&resource, &offer, place, Media::Viewer(Box::new(viewer))).await?;
         Ok(Opened { resource, etag, answer })
     }

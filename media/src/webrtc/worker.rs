@@ -340,7 +340,7 @@ impl Worker {
                 for (slot, showing) in &state.viewers {
                     let Some(peer) = self.peers[*slot].as_mut() else { continue };
                     if let Some((Media::Viewer(viewer), mut out)) = peer.split(&mut self.batch) {
-                        viewer.forward(*showing, &burst, &mut out);
+                        viewer.forward(*showing, &burst, self.now, &mut out);
                     }
                     if self.batch.is_full() {
                         send(&mut self.batch, &self.parts.socket, &self.sent, &self.unsent);

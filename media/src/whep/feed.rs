@@ -68,6 +68,8 @@ pub(crate) struct Tracks {
     /// Profile, constraints and level of H.264 (RFC 6184 section 8.1).
     pub(crate) profile: Option<[u8; 3]>,
     pub(crate) audio: bool,
+    /// Of the picture.
+    pub(crate) layers: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -320,7 +322,7 @@ impl Cutter {
                 }
             }
         }
-        Offered::Tracks(Tracks { video, profile, audio: self.audio.is_some() })
+        Offered::Tracks(Tracks { video, profile, audio: self.audio.is_some(), layers: self.video.len() })
     }
 
     fn cut(&mut self, frame: &Frame, out: &mut Vec<Burst>) {

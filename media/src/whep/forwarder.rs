@@ -118,6 +118,11 @@ impl Forwarder {
         self.expected = None;
     }
 
+    /// The sequence number of the newest packet that was sent.
+    pub(crate) fn newest_sequence(&self) -> u16 {
+        (self.next as u16).wrapping_sub(1)
+    }
+
     /// What was sent under a 16-bit sequence number.
     pub(crate) fn sent(&self, sequence: u16) -> Option<Sent> {
         let newest = self.next.checked_sub(1)?;

@@ -10,9 +10,11 @@ pub(crate) mod burst;
 pub(crate) mod feed;
 pub(crate) mod forwarder;
 #[cfg(test)]
+mod layers_tests;
+#[cfg(test)]
 mod network_tests;
+pub(crate) mod path;
 pub(crate) mod roster;
-#[cfg_attr(not(test), expect(dead_code, reason = "the viewer asks it once there is more than one layer"))]
 pub(crate) mod selector;
 pub(crate) mod send_lane;
 pub(crate) mod shelf;

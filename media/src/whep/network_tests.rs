@@ -3,9 +3,12 @@
 
 use super::burst::{Burst, Lane};
 use super::feed::Feeds;
+use super::path::Path;
 use super::roster::Roster;
+use super::send_lane::LaneSetup;
 use super::shelf::Shelf;
-use super::viewer::{LaneSetup, Seat, Viewer};
+use super::showing::Showing;
+use super::viewer::{Seat, Viewer};
 use crate::codec::{h264, nal};
 use crate::config::HubConfig;
 use crate::hub::{Hub, Publisher};
@@ -32,26 +35,26 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 const SSRC: u32 = 7;
-const RTX_SSRC: u32 = 8;
+pub(super) const RTX_SSRC: u32 = 8;
 const PAYLOAD_TYPE: u8 = 96;
 const RTX_PAYLOAD_TYPE: u8 = 97;
-const SETUP: LaneSetup = LaneSetup {
+pub(super) const SETUP: LaneSetup = LaneSetup {
     lane: Lane::Video,
     ssrc: SSRC,
     payload_type: PAYLOAD_TYPE,
     rtx: Some((RTX_SSRC, RTX_PAYLOAD_TYPE)),
     first_sequence: 0x7ff0,
 };
-const TICK: Duration = Duration::from_millis(5);
-const FRAME: Duration = Duration::from_nanos(33_333_333);
+pub(super) const TICK: Duration = Duration::from_millis(5);
+pub(super) const FRAME: Duration = Duration::from_nanos(33_333_333);
 /// 2.5 Mbit/s at 30 frames a second with a keyframe of five frames every two seconds.
-const GOP: u32 = 60;
+pub(super) const GOP: u32 = 60;
 const FRAME_BYTES: usize = 9_766;
 const KEYFRAME_BYTES: usize = 5 * FRAME_BYTES;
 const PLI_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
-struct Deaf;
+pub(super) struct Deaf;
 
 #[async_trait]
 impl EventSink for Deaf {
@@ -88,12 +91,12 @@ struct Client {
     pli: Option<Instant>,
 }
 
-fn keys() -> SessionKeys {
+pub(super) fn keys() -> SessionKeys {
     // Both directions have the same key, so that the client's opener reads what the server sealed.
     SessionKeys::from_exporter(SrtpProfile::AeadAes128Gcm, &[7; 56])
 }
 
-fn format() -> VideoFormat {
+pub(super) fn format() -> VideoFormat {
     // The first video tag of an FLV holds the record behind five bytes.
     let clip = Bytes::from_static(include_bytes!("../../tests/fixtures/ffmpeg-5.1-h264-aac.flv"));
     let tags = read_tags(&clip).unwrap();
@@ -124,7 +127,7 @@ impl Server {
         let seat = Seat { events, roster: Roster::default(), broadcast, viewer, identity: None };
         let (route, sent) = mpsc::channel(4_096);
         Self {
-            viewer: Viewer::new(&[SETUP], seat, lease, now),
+            viewer: Viewer::new(vec![Showing::new(&[SETUP], lease)], Path::new(None, now), seat, now),
             _publisher: publisher,
             shelf: Shelf::default(),
             packetizer: Packetizer::video(&format()).unwrap(),
@@ -147,23 +150,23 @@ impl Server {
         let (first, timestamp) = (self.packets, number * 3_000);
         self.packets += packets.len() as u64;
         let wall = SystemTime::UNIX_EPOCH + FRAME * number;
-        let burst = Arc::new(Burst { lane: Lane::Video, first, timestamp, wall, keyframe, packets });
+        let burst = Arc::new(Burst { lane: Lane::Video, layer: 0, first, timestamp, wall, keyframe, packets });
         self.frames.push(payload);
         self.shelf.put(&burst, now);
         let Self { viewer, sealer, batch, route, .. } = self;
-        viewer.forward(&burst, &mut Outlet { sealer, batch, route });
+        viewer.forward(0, &burst, now, &mut Outlet { sealer, batch, route });
     }
 
     fn turn(&mut self, now: Instant, feedback: &mut Link<Vec<u8>>, rtt: Duration) {
         let Self { viewer, sealer, batch, route, shelf, .. } = self;
         let out = &mut Outlet { sealer, batch, route };
-        viewer.feedback(&Feedback::RoundTrip(rtt), shelf, now, out);
+        viewer.feedback(&Feedback::RoundTrip(rtt), |_| Some(&*shelf), now, out);
         while let Some((_, compound)) = feedback.receive(now) {
             for block in blocks(&compound) {
-                viewer.feedback(&block.feedback(NtpTime(0)), shelf, now, out);
+                viewer.feedback(&block.feedback(NtpTime(0)), |_| Some(&*shelf), now, out);
             }
         }
-        viewer.tick(now, out);
+        viewer.tick(|_| Some(&*shelf), now, out);
     }
 }
 

@@ -18,8 +18,6 @@ pub(crate) struct Layer {
 #[derive(Debug)]
 pub(crate) struct Selector {
     current: Option<usize>,
-    /// The viewer wants none better than this one.
-    best: usize,
     /// Since when each layer has fit with headroom.
     fits: [Option<Instant>; LAYERS_MAX],
     /// How long a layer must have fit.
@@ -42,16 +40,11 @@ const PROVEN_AFTER: Duration = Duration::from_secs(10);
 
 impl Default for Selector {
     fn default() -> Self {
-        Self { current: None, best: 0, fits: [None; LAYERS_MAX], patience: PATIENCE_MIN, raised: None }
+        Self { current: None, fits: [None; LAYERS_MAX], patience: PATIENCE_MIN, raised: None }
     }
 }
 
 impl Selector {
-    /// The viewer wants no layer better than this; zero: any.
-    pub(crate) fn pin(&mut self, best: usize) {
-        self.best = best;
-    }
-
     /// The layer to send from now on. `None`: there are no layers.
     pub(crate) fn select(&mut self, now: Instant, layers: &[Layer], estimate_bps: u64) -> Option<usize> {
         let layers = &layers[..layers.len().min(LAYERS_MAX)];
@@ -62,7 +55,7 @@ impl Selector {
         let current = self.current.filter(|current| *current < layers.len());
         let next = match current {
             Some(current) if !layers.iter().any(|layer| layer.alive) => current,
-            Some(current) if self.allows(layers, current) => {
+            Some(current) if layers[current].alive => {
                 if exceeds(&layers[current], estimate_bps) {
                     self.lower(now, layers, current, estimate_bps)
                 } else {
@@ -70,7 +63,7 @@ impl Selector {
                 }
             }
             // The first time, or the layer has gone: what fits now.
-            Some(_) | None => self.fitting(layers, 0, estimate_bps)?,
+            Some(_) | None => Self::fitting(layers, 0, estimate_bps)?,
         };
         self.current = Some(next);
         self.current
@@ -79,7 +72,7 @@ impl Selector {
     /// What the estimate must reach for the next better layer: to be probed for. `None`: there is no better one.
     pub(crate) fn wanted_bps(&self, layers: &[Layer]) -> Option<u64> {
         let current = self.current?.min(layers.len());
-        let better = (0..current).rev().find(|&at| self.allows(layers, at))?;
+        let better = (0..current).rev().find(|&at| layers[at].alive)?;
         Some(with_headroom(&layers[better]))
     }
 
@@ -90,26 +83,18 @@ impl Selector {
         }
     }
 
-    /// Whether a layer may be chosen: alive, and not better than the viewer wants, unless there is no other.
-    fn allows(&self, layers: &[Layer], at: usize) -> bool {
-        let wanted_lives = layers.iter().skip(self.best).any(|layer| layer.alive);
-        let last_alive = layers.iter().rposition(|layer| layer.alive);
-        layers.get(at).is_some_and(|layer| layer.alive)
-            && if wanted_lives { at >= self.best } else { last_alive == Some(at) }
-    }
-
-    /// The best from `from` on that fits, else the last that may be chosen; when none lives, the last of all.
-    fn fitting(&self, layers: &[Layer], from: usize, estimate_bps: u64) -> Option<usize> {
-        let allowed = |at: &usize| self.allows(layers, *at);
+    /// The best from `from` on that fits, else the last that lives; when none does, the last of all.
+    fn fitting(layers: &[Layer], from: usize, estimate_bps: u64) -> Option<usize> {
+        let alive = |at: &usize| layers[*at].alive;
         (from..layers.len())
-            .filter(allowed)
+            .filter(alive)
             .find(|at| layers[*at].bps <= estimate_bps)
-            .or_else(|| (0..layers.len()).rev().find(allowed))
+            .or_else(|| (0..layers.len()).rev().find(alive))
             .or(layers.len().checked_sub(1))
     }
 
     fn lower(&mut self, now: Instant, layers: &[Layer], current: usize, estimate_bps: u64) -> usize {
-        let next = self.fitting(layers, current + 1, estimate_bps).unwrap_or(current);
+        let next = Self::fitting(layers, current + 1, estimate_bps).unwrap_or(current);
         if next != current && self.raised.take().is_some_and(|raised| now.duration_since(raised) < PROVEN_AFTER) {
             self.patience = (self.patience * 2).min(PATIENCE_MAX);
         }
@@ -118,7 +103,7 @@ impl Selector {
 
     fn higher(&mut self, now: Instant, layers: &[Layer], current: usize) -> usize {
         let has_fit = |at: usize| self.fits[at].is_some_and(|since| now.duration_since(since) >= self.patience);
-        let Some(next) = (0..current).find(|&at| self.allows(layers, at) && has_fit(at)) else { return current };
+        let Some(next) = (0..current).find(|&at| layers[at].alive && has_fit(at)) else { return current };
         self.raised = Some(now);
         next
     }
@@ -237,46 +222,29 @@ mod tests {
         assert_eq!(scene.with(8_600, 5_000_000, &LAYERS), 0);
     }
 
-    #[test]
-    fn a_viewer_may_want_no_better_layer() {
-        let mut scene = Scene::new();
-        scene.selector.pin(1);
-        assert_eq!(scene.at(0, 9_000_000), 1);
-        assert_eq!(scene.at(60_000, 9_000_000), 1);
-        assert_eq!(scene.selector.wanted_bps(&LAYERS), None);
-        scene.selector.pin(0);
-        assert_eq!(scene.at(60_100, 9_000_000), 0, "it has fit all the time");
-        scene.selector.pin(2);
-        assert_eq!(scene.at(60_200, 9_000_000), 2);
-        let only_better = [LAYERS[0], LAYERS[1], Layer { alive: false, ..LAYERS[2] }];
-        assert_eq!(scene.with(60_300, 9_000_000, &only_better), 1, "better than nothing");
-    }
-
     proptest! {
-        /// Whatever happens: no dead layer while one lives, the viewer's limit, no layer above the estimate while there is a
+        /// Whatever happens: no dead layer while one lives, no layer above the estimate while there is a
         /// smaller one, and no step up that had not fit for eight seconds.
         #[test]
         fn the_rules_hold_whatever_happens(
-            steps in proptest::collection::vec((1..4_000_u64, 0..4_000_000_u64, 0..8_u8, 0..4_usize), 1..120)
+            steps in proptest::collection::vec((1..4_000_u64, 0..4_000_000_u64, 0..8_u8), 1..120)
         ) {
             let (mut scene, mut ms, mut history) = (Scene::new(), 0, Vec::<(u64, u64, [Layer; 3])>::new());
             let mut before = None;
-            for (pause, estimate, dead, best) in steps {
+            for (pause, estimate, dead) in steps {
                 ms += pause;
                 let mut layers = LAYERS;
                 // Mostly all of them live.
                 layers.iter_mut().enumerate().for_each(|(at, layer)| layer.alive = dead & 5 != 5 || at != usize::from(dead) % 3);
-                scene.selector.pin(best);
                 let chosen = scene.with(ms, estimate, &layers);
                 history.push((ms, estimate, layers));
                 let lives = |range: std::ops::Range<usize>| range.into_iter().any(|at| layers[at].alive);
                 if lives(0..3) {
                     prop_assert!(layers[chosen].alive);
-                    prop_assert!(chosen >= best || !lives(best.min(3)..3), "better than wanted");
-                    let smaller = lives(chosen + 1..3) && chosen >= best;
+                    let smaller = lives(chosen + 1..3);
                     prop_assert!(!smaller || estimate as f64 >= layers[chosen].bps as f64 * TOLERATED, "too big");
                 }
-                if let Some(before) = before && chosen < before && layers[before].alive && before >= best {
+                if let Some(before) = before && chosen < before && layers[before].alive {
                     let fits = |(_, estimate, layers): &(u64, u64, [Layer; 3])| {
                         layers[chosen].alive && with_headroom(&layers[chosen]) <= *estimate
                     };

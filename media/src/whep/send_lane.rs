@@ -5,11 +5,12 @@
 
 use super::burst::{Burst, Lane};
 use super::forwarder::{Forwarder, Placed, Sent};
+use super::path::{Path, Stamp};
 use super::shelf::Shelf;
 use crate::rtc::feedback::resend::ResendPolicy;
 use crate::rtc::outlet::Outlet;
 use crate::rtc::rtcp::{NtpTime, SenderReport};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
 #[derive(Debug)]
 pub(super) struct SendLane {
@@ -21,6 +22,8 @@ pub(super) struct SendLane {
     octets: u32,
     /// RTP timestamp and wall clock of the newest frame that was sent unshifted.
     clock: Option<(u32, SystemTime)>,
+    /// How many packets back the last probe was.
+    probed: u16,
 }
 
 /// How one lane is to be sent, as negotiated.
@@ -44,19 +47,22 @@ impl SendLane {
             packets: 0,
             octets: 0,
             clock: None,
+            probed: 0,
         }
     }
 
     /// How many packets left.
-    pub(super) fn send(&mut self, burst: &Burst, shift: u32, out: &mut Outlet<'_>) -> usize {
+    pub(super) fn send(&mut self, burst: &Burst, shift: u32, path: &mut Path, out: &mut Outlet<'_>) -> usize {
         let Some(Placed { mut index, timestamp }) = self.forwarder.place(burst, shift) else { return 0 };
         if shift == 0 {
             self.clock = Some((burst.timestamp, burst.wall));
         }
         let LaneSetup { ssrc, payload_type, .. } = self.setup;
         for packet in &burst.packets {
-            out.rtp(ssrc, index, |arena| {
-                write_header(arena, payload_type, packet.marker, index as u16, timestamp, ssrc);
+            let stamp = path.stamp(packet.len() + OVERHEAD);
+            let header = Header { payload_type, marker: packet.marker, sequence: index as u16, timestamp, ssrc, stamp };
+            out.rtp(ssrc, index, header.bytes(), |arena| {
+                header.write(arena);
                 packet.write(arena);
             });
             index += 1;
@@ -67,37 +73,59 @@ impl SendLane {
     }
 
     /// Answers one lost packet. `true`: it was sent again.
-    pub(super) fn resend(
+    pub(super) fn resend(&mut self, sequence: u16, shelf: &Shelf, path: &mut Path, out: &mut Outlet<'_>) -> bool {
+        let Some((burst, number, shift)) = self.find(sequence, shelf) else { return false };
+        let bytes = burst.packets[(number - burst.first) as usize].len();
+        self.setup.rtx.is_some()
+            && self.resend.allow(path.now(), number, path.rtt(), bytes)
+            && self.repeat(sequence, (burst, number, shift), path, out) > 0
+    }
+
+    /// Sends one of the newest packets again, for the sake of its size; how many bytes, zero when there is none that fits.
+    pub(super) fn probe(&mut self, shelf: &Shelf, path: &mut Path, out: &mut Outlet<'_>) -> usize {
+        self.probed = (self.probed + 1) % PROBED_PACKETS;
+        let sequence = self.forwarder.newest_sequence().wrapping_sub(self.probed);
+        match self.find(sequence, shelf) {
+            Some(found) => self.repeat(sequence, found, path, out),
+            None => 0,
+        }
+    }
+
+    fn find<'a>(&self, sequence: u16, shelf: &'a Shelf) -> Option<(&'a Burst, u64, u32)> {
+        let Sent { layer, number, shift } = self.forwarder.sent(sequence)?;
+        let burst = shelf.find(self.setup.lane, layer, number)?;
+        Some((burst, number, shift))
+    }
+
+    /// Under RTX (RFC 4588). Without it nothing is sent again: under the same index the cipher would repeat its nonce, and a
+    /// viewer without RTX asks for keyframes anyway.
+    fn repeat(
         &mut self,
         sequence: u16,
-        shelf: &Shelf,
-        now: Instant,
-        rtt: Duration,
+        (burst, number, shift): (&Burst, u64, u32),
+        path: &mut Path,
         out: &mut Outlet<'_>,
-    ) -> bool {
-        let Some(Sent { layer, number, shift }) = self.forwarder.sent(sequence) else { return false };
-        let Some(burst) = shelf.find(self.setup.lane, layer, number) else { return false };
+    ) -> usize {
+        let Some((ssrc, payload_type)) = self.setup.rtx else { return 0 };
         let packet = &burst.packets[(number - burst.first) as usize];
-        if !self.resend.allow(now, number, rtt, packet.len()) {
-            return false;
-        }
-        let timestamp = burst.timestamp.wrapping_add(shift);
-        match self.setup.rtx {
-            Some((ssrc, payload_type)) => {
-                let index = self.rtx_index;
-                self.rtx_index += 1;
-                out.rtp(ssrc, index, |arena| {
-                    write_header(arena, payload_type, packet.marker, index as u16, timestamp, ssrc);
-                    // The original sequence number stands before the payload (RFC 4588 section 4).
-                    arena.extend_from_slice(&sequence.to_be_bytes());
-                    packet.write(arena);
-                });
-            }
-            // Without RTX nothing can be sent again: under the same index the cipher would repeat its nonce for a
-            // packet that must be byte for byte the same, and a viewer without RTX asks for keyframes anyway.
-            None => return false,
-        }
-        true
+        let index = self.rtx_index;
+        self.rtx_index += 1;
+        let bytes = packet.len() + OVERHEAD;
+        let header = Header {
+            payload_type,
+            marker: packet.marker,
+            sequence: index as u16,
+            timestamp: burst.timestamp.wrapping_add(shift),
+            ssrc,
+            stamp: path.stamp(bytes),
+        };
+        out.rtp(ssrc, index, header.bytes(), |arena| {
+            header.write(arena);
+            // The original sequence number stands before the payload (section 4).
+            arena.extend_from_slice(&sequence.to_be_bytes());
+            packet.write(arena);
+        });
+        bytes
     }
 
     pub(super) fn report(&self, wall: SystemTime, out: &mut Outlet<'_>) {
@@ -115,15 +143,47 @@ impl SendLane {
     }
 }
 
-/// The fixed header of RFC 3550 section 5.1; viewers are sent no extensions.
-fn write_header(out: &mut Vec<u8>, payload_type: u8, marker: bool, sequence: u16, timestamp: u32, ssrc: u32) {
-    let mut header = [0_u8; 12];
-    header[0] = 0x80;
-    header[1] = payload_type | (u8::from(marker) << 7);
-    header[2..4].copy_from_slice(&sequence.to_be_bytes());
-    header[4..8].copy_from_slice(&timestamp.to_be_bytes());
-    header[8..12].copy_from_slice(&ssrc.to_be_bytes());
-    out.extend_from_slice(&header);
+/// The fixed header of RFC 3550 section 5.1, with the transport-wide number behind it where that was agreed on.
+struct Header {
+    payload_type: u8,
+    marker: bool,
+    sequence: u16,
+    timestamp: u32,
+    ssrc: u32,
+    stamp: Option<Stamp>,
+}
+
+const FIXED_BYTES: usize = 12;
+const STAMP_BYTES: usize = 8;
+/// What a packet has on the network beside its payload: IP, UDP, RTP, the cipher's tag.
+const OVERHEAD: usize = 20 + 8 + FIXED_BYTES + STAMP_BYTES + 16;
+/// Probes repeat these newest packets in turn.
+const PROBED_PACKETS: u16 = 16;
+
+impl Header {
+    fn bytes(&self) -> usize {
+        FIXED_BYTES + self.stamp.map_or(0, |_| STAMP_BYTES)
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        let mut fixed = [0_u8; FIXED_BYTES];
+        fixed[0] = 0x80 | (u8::from(self.stamp.is_some()) << 4);
+        fixed[1] = self.payload_type | (u8::from(self.marker) << 7);
+        fixed[2..4].copy_from_slice(&self.sequence.to_be_bytes());
+        fixed[4..8].copy_from_slice(&self.timestamp.to_be_bytes());
+        fixed[8..12].copy_from_slice(&self.ssrc.to_be_bytes());
+        out.extend_from_slice(&fixed);
+        if let Some(Stamp { id, sequence }) = self.stamp {
+            let [high, low] = sequence.to_be_bytes();
+            // One element of two bytes in the one-byte form, padded to a word (RFC 8285 section 4.2); ids above 14 need the
+            // other form (section 4.3).
+            let block = match id {
+                ..=14 => [0xbe, 0xde, 0, 1, id << 4 | 1, high, low, 0],
+                _ => [0x10, 0, 0, 1, id, 2, high, low],
+            };
+            out.extend_from_slice(&block);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -134,8 +194,9 @@ mod tests {
     use crate::rtc::route::Route;
     use crate::rtc::socket::{SendBatch, UdpSocket};
     use crate::rtc::srtp::{SessionKeys, SrtpProfile};
+    use crate::rtp::header::{RtpHeader, extensions};
+    use std::time::Instant;
 
-    const RTT: Duration = Duration::from_millis(70);
     const SETUP: LaneSetup =
         LaneSetup { lane: Lane::Video, ssrc: 7, payload_type: 96, rtx: Some((8, 97)), first_sequence: 1 };
 
@@ -146,12 +207,14 @@ mod tests {
         let (here, there) = (bind(), bind());
         let route = Route::Udp(there.local_addr().unwrap());
         let keys = SessionKeys::from_exporter(SrtpProfile::AeadAes128Gcm, &[7; 56]);
-        let mut viewers: Vec<_> = (0..200).map(|_| (SendLane::new(SETUP), keys.sealer())).collect();
+        // With transport-wide numbers and an estimate: the costly half of the viewers.
+        let path = || Path::new(Some(3), Instant::now());
+        let mut viewers: Vec<_> = (0..200).map(|_| (SendLane::new(SETUP), keys.sealer(), path())).collect();
         let mut batch = SendBatch::default();
         let frames: Vec<_> = (0..50_u64).map(|frame| burst(Lane::Video, frame * 8, 8, frame == 0)).collect();
         let mut turn = |frame: &Burst| {
-            for (lane, sealer) in &mut viewers {
-                lane.send(frame, 0, &mut Outlet { sealer, batch: &mut batch, route: &route });
+            for (lane, sealer, path) in &mut viewers {
+                lane.send(frame, 0, path, &mut Outlet { sealer, batch: &mut batch, route: &route });
             }
             batch.flush(&here).packets
         };
@@ -168,13 +231,34 @@ mod tests {
         let keys = SessionKeys::from_exporter(SrtpProfile::AeadAes128Gcm, &[7; 56]);
         let (mut lane, mut sealer, mut batch) = (SendLane::new(SETUP), keys.sealer(), SendBatch::default());
         let (mut shelf, now) = (Shelf::default(), Instant::now());
+        let mut path = Path::new(None, now);
         let frame = burst(Lane::Video, 100, 3, true);
         shelf.put(&frame, now);
         let mut out = Outlet { sealer: &mut sealer, batch: &mut batch, route: &route };
-        assert_eq!(lane.send(&frame, 0, &mut out), 3);
-        assert!(lane.resend(2, &shelf, now, RTT, &mut out));
-        assert!(!lane.resend(2, &shelf, now, RTT, &mut out), "a round trip is waited for");
-        assert!(!lane.resend(77, &shelf, now, RTT, &mut out), "never sent");
+        assert_eq!(lane.send(&frame, 0, &mut path, &mut out), 3);
+        assert!(lane.resend(2, &shelf, &mut path, &mut out));
+        assert!(!lane.resend(2, &shelf, &mut path, &mut out), "a round trip is waited for");
+        assert!(!lane.resend(77, &shelf, &mut path, &mut out), "never sent");
         assert_eq!(batch.flush(&here).packets, 4);
+    }
+
+    #[test]
+    fn transport_wide_numbers_stand_in_either_form_of_extension() {
+        for id in [3, 14, 16, 255] {
+            let mut path = Path::new(Some(id), Instant::now());
+            let stamps = [path.stamp(1_200), path.stamp(1_200)];
+            for (number, stamp) in stamps.into_iter().enumerate() {
+                let header = Header { payload_type: 96, marker: true, sequence: 5, timestamp: 6, ssrc: 7, stamp };
+                let mut packet = Vec::new();
+                header.write(&mut packet);
+                assert_eq!(packet.len(), header.bytes());
+                packet.push(9);
+                let read = RtpHeader::parse(&packet).unwrap();
+                assert_eq!((read.marker, read.sequence, read.ssrc, read.payload), (true, 5, 7, 20..21));
+                let found: Vec<_> = extensions(&packet).map(|(id, value)| (id, value[1])).collect();
+                let first = stamps[0].unwrap().sequence as u8;
+                assert_eq!(found, [(id, first + number as u8)]);
+            }
+        }
     }
 }

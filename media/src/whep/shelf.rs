@@ -67,9 +67,14 @@ impl Shelf {
         history.get(at).map(|(_, burst)| burst).filter(|burst| burst.first <= number)
     }
 
-    /// Bits per second of each layer that is there, the smallest first.
-    pub(crate) fn layer_rates(&self, now: Instant) -> [Option<u64>; LAYERS_MAX] {
-        std::array::from_fn(|layer| self.video[layer].rate(now))
+    /// How many layers there are or were.
+    pub(crate) fn layers(&self) -> usize {
+        self.video.iter().rposition(|strand| !strand.history.is_empty()).map_or(0, |last| last + 1)
+    }
+
+    /// Bits per second of a layer, if it is there.
+    pub(crate) fn layer_bps(&self, layer: usize, now: Instant) -> Option<u64> {
+        self.video.get(layer)?.rate(now)
     }
 
     fn strand(&self, lane: Lane, layer: u8) -> Option<&Strand> {
@@ -170,8 +175,8 @@ mod tests {
                 shelf.put(&layer_burst(1, frame, 400, frame == 0), at);
             }
         }
-        let [small, large, none, _] = shelf.layer_rates(start + Duration::from_millis(1_475));
-        assert_eq!((small.map(|bps| bps / 1_000), large, none), (Some(32), None, None));
+        let bps = |layer| shelf.layer_bps(layer, start + Duration::from_millis(1_475)).map(|bps| bps / 1_000);
+        assert_eq!((bps(0), bps(1), bps(2), shelf.layers()), (Some(32), None, None, 2));
         assert_eq!((shelf.gop(0).len(), shelf.gop(1).len()), (60, 10));
         assert_eq!(shelf.find(Lane::Video, 1, 3).map(|burst| burst.bytes()), Some(400));
     }

@@ -2,8 +2,10 @@
 //!
 //! In: bursts of the feed, feedback about its sources, the clock. Out: sealed packets into the worker's batch.
 
-use super::burst::{Burst, Lane};
+use super::burst::{Burst, LAYERS_MAX, Lane};
 use super::feed::FeedLease;
+use super::path::Path;
+use super::selector::{Layer, Selector};
 use super::send_lane::{LaneSetup, SendLane};
 use super::shelf::Shelf;
 use crate::model::TrackId;
@@ -22,10 +24,10 @@ pub(crate) struct Showing {
     /// queues behind it.
     backlog: VecDeque<(Arc<Burst>, u32)>,
     caught_up: Option<Instant>,
+    selector: Selector,
+    looked: Option<Instant>,
 }
 
-/// Packets of the past sent per tick while catching up: a 1080p keyframe then does not overrun an access link.
-const BACKLOG_PACKETS_PER_TICK: usize = 24;
 /// Bursts that may queue behind a catch-up. Beyond it the viewer waits for the next keyframe.
 const BACKLOG_MAX: usize = 1_024;
 /// A longer GOP is not sent again to mend a loss; the next keyframe is nearer.
@@ -34,6 +36,10 @@ const MEND_PACKETS_MAX: usize = 400;
 const CATCH_UP_EVERY: Duration = Duration::from_secs(1);
 /// Frames of the past are shown a millisecond apart: the decoder runs through them and the newest is on time.
 const CATCH_UP_STEP_TICKS: u32 = 90;
+/// How often layers are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Packets of one turn that only probe.
+const PROBES_PER_TURN: usize = 32;
 
 impl Showing {
     pub(crate) fn new(setups: &[LaneSetup], lease: FeedLease) -> Self {
@@ -41,7 +47,8 @@ impl Showing {
         for setup in setups {
             lanes[setup.lane.index()] = Some(SendLane::new(*setup));
         }
-        Self { lease, lanes, backlog: VecDeque::new(), caught_up: None }
+        let (backlog, selector) = (VecDeque::new(), Selector::default());
+        Self { lease, lanes, backlog, caught_up: None, selector, looked: None }
     }
 
     pub(crate) fn feed(&self) -> &FeedLease {
@@ -49,17 +56,17 @@ impl Showing {
     }
 
     /// What the feed has kept is sent first, so that the first picture does not wait for a keyframe. How many packets left.
-    pub(super) fn start(&mut self, shelf: &Shelf, now: Instant, out: &mut Outlet<'_>) -> usize {
-        self.choose_layer(shelf, now);
-        self.catch_up(shelf, now);
-        self.drain(out)
+    pub(super) fn start(&mut self, shelf: &Shelf, path: &mut Path, out: &mut Outlet<'_>) -> usize {
+        self.choose_layer(shelf, path);
+        self.catch_up(shelf, path.now());
+        self.drain(path, out)
     }
 
     /// Sends one frame, or queues it behind what is catching up. How many packets left.
-    pub(super) fn forward(&mut self, burst: &Arc<Burst>, out: &mut Outlet<'_>) -> usize {
+    pub(super) fn forward(&mut self, burst: &Arc<Burst>, path: &mut Path, out: &mut Outlet<'_>) -> usize {
         let Some(lane) = &mut self.lanes[burst.lane.index()] else { return 0 };
         if burst.lane == Lane::Audio || self.backlog.is_empty() {
-            return lane.send(burst, 0, out);
+            return lane.send(burst, 0, path, out);
         }
         let forwarder = &mut lane.forwarder;
         if burst.layer != forwarder.layer() && Some(burst.layer) != forwarder.wanted() {
@@ -83,9 +90,14 @@ impl Showing {
     }
 
     /// Sends what is due of the past. How many packets left.
-    pub(super) fn tick(&mut self, shelf: &Shelf, now: Instant, out: &mut Outlet<'_>) -> usize {
-        self.choose_layer(shelf, now);
-        self.drain(out)
+    pub(super) fn tick(&mut self, shelf: &Shelf, path: &mut Path, out: &mut Outlet<'_>) -> usize {
+        if self.looked.is_none_or(|at| path.now().duration_since(at) >= LOOK_EVERY) {
+            self.choose_layer(shelf, path);
+        }
+        if shelf.layers() > 1 && self.backlog.is_empty() {
+            self.probe(shelf, path, out);
+        }
+        self.drain(path, out)
     }
 
     pub(super) fn report(&self, wall: SystemTime, out: &mut Outlet<'_>) {
@@ -104,15 +116,17 @@ impl Showing {
         &mut self,
         ssrc: u32,
         sequences: &NackSequences<'_>,
-        (shelf, now, rtt): (&Shelf, Instant, Duration),
+        shelf: &Shelf,
+        path: &mut Path,
         out: &mut Outlet<'_>,
     ) -> Option<u64> {
         let lane = self.lane_of(ssrc)?;
-        Some(sequences.clone().map(|sequence| u64::from(lane.resend(sequence, shelf, now, rtt, out))).sum())
+        Some(sequences.clone().map(|sequence| u64::from(lane.resend(sequence, shelf, path, out))).sum())
     }
 
     /// The viewer cannot decode what it has: a keyframe from the publisher, or what is kept since the last one.
-    pub(super) fn keyframe(&mut self, ssrc: u32, shelf: &Shelf, now: Instant, out: &mut Outlet<'_>) {
+    pub(super) fn keyframe(&mut self, ssrc: u32, shelf: &Shelf, path: &mut Path, out: &mut Outlet<'_>) {
+        let now = path.now();
         let Some(layer) = self.lane_of(ssrc).map(|lane| lane.forwarder.layer()) else { return };
         let lately = self.caught_up.is_some_and(|at| now.duration_since(at) < CATCH_UP_EVERY);
         if lately || !self.backlog.is_empty() || self.lease.broadcast().request_keyframe(TrackId(layer)) {
@@ -120,19 +134,33 @@ impl Showing {
         }
         if !shelf.gop(layer).is_empty() && shelf.gop_packets(layer) <= MEND_PACKETS_MAX {
             self.catch_up(shelf, now);
-            self.drain(out);
+            self.drain(path, out);
         }
     }
 
-    /// The best layer that is there; the change comes with its next keyframe.
-    fn choose_layer(&mut self, shelf: &Shelf, now: Instant) {
+    /// The best layer that the way carries; the change comes with its next keyframe.
+    fn choose_layer(&mut self, shelf: &Shelf, path: &Path) {
+        self.looked = Some(path.now());
         let Some(lane) = &mut self.lanes[Lane::Video.index()] else { return };
-        let rates = shelf.layer_rates(now);
-        if let Some(best) = rates.iter().rposition(Option::is_some) {
-            let best = best as u8;
-            if lane.forwarder.layer() != best && lane.forwarder.wanted() != Some(best) {
-                lane.forwarder.want(best);
-                self.lease.broadcast().request_keyframe(TrackId(best));
+        let (layers, count) = best_first(shelf, path.now());
+        // A way that is not measured is given what there is.
+        let bps = path.measured_bps().unwrap_or(u64::MAX);
+        let Some(chosen) = self.selector.select(path.now(), &layers[..count], bps) else { return };
+        let layer = (count - 1 - chosen) as u8;
+        if lane.forwarder.wanted().unwrap_or(lane.forwarder.layer()) != layer {
+            lane.forwarder.want(layer);
+            self.lease.broadcast().request_keyframe(TrackId(layer));
+        }
+    }
+
+    /// Learns whether the way carries a better layer, by sending again what was sent.
+    fn probe(&mut self, shelf: &Shelf, path: &mut Path, out: &mut Outlet<'_>) {
+        let Some(lane) = &mut self.lanes[Lane::Video.index()] else { return };
+        let (layers, count) = best_first(shelf, path.now());
+        let Some(wanted_bps) = self.selector.wanted_bps(&layers[..count]) else { return };
+        for _ in 0..PROBES_PER_TURN {
+            if path.poll_probe(wanted_bps).is_none() || lane.probe(shelf, path, out) == 0 {
+                break;
             }
         }
     }
@@ -156,18 +184,26 @@ impl Showing {
         }
     }
 
-    fn drain(&mut self, out: &mut Outlet<'_>) -> usize {
-        let (mut room, mut sent) = (BACKLOG_PACKETS_PER_TICK, 0);
-        while let Some((burst, shift)) = self.backlog.pop_front() {
+    fn drain(&mut self, path: &mut Path, out: &mut Outlet<'_>) -> usize {
+        let mut sent = 0;
+        while !self.backlog.is_empty() && path.room() > 0 {
+            let Some((burst, shift)) = self.backlog.pop_front() else { break };
             if let Some(lane) = &mut self.lanes[burst.lane.index()] {
-                sent += lane.send(&burst, shift, out);
+                sent += lane.send(&burst, shift, path, out);
             }
-            // A keyframe larger than a tick's share still leaves whole: its packets belong together.
-            room = room.saturating_sub(burst.packets.len());
-            if room == 0 {
-                break;
-            }
+            // A keyframe larger than a turn's share still leaves whole: its packets belong together.
+            path.spent(burst.bytes() as usize);
         }
         sent
     }
+}
+
+/// The layers as the selector looks at them, and how many there are.
+fn best_first(shelf: &Shelf, now: Instant) -> ([Layer; LAYERS_MAX], usize) {
+    let count = shelf.layers();
+    let layer = |at: usize| {
+        let bps = count.checked_sub(at + 1).and_then(|layer| shelf.layer_bps(layer, now));
+        Layer { bps: bps.unwrap_or(0), alive: bps.is_some() }
+    };
+    (std::array::from_fn(layer), count)
 }

@@ -4,6 +4,7 @@
 //! the peer.
 
 use super::burst::Burst;
+use super::path::Path;
 use super::roster::{PlaceGuard, Roster};
 use super::shelf::Shelf;
 use super::showing::Showing;
@@ -20,8 +21,8 @@ pub(crate) struct Viewer {
     /// The session's own feed first, then those of its co-hosts.
     showings: Vec<Showing>,
     presence: Presence,
+    path: Path,
     reported: Instant,
-    rtt: Duration,
     resent: ::metrics::Counter,
 }
 
@@ -47,16 +48,15 @@ enum Presence {
 }
 
 const REPORT_EVERY: Duration = Duration::from_secs(1);
-const RTT_FIRST: Duration = Duration::from_millis(70);
 
 impl Viewer {
     /// `showings`: at least one.
-    pub(crate) fn new(showings: Vec<Showing>, seat: Seat, now: Instant) -> Self {
+    pub(crate) fn new(showings: Vec<Showing>, path: Path, seat: Seat, now: Instant) -> Self {
         Self {
             showings,
             presence: Presence::Expected(seat),
+            path,
             reported: now,
-            rtt: RTT_FIRST,
             resent: ::metrics::counter!(metrics::WHEP_RESENT),
         }
     }
@@ -81,12 +81,14 @@ impl Viewer {
 
     /// Keys are there: one of its feeds begins.
     pub(crate) fn start(&mut self, showing: usize, shelf: &Shelf, now: Instant, out: &mut Outlet<'_>) {
-        let sent = self.showings[showing].start(shelf, now, out);
+        self.path.begin_turn(now);
+        let sent = self.showings[showing].start(shelf, &mut self.path, out);
         self.sent(sent);
     }
 
-    pub(crate) fn forward(&mut self, showing: usize, burst: &Arc<Burst>, out: &mut Outlet<'_>) {
-        let sent = self.showings[showing].forward(burst, out);
+    pub(crate) fn forward(&mut self, showing: usize, burst: &Arc<Burst>, now: Instant, out: &mut Outlet<'_>) {
+        self.path.begin_turn(now);
+        let sent = self.showings[showing].forward(burst, &mut self.path, out);
         self.sent(sent);
     }
 
@@ -102,10 +104,12 @@ impl Viewer {
         now: Instant,
         out: &mut Outlet<'_>,
     ) {
+        self.path.begin_turn(now);
+        self.path.tick();
         let mut sent = 0;
         for showing in &mut self.showings {
             if let Some(shelf) = shelf(showing) {
-                sent += showing.tick(shelf, now, out);
+                sent += showing.tick(shelf, &mut self.path, out);
             }
         }
         self.sent(sent);
@@ -124,23 +128,25 @@ impl Viewer {
         now: Instant,
         out: &mut Outlet<'_>,
     ) {
+        self.path.begin_turn(now);
+        let path = &mut self.path;
         match feedback {
             Feedback::Nack { media_ssrc, sequences } => {
-                let rtt = self.rtt;
                 let resent = self.showings.iter_mut().find_map(|showing| {
                     let shelf = shelf(showing)?;
-                    showing.resend(*media_ssrc, sequences, (shelf, now, rtt), out)
+                    showing.resend(*media_ssrc, sequences, shelf, path, out)
                 });
                 self.resent.increment(resent.unwrap_or(0));
             }
             Feedback::KeyframeRequest { media_ssrc } => {
                 for showing in &mut self.showings {
                     if let Some(shelf) = shelf(showing) {
-                        showing.keyframe(*media_ssrc, shelf, now, out);
+                        showing.keyframe(*media_ssrc, shelf, path, out);
                     }
                 }
             }
-            Feedback::RoundTrip(rtt) => self.rtt = *rtt,
+            Feedback::RoundTrip(rtt) => path.round_trip(*rtt),
+            Feedback::Arrivals(body) => path.report(body),
             Feedback::Other => {}
         }
     }

@@ -133,7 +133,7 @@ pub(crate) fn answer_publisher(offer: &Offer, local: &Local) -> Result<(Publishe
         begin(&mut text, section, local, &codecs, std::mem::take(&mut first));
         text.push_str("a=recvonly\r\n");
         for codec in &codecs {
-            codec_lines(&mut text, codec);
+            codec_lines(&mut text, codec, codec.feedback);
         }
         let mut agree = |uri| extension(&mut text, offer, section, uri, |offered| offered.sends);
         let transport_cc = agree(TRANSPORT_CC);
@@ -185,11 +185,13 @@ fn receivable(section: &Section) -> Vec<&OfferedCodec> {
     codecs
 }
 
-/// WHEP: gives each receiving section the next track of its kind that the client can decode.
+/// WHEP: gives each receiving section the next track of its kind that the client can decode. `measures`: the client is to
+/// report arrivals, since there is something to choose by them.
 pub(crate) fn answer_viewer(
     offer: &Offer,
     local: &Local,
     tracks: &[Outgoing],
+    measures: bool,
 ) -> Result<(ViewerAgreement, String), NegotiationError> {
     let mut free: Vec<usize> = (0..tracks.len()).collect();
     let mut chosen = Vec::new();
@@ -226,10 +228,11 @@ pub(crate) fn answer_viewer(
         let codec = chosen.map_or(&section.codecs[0], |(_, codec)| codec);
         begin(&mut text, section, local, &[codec], std::mem::take(&mut first));
         text.push_str(if chosen.is_some() { "a=sendonly\r\n" } else { "a=inactive\r\n" });
-        codec_lines(&mut text, codec);
+        let feedback = FeedbackKinds { transport_cc: measures && codec.feedback.transport_cc, ..codec.feedback };
+        codec_lines(&mut text, codec, feedback);
         let mut agree = |uri| extension(&mut text, offer, section, uri, |offered| offered.receives);
         agree(MID);
-        let transport_cc = if codec.feedback.transport_cc { agree(TRANSPORT_CC) } else { None };
+        let transport_cc = if measures && codec.feedback.transport_cc { agree(TRANSPORT_CC) } else { None };
         if let Some((track, _)) = chosen {
             source_lines(&mut text, &tracks[track], codec.rtx.is_some());
         }
@@ -343,7 +346,7 @@ pub(crate) fn write_candidate(text: &mut String, index: usize, candidate: &Candi
     write(text, format_args!("candidate:{foundation} 1 {transport} {priority} {ip} {port} typ host{suffix}"));
 }
 
-fn codec_lines(text: &mut String, codec: &OfferedCodec) {
+fn codec_lines(text: &mut String, codec: &OfferedCodec, feedback: FeedbackKinds) {
     let number = codec.payload_type;
     let (name, clock) = match codec.codec {
         Codec::H264 { .. } => ("H264", "90000"),
@@ -359,7 +362,7 @@ fn codec_lines(text: &mut String, codec: &OfferedCodec) {
     } else if !codec.format.is_empty() {
         write(text, format_args!("a=fmtp:{number} {}\r\n", codec.format));
     }
-    let FeedbackKinds { nack, pli, fir, transport_cc } = codec.feedback;
+    let FeedbackKinds { nack, pli, fir, transport_cc } = feedback;
     let kinds = [(nack, "nack"), (pli, "nack pli"), (fir, "ccm fir"), (transport_cc, "transport-cc")];
     for (_, kind) in kinds.into_iter().filter(|(offered, _)| *offered) {
         write(text, format_args!("a=rtcp-fb:{number} {kind}\r\n"));

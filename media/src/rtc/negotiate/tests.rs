@@ -57,7 +57,7 @@ fn a_publisher_is_answered_with_all_codecs_we_can_carry() {
 fn a_viewer_gets_high_profile_under_constrained_baseline() {
     let offer = Offer::parse(&chromium("recvonly")).unwrap();
     let audio = Outgoing { codec: Codec::Opus, ssrc: 20, rtx_ssrc: None, ..outgoing(HIGH) };
-    let (agreement, answer) = answer_viewer(&offer, &local(), &[outgoing(HIGH), audio]).unwrap();
+    let (agreement, answer) = answer_viewer(&offer, &local(), &[outgoing(HIGH), audio], true).unwrap();
     let sent: Vec<_> = agreement.sections.iter().map(|section| (section.track, section.payload_type)).collect();
     assert_eq!(sent, [(Some(1), 111), (Some(0), 107)]);
     assert_eq!(agreement.sections[1].rtx_payload_type, Some(108));
@@ -69,7 +69,7 @@ fn a_viewer_gets_high_profile_under_constrained_baseline() {
 #[test]
 fn a_show_without_sound_leaves_the_audio_section_inactive() {
     let offer = Offer::parse(&chromium("recvonly")).unwrap();
-    let (agreement, answer) = answer_viewer(&offer, &local(), &[outgoing(Codec::Vp8)]).unwrap();
+    let (agreement, answer) = answer_viewer(&offer, &local(), &[outgoing(Codec::Vp8)], true).unwrap();
     assert_eq!(agreement.sections[0].track, None);
     assert!(answer.contains("a=inactive") && answer.contains("m=audio 9 "));
 }
@@ -78,7 +78,7 @@ fn a_show_without_sound_leaves_the_audio_section_inactive() {
 fn a_codec_the_client_lacks_is_named() {
     let offer = Offer::parse(&chromium("recvonly")).unwrap();
     let audio = Outgoing { codec: Codec::Opus, ..outgoing(HIGH) };
-    let error = answer_viewer(&offer, &local(), &[outgoing(Codec::H265), audio]).unwrap_err();
+    let error = answer_viewer(&offer, &local(), &[outgoing(Codec::H265), audio], true).unwrap_err();
     assert_eq!(
         error.to_string(),
         "the show is H.265, Opus, the client plays Opus, VP8, H.264, AV1: no codec in common"
@@ -189,7 +189,7 @@ proptest! {
         }
         if let Ok(offer) = Offer::parse(&text) {
             let _ = answer_publisher(&offer, &local());
-            let _ = answer_viewer(&offer, &local(), &[outgoing(HIGH)]);
+            let _ = answer_viewer(&offer, &local(), &[outgoing(HIGH)], true);
         }
     }
 }

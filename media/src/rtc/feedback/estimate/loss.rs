@@ -37,6 +37,7 @@ impl LossWatch {
     }
 
     /// Between 0 and 1.
+    #[cfg(test)]
     pub(super) fn share(&self) -> f32 {
         self.share
     }

@@ -93,11 +93,13 @@ impl SendEstimate {
     }
 
     /// The share of packets lost lately, between 0 and 1.
-    pub(crate) fn loss(&self) -> f32 {
+    #[cfg(test)]
+    fn loss(&self) -> f32 {
         self.loss.share()
     }
 
-    pub(crate) fn rtt(&self) -> Duration {
+    #[cfg(test)]
+    fn rtt(&self) -> Duration {
         self.rtt
     }
 

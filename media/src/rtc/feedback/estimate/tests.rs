@@ -56,7 +56,7 @@ impl Path {
             there: Link::new(start, seed, conditions),
             back: Link::new(start, seed ^ 1, back),
             // Its clock wraps after ten seconds.
-            recorder: TwccRecorder::new(start - 64 * millis(1 << 24) + Duration::from_secs(10), 1, 2),
+            recorder: TwccRecorder::new(start - 64 * millis(1 << 24) + Duration::from_secs(10), 1),
             media,
             wanted_bps: 0,
             next_frame: start,
@@ -94,7 +94,7 @@ impl Path {
             self.send(bytes);
         }
         while let Some((at, (sequence, _))) = self.there.receive(self.now) {
-            self.recorder.received(at, sequence);
+            self.recorder.received(at, 2, sequence);
         }
         while let Some(report) = self.recorder.poll(self.now) {
             let report = report.marshal().unwrap().to_vec();
@@ -347,11 +347,11 @@ fn reports_that_lie_leave_it_within_its_bounds() {
 fn it_takes_sixteen_kilobytes_once() {
     let start = Instant::now();
     let mut estimate = SendEstimate::new(start, START_BPS);
-    let mut recorder = TwccRecorder::new(start, 1, 2);
+    let mut recorder = TwccRecorder::new(start, 1);
     let reports: Vec<_> = (0..2_000_u64)
         .filter_map(|packet| {
             let now = start + millis(packet);
-            recorder.received(now, packet as u16);
+            recorder.received(now, 2, packet as u16);
             recorder.poll(now).map(|report| (packet, report.marshal().unwrap()))
         })
         .collect();
