@@ -15,11 +15,14 @@ pub(crate) fn namespace(sessions: Sessions) -> Namespace<Sessions> {
         .mutation("joinSession", join_session)
         .query("getActiveSessions", get_active_sessions)
         .query("getSession", get_session)
+        .query("getMySessions", get_my_sessions)
+        .mutation("rotateStreamKey", rotate_stream_key)
         .mutation("endSession", end_session)
 }
 
 const CREATED: Text = Text::new("تم إنشاء البث، ابدأ الإرسال متى شئت", "Session created, go live when you are ready");
 const JOINED: Text = Text::new("انضممت إلى البث", "You joined the session");
+const ROTATED: Text = Text::new("مفتاح بث جديد، والقديم لم يعد صالحًا", "A new stream key; the old one no longer works");
 const ENDED: Text = Text::new("انتهى البث", "The session has ended");
 
 input! {
@@ -269,6 +272,79 @@ async fn get_session(sessions: Sessions, caller: Caller, input: GetSession) -> R
         status: session.state.public(),
         is_interrupted: session.state == SessionState::Interrupted,
         session: list_item((session, host)),
+    })
+}
+
+output! {
+    /// A session that goes on, as its host finds it again. Without the key: that was shown once.
+    pub(super) struct HostedSession {
+        id "id": SessionId,
+        title "title": String,
+        category "category": Option<String>,
+        is_private "isPrivate": bool,
+        status "status": PublicState,
+        is_interrupted "isInterrupted": bool,
+        viewer_count "viewerCount": u64,
+        created_at "createdAt": Timestamp,
+        started_at "startedAt": Option<Timestamp>,
+    }
+}
+
+output! {
+    pub(super) struct MySessions {
+        sessions "sessions": Vec<HostedSession>,
+    }
+}
+
+/// What the caller has begun and not ended, newest first. There are never more than a host may have.
+async fn get_my_sessions(sessions: Sessions, host: SignedIn, _: ()) -> Result<MySessions, Error> {
+    let unfinished = sessions.unfinished_of(&host.user_id).await?;
+    Ok(MySessions { sessions: unfinished.into_iter().map(hosted).collect() })
+}
+
+fn hosted(session: Session) -> HostedSession {
+    HostedSession {
+        status: session.state.public(),
+        is_interrupted: session.state == SessionState::Interrupted,
+        id: session.id,
+        title: session.details.title,
+        category: session.details.category,
+        is_private: session.details.is_private,
+        viewer_count: session.viewer_count,
+        created_at: session.created_at,
+        started_at: session.started_at,
+    }
+}
+
+input! {
+    pub(super) struct RotateStreamKey {
+        session_id "sessionId": String = text(),
+    }
+}
+
+output! {
+    pub(super) struct StreamKeyRotated {
+        success "success": bool,
+        session_id "sessionId": SessionId,
+        /// Shown here and never again; the one before no longer admits anybody.
+        stream_key "streamKey": String,
+        rtmp_url "rtmpUrl": String,
+        message "message": &'static str,
+    }
+}
+
+async fn rotate_stream_key(
+    sessions: Sessions,
+    host: SignedIn,
+    input: RotateStreamKey,
+) -> Result<StreamKeyRotated, Error> {
+    let (session, stream_key) = sessions.rotate_key_of(&host, &input.session_id).await?;
+    Ok(StreamKeyRotated {
+        success: true,
+        session_id: session.id,
+        stream_key: stream_key.reveal().to_owned(),
+        rtmp_url: sessions.rtmp_url().to_owned(),
+        message: ROTATED.within(host.language),
     })
 }
 

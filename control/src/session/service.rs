@@ -151,7 +151,22 @@ impl Sessions {
         Ok(Created { session, host, stream_key })
     }
 
-    /// Gives an unfinished session of this host another key; the old one no longer admits.
+    /// Another key for a host who lost the one they were shown.
+    pub(super) async fn rotate_key_of(&self, host: &SignedIn, session_id: &str) -> Result<(Session, StreamKey), Error> {
+        let id = SessionId::parse(session_id).ok_or(NO_SUCH_SESSION)?;
+        let session = self.find(&id).await?.ok_or(NO_SUCH_SESSION)?;
+        if session.host_id != host.user_id {
+            return Err(NOT_HOST.into());
+        }
+        if session.is_over() {
+            return Err(SESSION_OVER.into());
+        }
+        let stream_key = self.rotate_key(&id).await?;
+        tracing::info!(session.id = %id, user.id = %host.user_id, "stream key rotated");
+        Ok((session, stream_key))
+    }
+
+    /// Gives an unfinished session another key; the old one no longer admits, and who publishes already goes on.
     pub(crate) async fn rotate_key(&self, session_id: &SessionId) -> Result<StreamKey, Error> {
         let stream_key = StreamKey::generate();
         let mut tx = self.inner.db.begin().await?;

@@ -3,10 +3,12 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use crate::admission::{PublishAttempt, PublishRefusal};
 use crate::both_engines;
 use crate::clock::Timestamp;
 use crate::id::SessionId;
 use crate::presence::LiveFact;
+use crate::secret::Secret;
 use crate::testing::TestDatabase;
 use crate::testing::served::{Person, Served};
 
@@ -139,6 +141,56 @@ both_engines! {
             assert!(!live.to_string().contains(secret), "{secret}");
         }
         assert_eq!(refused(find("session_unknown").await), (404, "NOT_FOUND".into()));
+    }
+
+    async fn host_finds_what_goes_on_and_nobody_elses(db: TestDatabase) {
+        let served = Served::on(db).await;
+        let (host, other) = (served.person("host").await, served.person("other").await);
+        let mine = async |by| served.query(by, "streaming.getMySessions", Value::Null).await;
+        assert_eq!(refused(mine(None).await), (401, "UNAUTHORIZED".into()));
+        assert_eq!(mine(Some(&host)).await.1, json!({"sessions": []}));
+        let (waiting, over, live) = (
+            served.session(&host).await,
+            served.session(&host).await,
+            served.session(&host).await,
+        );
+        served.session(&other).await;
+        go_live(&served, &live).await;
+        end(&served, Some(&host), &over).await;
+        let (status, answer) = mine(Some(&host)).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        let sessions: Vec<_> = answer["sessions"].as_array().unwrap().iter().map(|s| (&s["id"], &s["status"])).collect();
+        assert_eq!(sessions, [(&json!(live), &json!("live")), (&json!(waiting), &json!("waiting"))]);
+        assert!(answer["sessions"][0]["startedAt"].is_string() && answer["sessions"][1].get("startedAt").is_none());
+        for secret in ["chobi_sk_", "streamKey"] {
+            assert!(!answer.to_string().contains(secret), "{secret}");
+        }
+    }
+
+    async fn lost_stream_key_is_replaced_for_the_host_alone(db: TestDatabase) {
+        let served = Served::on(db).await;
+        let (host, fan) = (served.person("host").await, served.person("fan").await);
+        let made = served.mutate(Some(&host), "streaming.createSession", json!({"title": "t", "type": "video"})).await.1;
+        let id = made["session"]["id"].as_str().unwrap();
+        let rotate = async |by, id| served.mutate(by, "streaming.rotateStreamKey", json!({"sessionId": id})).await;
+        let publish = async |key: &Value| {
+            let key = Secret::new(key.as_str().unwrap());
+            let attempt = PublishAttempt { session_hint: None, key, protocol: "test" };
+            served.control.admission().admit_publisher(attempt).await.map(|permit| permit.session_id.to_string())
+        };
+        assert_eq!(refused(rotate(None, id).await), (401, "UNAUTHORIZED".into()));
+        assert_eq!(refused(rotate(Some(&fan), id).await), (403, "FORBIDDEN".into()));
+        assert_eq!(refused(rotate(Some(&host), "session_x").await), (404, "NOT_FOUND".into()));
+        assert_eq!(publish(&made["session"]["streamKey"]).await, Ok(id.to_owned()), "refusals leave the key alone");
+
+        let (status, answer) = rotate(Some(&host), id).await;
+        assert_eq!((status, &answer["sessionId"]), (StatusCode::OK, &json!(id)), "{answer}");
+        assert_eq!(answer["rtmpUrl"], "rtmp://127.0.0.1:1935/live");
+        assert_eq!(publish(&answer["streamKey"]).await, Ok(id.to_owned()));
+        assert_eq!(publish(&made["session"]["streamKey"]).await, Err(PublishRefusal::BadKey));
+
+        end(&served, Some(&host), id).await;
+        assert_eq!(refused(rotate(Some(&host), id).await), (404, "NOT_FOUND".into()));
     }
 
     async fn end_session_is_for_the_host_and_may_be_repeated(db: TestDatabase) {

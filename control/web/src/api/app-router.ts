@@ -80,6 +80,18 @@ export interface GetSession {
   sessionId: string;
 }
 
+export interface HostedSession {
+  id: string;
+  title: string;
+  category?: string;
+  isPrivate: boolean;
+  status: 'waiting' | 'live' | 'ended';
+  isInterrupted: boolean;
+  viewerCount: number;
+  createdAt: Date;
+  startedAt?: Date;
+}
+
 export interface JoinSession {
   sessionId: string;
   role?: 'viewer' | 'co-host';
@@ -110,6 +122,10 @@ export interface MessagePage {
 export interface MessageSent {
   success: boolean;
   message: ChatMessage;
+}
+
+export interface MySessions {
+  sessions: HostedSession[];
 }
 
 export interface NotificationChoices {
@@ -152,6 +168,10 @@ export interface Register {
   username: string;
   email: string;
   password: string;
+}
+
+export interface RotateStreamKey {
+  sessionId: string;
 }
 
 export interface SendMessage {
@@ -218,6 +238,14 @@ export interface SignedInAnswer {
   accessToken: string;
   refreshToken: string;
   expiresAt: Date;
+  message: string;
+}
+
+export interface StreamKeyRotated {
+  success: boolean;
+  sessionId: string;
+  streamKey: string;
+  rtmpUrl: string;
   message: string;
 }
 
@@ -326,8 +354,10 @@ type Procedures = {
     createSession: TRPCMutationProcedure<{ input: CreateSession; output: SessionCreated; meta: object }>;
     endSession: TRPCMutationProcedure<{ input: EndSession; output: SessionEnded; meta: object }>;
     getActiveSessions: TRPCQueryProcedure<{ input: GetActiveSessions; output: ActiveSessions; meta: object }>;
+    getMySessions: TRPCQueryProcedure<{ input: void; output: MySessions; meta: object }>;
     getSession: TRPCQueryProcedure<{ input: GetSession; output: SessionFound; meta: object }>;
     joinSession: TRPCMutationProcedure<{ input: JoinSession; output: SessionJoined; meta: object }>;
+    rotateStreamKey: TRPCMutationProcedure<{ input: RotateStreamKey; output: StreamKeyRotated; meta: object }>;
   };
   users: {
     getProfile: TRPCQueryProcedure<{ input: GetProfile; output: ProfileAnswer; meta: object }>;
