@@ -13,7 +13,7 @@ const dist = path.join(root, "dist");
 const assets = path.join(dist, "assets");
 
 const LANGUAGES = { ar: "rtl", en: "ltr" };
-const PAGES = { home: "home.ts", watch: "watch.ts", missing: null };
+const PAGES = { home: "home.ts", watch: "watch.ts", studio: "studio.ts", missing: null };
 const COMPRESSED = new Set([".js", ".css", ".svg", ".html"]);
 /** Below this many bytes a compressed copy saves less than its header costs. */
 const COMPRESS_MIN_BYTES = 512;
@@ -29,7 +29,7 @@ async function writeHashed(stem, extension, content) {
 async function bundle(workerUrl) {
   const result = await build({
     absWorkingDir: root,
-    entryPoints: ["src/home.ts", "src/watch.ts", "src/styles/site.css"],
+    entryPoints: [...Object.values(PAGES).filter(Boolean).map((script) => `src/${script}`), "src/styles/site.css"],
     outdir: "dist/assets",
     entryNames: "[name]-[hash]",
     chunkNames: "[name]-[hash]",
@@ -66,12 +66,19 @@ function fill(template, values) {
   });
 }
 
+/** Puts in what several pages share: `{{>chat}}` is html/chat.html. */
+async function withParts(template) {
+  const names = [...template.matchAll(/\{\{>(\w+)\}\}/g)].map(([, name]) => name);
+  const parts = await Promise.all(names.map((name) => readFile(path.join(src, "html", `${name}.html`), "utf8")));
+  return names.reduce((text, name, index) => text.replace(`{{>${name}}}`, () => parts[index].trimEnd()), template);
+}
+
 const escapeHtml = (text) => text.replace(/[&<>"]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[c]);
 
 async function writePages(bundled, icon) {
   const layout = await readFile(path.join(src, "html", "layout.html"), "utf8");
   for (const [page, script] of Object.entries(PAGES)) {
-    const body = await readFile(path.join(src, "html", `${page}.html`), "utf8");
+    const body = await withParts(await readFile(path.join(src, "html", `${page}.html`), "utf8"));
     for (const [lang, dir] of Object.entries(LANGUAGES)) {
       const texts = JSON.parse(await readFile(path.join(src, "i18n", `${lang}.json`), "utf8"));
       // Counted phrases are objects; only scripts use those.

@@ -11,5 +11,6 @@ mod publish_to_hls;
 mod reconnect;
 mod restart;
 mod startup;
+mod studio;
 mod tls;
 mod webrtc;

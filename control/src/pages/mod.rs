@@ -1,6 +1,6 @@
-//! The pages people open in a browser: who is live, and one show.
+//! The pages people open in a browser: who is live, one show, and the studio that makes one.
 //!
-//! In: GET of `/`, `/watch/<id>`, `/assets/<name>`, and whatever no other route knows. Out: the files that `control/web`
+//! In: GET of `/`, `/watch/<id>`, `/studio`, `/assets/<name>`, and whatever no other route knows. Out: the files that `control/web`
 //! builds, in the reader's language, under a policy that lets nothing run but our own scripts. Driven by axum.
 //!
 //! The pages hold no data: their scripts call the same API and the same `/ws` as the app. `npm run build` in
@@ -26,7 +26,7 @@ use rust_embed::RustEmbed;
 
 use self::bundle::{Bundle, Freshness};
 use self::language::Language;
-use self::policy::Policy;
+use self::policy::{Devices, Policy};
 
 /// The pages. Browsers may fetch media from where `hls_url` points, besides this server. Owns the fallback of the whole
 /// site: what no route knows is a page that says so.
@@ -53,6 +53,7 @@ impl Pages {
         Router::new()
             .route("/", get(home))
             .route("/watch/{session_id}", get(watch))
+            .route("/studio", get(studio))
             .route("/assets/{name}", get(asset))
             .fallback(missing)
             .with_state(Arc::new(self))
@@ -60,11 +61,16 @@ impl Pages {
 
     /// A page in the language this request asks for; `?lang=` is also remembered in a cookie.
     fn page(&self, name: &str, status: StatusCode, uri: &Uri, headers: &HeaderMap) -> Response {
+        self.policy.apply(self.bare_page(name, status, uri, headers))
+    }
+
+    /// A page that no policy has been put on yet.
+    fn bare_page(&self, name: &str, status: StatusCode, uri: &Uri, headers: &HeaderMap) -> Response {
         let asked = Language::asked(uri);
         let language = asked.unwrap_or_else(|| Language::preferred(headers));
         let file = format!("{name}.{}.html", language.tag());
         let Some(mut response) = self.bundle.serve(&file, Freshness::Revalidate, headers) else {
-            return self.policy.apply(not_built());
+            return not_built();
         };
         // Only a whole answer takes another status: 304 says that the browser has this very page already.
         if response.status() == StatusCode::OK {
@@ -74,7 +80,7 @@ impl Pages {
         if let Some(language) = asked {
             response.headers_mut().append(SET_COOKIE, language.cookie());
         }
-        self.policy.apply(response)
+        response
     }
 
     fn missing(&self, uri: &Uri, headers: &HeaderMap) -> Response {
@@ -103,6 +109,10 @@ async fn watch(
     } else {
         pages.missing(&uri, &headers)
     }
+}
+
+async fn studio(State(pages): State<Arc<Pages>>, uri: Uri, headers: HeaderMap) -> Response {
+    pages.policy.apply_with(Devices::Open, pages.bare_page("studio", StatusCode::OK, &uri, &headers))
 }
 
 async fn asset(State(pages): State<Arc<Pages>>, Path(name): Path<String>, uri: Uri, headers: HeaderMap) -> Response {

@@ -9,6 +9,29 @@ pub(super) struct Policy {
     content: HeaderValue,
 }
 
+/// Whether a page may ask for the camera, the microphone and the screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Devices {
+    Closed,
+    /// The studio: it is what the page is for.
+    Open,
+}
+
+impl Devices {
+    const fn permissions(self) -> &'static str {
+        match self {
+            Self::Closed => {
+                "autoplay=(self), fullscreen=(self), picture-in-picture=(self), camera=(), microphone=(), \
+                 display-capture=(), geolocation=(), payment=(), usb=()"
+            }
+            Self::Open => {
+                "autoplay=(self), fullscreen=(self), picture-in-picture=(self), camera=(self), microphone=(self), \
+                 display-capture=(self), screen-wake-lock=(self), geolocation=(), payment=(), usb=()"
+            }
+        }
+    }
+}
+
 const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
 const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 
@@ -25,20 +48,18 @@ impl Policy {
         Self { content: HeaderValue::try_from(content).expect("an origin is header text") }
     }
 
-    pub(super) fn apply(&self, mut response: Response) -> Response {
+    pub(super) fn apply(&self, response: Response) -> Response {
+        self.apply_with(Devices::Closed, response)
+    }
+
+    pub(super) fn apply_with(&self, devices: Devices, mut response: Response) -> Response {
         let out = response.headers_mut();
         out.insert(CONTENT_SECURITY_POLICY, self.content.clone());
         out.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         // The address of a private show is nobody else's business.
         out.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
         out.insert(OPENER_POLICY, HeaderValue::from_static("same-origin"));
-        out.insert(
-            PERMISSIONS_POLICY,
-            HeaderValue::from_static(
-                "autoplay=(self), fullscreen=(self), picture-in-picture=(self), camera=(), microphone=(), \
-                 geolocation=(), payment=(), usb=()",
-            ),
-        );
+        out.insert(PERMISSIONS_POLICY, HeaderValue::from_static(devices.permissions()));
         response
     }
 }

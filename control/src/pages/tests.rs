@@ -45,7 +45,7 @@ const BROWSER: (&str, &str) = ("accept", "text/html,application/xhtml+xml,*/*;q=
 
 #[tokio::test]
 async fn every_answer_carries_the_policy() {
-    for path in ["/", "/watch/session_1", "/assets/site-0A1B2C3D.css", "/nowhere", "/assets/nothing.js"] {
+    for path in ["/", "/watch/session_1", "/studio", "/assets/site-0A1B2C3D.css", "/nowhere", "/assets/nothing.js"] {
         let answer = get_with(path, &[]).await;
         let policy = answer.header("content-security-policy");
         assert!(policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self';"), "{path}: {policy}");
@@ -53,8 +53,24 @@ async fn every_answer_carries_the_policy() {
         assert!(policy.ends_with("base-uri 'none'; frame-ancestors 'none'"), "{path}: {policy}");
         assert_eq!(answer.header("x-content-type-options"), "nosniff", "{path}");
         assert_eq!(answer.header("referrer-policy"), "same-origin", "{path}");
-        assert!(answer.header("permissions-policy").contains("camera=()"), "{path}");
     }
+}
+
+#[tokio::test]
+async fn only_the_studio_may_ask_for_camera_microphone_and_screen() {
+    let devices = ["camera", "microphone", "display-capture"];
+    for path in ["/", "/watch/session_1", "/assets/site-0A1B2C3D.css", "/nowhere", "/studio/", "/studio/x"] {
+        let answer = get_with(path, &[BROWSER]).await;
+        for device in devices {
+            assert!(answer.header("permissions-policy").contains(&format!("{device}=()")), "{path}: {device}");
+        }
+    }
+    let studio = get_with("/studio", &[BROWSER]).await;
+    assert_eq!((studio.status, studio.body.as_str()), (StatusCode::OK, "studio ar\n"));
+    for device in devices {
+        assert!(studio.header("permissions-policy").contains(&format!("{device}=(self)")), "{device}");
+    }
+    assert_eq!(get_with("/studio?lang=en", &[]).await.body, "studio en\n");
 }
 
 #[tokio::test]
@@ -158,7 +174,14 @@ async fn pages_that_were_never_built_say_how_to_build_them() {
 /// What the policy forbids must not be in the built pages, and what they name must be there.
 #[tokio::test]
 async fn built_pages_obey_the_policy_and_name_only_files_that_exist() {
-    for path in ["/?lang=ar", "/?lang=en", "/watch/session_1?lang=ar", "/watch/session_1?lang=en"] {
+    for path in [
+        "/?lang=ar",
+        "/?lang=en",
+        "/watch/session_1?lang=ar",
+        "/watch/session_1?lang=en",
+        "/studio?lang=ar",
+        "/studio?lang=en",
+    ] {
         let page = ask(router_playing_from(""), "GET", path, &[]).await;
         if page.status == StatusCode::SERVICE_UNAVAILABLE {
             assert!(Dist::get("home.ar.html").is_none(), "{path}: built, yet not served");

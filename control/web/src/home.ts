@@ -4,7 +4,7 @@ import type { SessionListItem } from "./api/app-router.js";
 import { must, setText, h } from "./dom.js";
 import { counted, t } from "./i18n/index.js";
 import { card, refreshCard } from "./home/card.js";
-import { ffmpegLine } from "./ui/go-live-dialog.js";
+import { rtmpLine } from "./ui/encoder-lines.js";
 import { startHeader } from "./ui/header.js";
 import { fillIcons } from "./ui/icons.js";
 
@@ -97,7 +97,7 @@ function showCategories(): void {
 fillIcons();
 startHeader();
 // Word by word, so that a line never breaks inside an option.
-const words = ffmpegLine(`rtmp://${location.hostname}:1935/live/YOUR_KEY`).split(" ");
+const words = rtmpLine(`rtmp://${location.hostname}:1935/live/YOUR_KEY`).split(" ");
 must("#empty-ffmpeg").replaceChildren(...words.flatMap((word) => [h("span", { class: "token" }, word), " "]));
 setText(must("#empty-server"), `rtmp://${location.hostname}:1935/live`);
 more.addEventListener("click", () => {

@@ -23,6 +23,10 @@ const browser = await chromium.launch({
     "--disable-renderer-backgrounding",
     "--disable-backgrounding-occluded-windows",
     "--autoplay-policy=no-user-gesture-required",
+    // A camera with a moving picture and a microphone that beeps. Who may use them is another matter: see `devices` below.
+    "--use-fake-device-for-media-stream",
+    // A name that is not localhost: browsers then see what they see on a LAN, a page that is not secure.
+    "--host-resolver-rules=MAP lan.test 127.0.0.1",
     // The default 64 MiB of /dev/shm in containers is too small for video.
     "--disable-dev-shm-usage",
   ],
@@ -43,6 +47,10 @@ function watch(page, log) {
   page.on("response", (response) => {
     if (response.status() >= 400) log.refused.push(`${response.status()} ${response.url()}`);
   });
+  page.on("dialog", (dialog) => {
+    log.dialogs.push(dialog.type());
+    void dialog.accept();
+  });
   page.on("request", (request) => {
     const url = request.url();
     log.requests += 1;
@@ -52,17 +60,19 @@ function watch(page, log) {
   });
 }
 
-async function open({ url, lang, width = 1280, height = 720, account }) {
+/** `devices`: the person has allowed the camera and the microphone, or refuses them. */
+async function open({ url, lang, width = 1280, height = 720, account, devices }) {
   const context = await browser.newContext({
     viewport: { width, height },
     ...(lang ? { locale: lang } : {}),
+    ...(devices ? { permissions: ["camera", "microphone"] } : {}),
     ...(width < 600 ? { isMobile: true, hasTouch: true } : {}),
   });
   if (account) {
     await context.addInitScript((text) => localStorage.setItem("chobi.account", text), JSON.stringify(account));
   }
   const page = await context.newPage();
-  const log = { origin: new URL(url).origin, errors: [], refused: [], foreign: [], media: [], requests: 0, blockingReloads: 0 };
+  const log = { origin: new URL(url).origin, errors: [], refused: [], foreign: [], media: [], dialogs: [], requests: 0, blockingReloads: 0 };
   watch(page, log);
   pages.set(++lastPage, { page, log });
   await page.goto(url, { waitUntil: "domcontentloaded", timeout: 30_000 });
@@ -90,6 +100,11 @@ serve(
       const field = at(page).page.locator(selector);
       await field.fill(text, { timeout: 10_000 });
       await field.press("Enter");
+    },
+    /** A real click: the page knows that a person was there. */
+    click: ({ page, selector }) => at(page).page.locator(selector).click({ timeout: 10_000 }),
+    reload: async ({ page }) => {
+      await at(page).page.reload({ waitUntil: "domcontentloaded", timeout: 30_000 });
     },
     screenshot: async ({ page, path }) => {
       const { page: shown } = at(page);

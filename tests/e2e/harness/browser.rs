@@ -26,6 +26,8 @@ pub(crate) struct Visit<'a> {
     /// Narrower than 600 pixels means a phone with a touch screen.
     pub(crate) width: Option<u32>,
     pub(crate) account: Option<&'a Account>,
+    /// The person has allowed the camera and the microphone; else both are refused.
+    pub(crate) devices: bool,
 }
 
 /// What the developer tools would have shown.
@@ -40,6 +42,8 @@ pub(crate) struct PageLog {
     pub(crate) foreign: Vec<String>,
     /// Paths of the segments and parts fetched.
     pub(crate) media: Vec<String>,
+    /// Kinds of the browser's own windows that were shown; each was answered with yes.
+    pub(crate) dialogs: Vec<String>,
     /// Playlist requests that asked to be held for what comes next.
     pub(crate) blocking_reloads: u64,
 }
@@ -60,6 +64,9 @@ impl Browser {
         if let Some(account) = visit.account {
             args["account"] = account.stored.clone();
         }
+        if visit.devices {
+            args["devices"] = json!(true);
+        }
         let number = self.node.call("open", args).await?.as_u64().context("pages are numbered")?;
         Ok(Page { node: Rc::clone(&self.node), number })
     }
@@ -74,6 +81,16 @@ impl Page {
     /// `data-*` of the document element.
     pub(crate) async fn dataset(&self, name: &str) -> Result<Option<String>> {
         Ok(self.call("dataset", json!({})).await?[name].as_str().map(str::to_owned))
+    }
+
+    /// Waits until the page says this of itself.
+    pub(crate) async fn says(&self, name: &str, wanted: &str) -> Result<()> {
+        holds(Limit::MEDIA, &format!("the page to say {name} is {wanted:?}"), async || {
+            let said = self.dataset(name).await?.unwrap_or_default();
+            ensure!(said == wanted, "it is {said:?}");
+            Ok(true)
+        })
+        .await
     }
 
     pub(crate) async fn player_state(&self, wanted: &str) -> Result<()> {
@@ -131,6 +148,14 @@ impl Page {
     /// Types into a field and presses Enter.
     pub(crate) async fn say(&self, selector: &str, text: &str) -> Result<()> {
         self.call("say", json!({ "selector": selector, "text": text })).await.map(drop)
+    }
+
+    pub(crate) async fn click(&self, selector: &str) -> Result<()> {
+        self.call("click", json!({ "selector": selector })).await.map(drop)
+    }
+
+    pub(crate) async fn reload(&self) -> Result<()> {
+        self.call("reload", json!({})).await.map(drop)
     }
 
     pub(crate) async fn log(&self) -> Result<PageLog> {

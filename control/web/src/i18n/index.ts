@@ -17,6 +17,10 @@ const short = new Intl.NumberFormat(locale, { notation: "compact", maximumFracti
 const seconds = new Intl.NumberFormat(locale, { style: "unit", unit: "second", unitDisplay: "short", minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const minutes = new Intl.NumberFormat(locale, { style: "unit", unit: "minute", unitDisplay: "short", maximumFractionDigits: 0 });
 const hours = new Intl.NumberFormat(locale, { style: "unit", unit: "hour", unitDisplay: "short", maximumFractionDigits: 0 });
+const megabits = new Intl.NumberFormat(locale, { style: "unit", unit: "megabit-per-second", unitDisplay: "short", maximumFractionDigits: 1 });
+const milliseconds = new Intl.NumberFormat(locale, { style: "unit", unit: "millisecond", unitDisplay: "short", maximumFractionDigits: 0 });
+const share = new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: 0 });
+const twoDigits = new Intl.NumberFormat(locale, { minimumIntegerDigits: 2, useGrouping: false });
 const clock = new Intl.DateTimeFormat(locale, { hour: "numeric", minute: "2-digit" });
 const plurals = new Intl.PluralRules(lang);
 
@@ -33,6 +37,9 @@ export function counted(key: PluralKey, n: number): string {
 export const number = (n: number): string => whole.format(n);
 export const compact = (n: number): string => short.format(n);
 export const timeOfDay = (date: Date): string => clock.format(date);
+export const bitrate = (bitsPerSecond: number): string => megabits.format(bitsPerSecond / 1_000_000);
+export const shortTime = (ms: number): string => milliseconds.format(ms);
+export const percent = (part: number): string => share.format(part);
 export const delay = (ms: number): string => seconds.format(Math.max(0, ms) / 1000);
 
 /** "5 min" or "2 hr 5 min"; null below one minute, where nobody counts yet. */
@@ -46,4 +53,11 @@ export function lasting(ms: number): string | null {
 export function liveFor(startedAt: Date): string {
   const time = lasting(Date.now() - startedAt.getTime());
   return time ? t("since", { time }) : t("justStarted");
+}
+
+/** "05:32" or "1:05:32", counting up. */
+export function elapsed(ms: number): string {
+  const total = Math.max(0, Math.floor(ms / 1000));
+  const [hour, minute, second] = [Math.floor(total / 3600), Math.floor(total / 60) % 60, total % 60];
+  return [...(hour > 0 ? [whole.format(hour)] : []), twoDigits.format(minute), twoDigits.format(second)].join(":");
 }

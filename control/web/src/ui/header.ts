@@ -1,14 +1,12 @@
-// The bar on top: who is signed in, and the way to go live.
+// The bar on top: who is signed in. The way to the studio is a plain link in the page.
 import { api } from "../api/client.js";
 import { onAccountChange, refreshToken, signedInUser, signOut, type SignedInUser } from "../api/tokens.js";
 import { h, must } from "../dom.js";
 import { t } from "../i18n/index.js";
 import { hue, initial } from "./avatar.js";
 import { openAuthDialog } from "./auth-dialog.js";
-import { openGoLiveDialog } from "./go-live-dialog.js";
 
 export function startHeader(): void {
-  for (const button of document.querySelectorAll("[data-go-live]")) button.addEventListener("click", openGoLiveDialog);
   show(signedInUser());
   onAccountChange(show);
 }
