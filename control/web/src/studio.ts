@@ -97,6 +97,8 @@ async function choose(chosen: KeptShow): Promise<void> {
   keep(chosen);
   stopSetup();
   be("show");
+  // A phone was scrolled down to the form; what matters now is the picture.
+  window.scrollTo({ top: 0 });
   onAir = new OnAir(chosen, remember, (stats) => finish(stats));
   chat = new Chat(chosen.sessionId, () => chosen.hostId, () => openAuthDialog());
   room = new Room(chosen.sessionId, () => null, hear);
@@ -225,7 +227,8 @@ function finish(stats: SessionStats | null): void {
 }
 
 function summary({ duration, totalViewers, peakViewers }: SessionStats): string {
-  const parts = [lasting(duration * 1000), counted("viewers", totalViewers), totalViewers > 0 ? t("peakViewers", { n: counted("viewers", peakViewers) }) : null];
+  const seen = totalViewers > 0 ? [counted("viewers", totalViewers), t("peakViewers", { n: counted("viewers", peakViewers) })] : [];
+  const parts = [lasting(duration * 1000), ...seen];
   return parts.filter((part) => part !== null).join(" · ");
 }
 
