@@ -75,8 +75,14 @@ async fn host_goes_live_from_the_page_and_is_seen_through_a_reload() -> Result<(
 
     let id = begin(&page, "أمسية عود").await?;
     let room = Room::join(&server, &id, None).await?;
-    let listed = api.query("streaming.getActiveSessions", json!({})).await?;
-    ensure!(listed["sessions"][0]["id"] == id.as_str() && listed["sessions"][0]["title"] == "أمسية عود", "{listed}");
+    // It is live with the first keyframe of every layer, a moment after the connection.
+    until(Limit::EVENT, "the show to be listed", async || {
+        let listed = api.query("streaming.getActiveSessions", json!({})).await?;
+        let first = &listed["sessions"][0];
+        ensure!(first["id"] == id.as_str() && first["title"] == "أمسية عود", "{listed}");
+        Ok(Some(()))
+    })
+    .await?;
     let address = format!("{}/watch/{id}", server.base());
     let watch = browser.open(&address, Visit { lang: Some("ar"), ..Visit::default() }).await?;
     watch.player_state("playing").await?;
