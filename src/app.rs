@@ -155,7 +155,11 @@ impl App {
         println!("{}", welcome.text());
         tracing::info!(http = %self.urls.base_url, rtmp = %self.urls.rtmp_url, ops = %ops_address, "ready");
 
-        cancel.cancelled().await;
+        let broken = tokio::select! {
+            () = cancel.cancelled() => false,
+            () = self.media.broken() => true,
+        };
+        cancel.cancel();
         self.readiness.set(false);
         // Media first lets go of its publishers and releases held playlist requests; then sockets can close at once.
         let drained = tokio::time::timeout(DRAIN, async {
@@ -169,6 +173,10 @@ impl App {
         }
         ops_cancel.cancel();
         operators.await.context("the ops listener failed")?;
+        anyhow::ensure!(
+            !broken,
+            "a media thread died; the log says why. Start the server again: shows go on where they were"
+        );
         tracing::info!("stopped");
         Ok(())
     }

@@ -98,6 +98,11 @@ impl Media {
         self.hls.router().merge(self.webrtc.router())
     }
 
+    /// Resolves when a part of the plane has died that cannot be made again: the process should be started anew.
+    pub fn broken(&self) -> impl Future<Output = ()> + 'static {
+        self.webrtc.broken().cancelled_owned()
+    }
+
     /// A broadcast that was live when the server stopped: its playlist goes on, its publisher is waited for.
     pub async fn expect(&self, broadcast: BroadcastId) {
         if let Err(error) = self.hub.expect(broadcast.clone()).await {

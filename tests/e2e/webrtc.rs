@@ -234,3 +234,28 @@ async fn simulcast_layers_are_chosen_from_and_are_hls_renditions() -> Result<()>
     }
     Ok(())
 }
+
+/// A browser changes the size of its picture as it likes; whoever comes by HLS then, plays all the same.
+#[tokio::test]
+async fn hls_plays_a_browser_s_show_whatever_size_it_has_now() -> Result<()> {
+    let server = Server::start().await?;
+    let api = Api::of(&server)?;
+    let show = Show::create(&api, "Sizes").await?;
+    let browser = Browser::start()?;
+    let host = stage(&browser, &server).await?;
+    let answer = call(&host, &format!("publishByWhip('host', '/whip', '{}')", show.stream_key)).await?;
+    ensure!(answer["status"] == 201, "{answer}");
+    show.listed(&api).await?;
+    let watch = format!("{}/watch/{}?player=hls", server.base(), show.session_id);
+    let stays = browser.open(&watch, Visit { lang: Some("en"), ..Visit::default() }).await?;
+    stays.player_state("playing").await.context("from the start")?;
+    for by in ["2", "4", "1"] {
+        call(&host, &format!("scale('host', {by})")).await?;
+        let page = browser.open(&watch, Visit { lang: Some("en"), ..Visit::default() }).await?;
+        page.player_state("playing").await.with_context(|| format!("a viewer who comes when it is scaled by {by}"))?;
+        page.plays_on(2_000).await.with_context(|| format!("scaled by {by}"))?;
+        page.close().await?;
+    }
+    stays.plays_on(2_000).await.context("who was there all the time")?;
+    Ok(())
+}

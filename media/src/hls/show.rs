@@ -17,6 +17,8 @@ pub(crate) struct Show {
     offer: ArcSwap<Offer>,
     /// The first segment of every rendition is whole.
     ready: watch::Sender<bool>,
+    /// Rung when a rendition has its first part.
+    begun: watch::Sender<()>,
     pub(crate) viewers: Viewers,
 }
 
@@ -43,6 +45,7 @@ impl Show {
             channels: ArcSwap::default(),
             offer: ArcSwap::from_pointee(Offer::new(Vec::new(), true)),
             ready: watch::Sender::new(false),
+            begun: watch::Sender::new(()),
             viewers,
         }
     }
@@ -61,6 +64,10 @@ impl Show {
         Duration::from_secs(longest.unwrap_or(0))
     }
 
+    pub(crate) fn watch_begun(&self) -> watch::Receiver<()> {
+        self.begun.subscribe()
+    }
+
     pub(crate) fn watch_ready(&self) -> watch::Receiver<bool> {
         self.ready.subscribe()
     }
@@ -74,6 +81,7 @@ impl Show {
                 let mut channels = Vec::clone(&self.channels.load());
                 channels.push(Arc::new(Channel { id: snapshot.id, newest: watch::Sender::new(snapshot) }));
                 self.channels.store(Arc::new(channels));
+                self.begun.send_replace(());
             }
         }
     }

@@ -33,6 +33,7 @@ pub struct Service {
     threads: Vec<JoinHandle<()>>,
     tasks: TaskTracker,
     router: Router,
+    broken: CancellationToken,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +63,18 @@ pub struct Surroundings {
     pub cancel: CancellationToken,
 }
 
+/// Tells that its thread died of a panic.
+struct Alarm(CancellationToken);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("a media thread has panicked");
+            self.0.cancel();
+        }
+    }
+}
+
 /// How often everyone who is present is told, to repair lost joins and leaves.
 const SNAPSHOT_EVERY: Duration = Duration::from_secs(10);
 
@@ -88,7 +101,7 @@ impl Service {
             receivers.push(receiver);
         }
         let (directory, doorkeeper, tasks) = (Directory::default(), Doorkeeper::default(), TaskTracker::new());
-        let mut threads = Vec::new();
+        let (mut threads, broken) = (Vec::new(), CancellationToken::new());
         for (index, (socket, inbox)) in sockets.into_iter().zip(receivers).enumerate() {
             let parts = Parts {
                 index: index as u8,
@@ -101,7 +114,12 @@ impl Service {
                 silence_timeout: config.silence_timeout,
             };
             let named = std::thread::Builder::new().name(format!("media-{index}"));
-            threads.push(named.spawn(move || Worker::new(parts).run()).map_err(ServiceError::Thread)?);
+            let alarm = Alarm(broken.clone());
+            let run = move || {
+                let _alarm = alarm;
+                Worker::new(parts).run();
+            };
+            threads.push(named.spawn(run).map_err(ServiceError::Thread)?);
         }
         if let Some(listener) = tcp {
             tasks.spawn(tcp::run(listener, workers.clone(), tasks.clone(), around.cancel.clone()));
@@ -120,7 +138,12 @@ impl Service {
         });
         let signalling = SignallingConfig { max_resources: config.max_peers, ice_servers: config.ice_servers };
         let router = signalling::router(Arc::new(desk), signalling, doorkeeper);
-        Ok(Self { workers, threads, tasks, router })
+        Ok(Self { workers, threads, tasks, router, broken })
+    }
+
+    /// Cancelled when a media thread has died: its peers are gone, and new ones given to it would wait for ever.
+    pub fn broken(&self) -> CancellationToken {
+        self.broken.clone()
     }
 
     /// `/whip` and `/whep`.
@@ -142,9 +165,8 @@ impl Service {
         self.tasks.wait().await;
         let joined = tokio::task::spawn_blocking(move || {
             for thread in self.threads {
-                if thread.join().is_err() {
-                    tracing::error!("a media thread has panicked");
-                }
+                // A panic was told of when it happened.
+                let _ = thread.join();
             }
         });
         let _ = joined.await;

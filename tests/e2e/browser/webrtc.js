@@ -92,3 +92,12 @@ globalThis.hangUp = async (name, token) => {
   delete peers[name];
   return response.status;
 };
+
+/** As a browser does by itself when its network or its machine is too slow. */
+globalThis.scale = async (name, by) => {
+  const sender = peers[name].connection.getSenders().find(({ track }) => track?.kind === "video");
+  const parameters = sender.getParameters();
+  parameters.encodings[0].scaleResolutionDownBy = by;
+  await sender.setParameters(parameters);
+  return by;
+};

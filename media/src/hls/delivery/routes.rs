@@ -248,11 +248,21 @@ impl Visit<'_> {
 
     /// The channel of a rendition, waited for while the show is starting.
     async fn channel(&self, show: &Show, rendition: RenditionId) -> Option<Arc<Channel>> {
-        if let Some(channel) = show.channel(rendition) {
-            return Some(channel);
+        let mut begun = show.watch_begun();
+        let appears = async {
+            loop {
+                if let Some(channel) = show.channel(rendition) {
+                    return Some(channel);
+                }
+                begun.changed().await.ok()?;
+            }
+        };
+        tokio::select! {
+            biased;
+            channel = appears => channel,
+            // Every rendition has begun, and this one is not among them.
+            _ = self.wait_until_ready(show) => show.channel(rendition),
         }
-        self.wait_until_ready(show).await;
-        show.channel(rendition)
     }
 
     /// Whether it became ready in time.
