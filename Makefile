@@ -67,6 +67,12 @@ bench-compare: web ## CPU for one show: nginx-rtmp with plain HLS beside us, sam
 	cargo build --release --locked --bin chobi
 	benches/compare/run
 
+.PHONY: bench-whep
+bench-whep: web ## CPU and memory per WHEP viewer beside the bare path to the kernel (VIEWERS=200)
+	cargo build --release --locked --bin chobi
+	cargo bench --locked -p chobi-media --bench whep_floor --no-run
+	benches/whep/run
+
 .PHONY: help
 help:
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'

@@ -1,6 +1,7 @@
 //! The binary composes the two planes and decides nothing: configuration in, running server out.
 
 pub mod app;
+pub mod bench;
 mod bridge;
 pub mod config;
 mod demo;

@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 use chobi::app::{App, Mode};
+use chobi::bench::Bench;
 use chobi::config::{self, Flags, Loaded};
 use chobi::{shutdown, telemetry};
 use clap::{Parser, Subcommand};
@@ -33,6 +34,11 @@ enum Command {
     Config {
         #[command(subcommand)]
         command: ConfigCommand,
+    },
+    /// Measure a WHEP or WHIP server, this one or another, with many viewers or publishers
+    Bench {
+        #[command(subcommand)]
+        bench: Bench,
     },
     /// Bring the database to this version's tables, then stop
     Migrate {
@@ -69,6 +75,7 @@ fn main() -> ExitCode {
         Command::Config { command: ConfigCommand::Check { source } } => {
             with_config(&source, Flags::default(), |loaded| check(&loaded))
         }
+        Command::Bench { bench } => runtime().and_then(|runtime| runtime.block_on(bench.run())),
         Command::Migrate { source } => with_config(&source, Flags::default(), migrate),
     };
     outcome.unwrap_or_else(|error| {

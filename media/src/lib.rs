@@ -12,6 +12,7 @@ pub mod config;
 pub mod hls;
 pub mod hub;
 pub mod ingest;
+pub mod load;
 mod metrics;
 pub mod model;
 mod plane;

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Eight seconds, 640x360 at 30 frames a second, H.264 without B-frames, a keyframe every two seconds, AAC stereo.
 /// Made with ffmpeg's generated sources, so nobody's rights are in it.
-const CLIP: &[u8] = include_bytes!("clip.flv");
+pub(crate) const CLIP: &[u8] = include_bytes!("clip.flv");
 
 /// Two shows of the demo host.
 pub(crate) struct Demo {

@@ -12,6 +12,7 @@ use rtc::dtls::config::{ClientAuthType, ConfigBuilder, ExtendedMasterSecretType,
 use rtc::dtls::crypto::Certificate;
 use rtc::dtls::endpoint::{Endpoint, EndpointEvent};
 use rtc::dtls::extension::extension_use_srtp::SrtpProtectionProfile;
+use rtc::dtls::state::State;
 use rtc::shared::TransportProtocol;
 use std::collections::VecDeque;
 use std::net::{Ipv6Addr, SocketAddr};
@@ -300,7 +301,7 @@ impl DtlsServer {
             match event {
                 EndpointEvent::HandshakeComplete => {
                     self.shaking.retain(|shaking| *shaking != peer);
-                    let kind = self.keys(peer).unwrap_or_else(DtlsEventKind::Failed);
+                    let kind = keys(self.endpoint.get_connection_state(address)).unwrap_or_else(DtlsEventKind::Failed);
                     self.events.push_back(DtlsEvent { peer, kind });
                 }
                 EndpointEvent::PeerClosed => self.events.push_back(DtlsEvent { peer, kind: DtlsEventKind::Closed }),
@@ -309,20 +310,6 @@ impl DtlsServer {
             }
         }
         Ok(())
-    }
-
-    fn keys(&self, peer: PeerKey) -> Result<DtlsEventKind, DtlsError> {
-        let missing = || DtlsError::Protocol("the handshake left no keys".to_owned());
-        let state = self.endpoint.get_connection_state(peer.address()).ok_or_else(missing)?;
-        let profile = match state.srtp_protection_profile() {
-            SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm => SrtpProfile::AeadAes128Gcm,
-            SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80 => SrtpProfile::AesCm128HmacSha1_80,
-            _ => return Err(DtlsError::Protocol("no SRTP profile in common".to_owned())),
-        };
-        let exported = state.export_keying_material("EXTRACTOR-dtls_srtp", &[], profile.exported_bytes());
-        let keying_material = exported.map_err(protocol)?.as_ref().to_vec();
-        let certificate = state.peer_certificates.first().ok_or_else(missing)?.clone();
-        Ok(DtlsEventKind::Connected { profile, keying_material, certificate })
     }
 
     /// A record to send.
@@ -365,6 +352,21 @@ impl DtlsServer {
         self.endpoint.stop(now, peer.address());
         self.events.retain(|event| event.peer != peer);
     }
+}
+
+/// What a finished handshake left, in either role.
+pub(crate) fn keys(state: Option<&State>) -> Result<DtlsEventKind, DtlsError> {
+    let missing = || DtlsError::Protocol("the handshake left no keys".to_owned());
+    let state = state.ok_or_else(missing)?;
+    let profile = match state.srtp_protection_profile() {
+        SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm => SrtpProfile::AeadAes128Gcm,
+        SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80 => SrtpProfile::AesCm128HmacSha1_80,
+        _ => return Err(DtlsError::Protocol("no SRTP profile in common".to_owned())),
+    };
+    let exported = state.export_keying_material("EXTRACTOR-dtls_srtp", &[], profile.exported_bytes());
+    let keying_material = exported.map_err(protocol)?.as_ref().to_vec();
+    let certificate = state.peer_certificates.first().ok_or_else(missing)?.clone();
+    Ok(DtlsEventKind::Connected { profile, keying_material, certificate })
 }
 
 #[cfg(test)]

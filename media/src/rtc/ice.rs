@@ -42,17 +42,17 @@ pub(crate) struct Credentials {
     pub(crate) pwd: String,
 }
 
-const HEADER: usize = 20;
-const MAGIC: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
-const BINDING_REQUEST: u16 = 0x0001;
-const BINDING_SUCCESS: u16 = 0x0101;
-const USERNAME: u16 = 0x0006;
-const MESSAGE_INTEGRITY: u16 = 0x0008;
+pub(crate) const HEADER: usize = 20;
+pub(crate) const MAGIC: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
+pub(crate) const BINDING_REQUEST: u16 = 0x0001;
+pub(crate) const BINDING_SUCCESS: u16 = 0x0101;
+pub(crate) const USERNAME: u16 = 0x0006;
+pub(crate) const MESSAGE_INTEGRITY: u16 = 0x0008;
 const XOR_MAPPED_ADDRESS: u16 = 0x0020;
-const USE_CANDIDATE: u16 = 0x0025;
-const FINGERPRINT: u16 = 0x8028;
+pub(crate) const USE_CANDIDATE: u16 = 0x0025;
+pub(crate) const FINGERPRINT: u16 = 0x8028;
 const FINGERPRINT_XOR: u32 = 0x5354_554e;
-const TAG: usize = 20;
+pub(crate) const TAG: usize = 20;
 /// 95 and 190 bits of randomness; the RFC wants 24 and 128.
 const UFRAG_CHARS: usize = 16;
 const PWD_CHARS: usize = 32;
@@ -153,12 +153,12 @@ impl<'a> BindingRequest<'a> {
 }
 
 /// Length of the message as it is now and `more` bytes to come.
-fn set_length(out: &mut [u8], start: usize, more: usize) {
+pub(crate) fn set_length(out: &mut [u8], start: usize, more: usize) {
     let length = (out.len() - start - HEADER + more) as u16;
     out[start + 2..start + 4].copy_from_slice(&length.to_be_bytes());
 }
 
-fn write_attribute(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
+pub(crate) fn write_attribute(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
     out.extend_from_slice(&kind.to_be_bytes());
     out.extend_from_slice(&(value.len() as u16).to_be_bytes());
     out.extend_from_slice(value);
@@ -184,7 +184,7 @@ fn write_xor_mapped_address(out: &mut Vec<u8>, address: SocketAddr, id: &[u8]) {
     write_attribute(out, XOR_MAPPED_ADDRESS, &value[..length]);
 }
 
-fn word(bytes: &[u8], at: usize) -> u16 {
+pub(crate) fn word(bytes: &[u8], at: usize) -> u16 {
     match bytes.get(at..at + 2) {
         Some(&[high, low]) => u16::from_be_bytes([high, low]),
         _ => 0,
@@ -192,7 +192,7 @@ fn word(bytes: &[u8], at: usize) -> u16 {
 }
 
 /// CRC-32 as of ITU-T V.42, masked (RFC 8489 section 14.7).
-fn fingerprint(message: &[u8]) -> u32 {
+pub(crate) fn fingerprint(message: &[u8]) -> u32 {
     let mut crc = flate2::Crc::new();
     crc.update(message);
     crc.sum() ^ FINGERPRINT_XOR

@@ -306,6 +306,11 @@ impl ReceiveBatch {
         Ok(count as usize)
     }
 
+    /// How many datagrams one read brings at most: fewer mean that the socket is empty.
+    pub(crate) fn capacity(&self) -> usize {
+        self.buffers.len()
+    }
+
     /// What the last read brought. Datagrams longer than any of ours are left out.
     pub(crate) fn datagrams(&self) -> impl Iterator<Item = (SocketAddr, &[u8])> {
         let sized = self.buffers.iter().zip(&self.received);

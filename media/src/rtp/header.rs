@@ -1,4 +1,4 @@
-//! The RTP header, read (RFC 3550 section 5.1, RFC 8285).
+//! The RTP header, read and written (RFC 3550 section 5.1, RFC 8285).
 //!
 //! ```text
 //!  0                   1                   2                   3
@@ -78,6 +78,55 @@ fn extension_block(packet: &[u8]) -> Option<(u16, &[u8])> {
     Some((u16::from_be_bytes([p0, p1]), packet.get(start + 4..start + 4 + words * 4)?))
 }
 
+/// The number of a packet over everything that a peer is sent (draft-holmer-rmcat-transport-wide-cc-extensions-01 section 2),
+/// under the id that was agreed on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stamp {
+    pub(crate) id: u8,
+    pub(crate) sequence: u16,
+}
+
+/// The fixed header of RFC 3550 section 5.1, with the transport-wide number behind it where that was agreed on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SentHeader {
+    pub(crate) payload_type: u8,
+    pub(crate) marker: bool,
+    pub(crate) sequence: u16,
+    pub(crate) timestamp: u32,
+    pub(crate) ssrc: u32,
+    pub(crate) stamp: Option<Stamp>,
+}
+
+const FIXED_BYTES: usize = 12;
+const STAMP_BYTES: usize = 8;
+impl SentHeader {
+    pub(crate) const BYTES_MAX: usize = FIXED_BYTES + STAMP_BYTES;
+
+    pub(crate) fn bytes(&self) -> usize {
+        FIXED_BYTES + self.stamp.map_or(0, |_| STAMP_BYTES)
+    }
+
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        let mut fixed = [0_u8; FIXED_BYTES];
+        fixed[0] = 0x80 | (u8::from(self.stamp.is_some()) << 4);
+        fixed[1] = self.payload_type | (u8::from(self.marker) << 7);
+        fixed[2..4].copy_from_slice(&self.sequence.to_be_bytes());
+        fixed[4..8].copy_from_slice(&self.timestamp.to_be_bytes());
+        fixed[8..12].copy_from_slice(&self.ssrc.to_be_bytes());
+        out.extend_from_slice(&fixed);
+        if let Some(Stamp { id, sequence }) = self.stamp {
+            let [high, low] = sequence.to_be_bytes();
+            // One element of two bytes in the one-byte form, padded to a word (RFC 8285 section 4.2); ids above 14 need the
+            // other form (section 4.3).
+            let block = match id {
+                ..=14 => [0xbe, 0xde, 0, 1, id << 4 | 1, high, low, 0],
+                _ => [0x10, 0, 0, 1, id, 2, high, low],
+            };
+            out.extend_from_slice(&block);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,5 +147,20 @@ mod tests {
             let _ = extensions(&packet[..end]).count();
         }
         assert_eq!(RtpHeader::parse(&[0xa0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 200]), None, "more padding than packet");
+    }
+
+    #[test]
+    fn transport_wide_numbers_stand_in_either_form_of_extension() {
+        for id in [3, 14, 16, 255] {
+            let stamp = Some(Stamp { id, sequence: 0x1234 });
+            let header = SentHeader { payload_type: 96, marker: true, sequence: 5, timestamp: 6, ssrc: 7, stamp };
+            let mut packet = Vec::new();
+            header.write(&mut packet);
+            assert_eq!(packet.len(), header.bytes());
+            packet.push(9);
+            let read = RtpHeader::parse(&packet).unwrap();
+            assert_eq!((read.marker, read.sequence, read.ssrc, read.payload), (true, 5, 7, 20..21));
+            assert_eq!(extensions(&packet).collect::<Vec<_>>(), [(id, &[0x12, 0x34][..])]);
+        }
     }
 }

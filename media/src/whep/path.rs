@@ -5,6 +5,7 @@
 
 use crate::rtc::feedback::estimate::{START_BPS, SendEstimate};
 use crate::rtc::feedback::pacer::Pacer;
+use crate::rtp::header::Stamp;
 use std::time::{Duration, Instant};
 
 #[derive(Debug)]
@@ -16,13 +17,6 @@ pub(crate) struct Path {
     rtt: Duration,
     /// When the present turn began; packets are counted as sent then.
     now: Instant,
-}
-
-/// What a packet is marked with (draft-holmer-rmcat-transport-wide-cc-extensions-01 section 2).
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Stamp {
-    pub(super) id: u8,
-    pub(super) sequence: u16,
 }
 
 const RTT_FIRST: Duration = Duration::from_millis(70);

@@ -5,11 +5,12 @@
 
 use super::burst::{Burst, Lane};
 use super::forwarder::{Forwarder, Placed, Sent};
-use super::path::{Path, Stamp};
+use super::path::Path;
 use super::shelf::Shelf;
 use crate::rtc::feedback::resend::ResendPolicy;
 use crate::rtc::outlet::Outlet;
 use crate::rtc::rtcp::{NtpTime, SenderReport};
+use crate::rtp::header::SentHeader;
 use std::time::SystemTime;
 
 #[derive(Debug)]
@@ -60,7 +61,8 @@ impl SendLane {
         let LaneSetup { ssrc, payload_type, .. } = self.setup;
         for packet in &burst.packets {
             let stamp = path.stamp(packet.len() + OVERHEAD);
-            let header = Header { payload_type, marker: packet.marker, sequence: index as u16, timestamp, ssrc, stamp };
+            let header =
+                SentHeader { payload_type, marker: packet.marker, sequence: index as u16, timestamp, ssrc, stamp };
             out.rtp(ssrc, index, header.bytes(), |arena| {
                 header.write(arena);
                 packet.write(arena);
@@ -111,7 +113,7 @@ impl SendLane {
         let index = self.rtx_index;
         self.rtx_index += 1;
         let bytes = packet.len() + OVERHEAD;
-        let header = Header {
+        let header = SentHeader {
             payload_type,
             marker: packet.marker,
             sequence: index as u16,
@@ -143,48 +145,10 @@ impl SendLane {
     }
 }
 
-/// The fixed header of RFC 3550 section 5.1, with the transport-wide number behind it where that was agreed on.
-struct Header {
-    payload_type: u8,
-    marker: bool,
-    sequence: u16,
-    timestamp: u32,
-    ssrc: u32,
-    stamp: Option<Stamp>,
-}
-
-const FIXED_BYTES: usize = 12;
-const STAMP_BYTES: usize = 8;
 /// What a packet has on the network beside its payload: IP, UDP, RTP, the cipher's tag.
-const OVERHEAD: usize = 20 + 8 + FIXED_BYTES + STAMP_BYTES + 16;
+const OVERHEAD: usize = 20 + 8 + SentHeader::BYTES_MAX + 16;
 /// Probes repeat these newest packets in turn.
 const PROBED_PACKETS: u16 = 16;
-
-impl Header {
-    fn bytes(&self) -> usize {
-        FIXED_BYTES + self.stamp.map_or(0, |_| STAMP_BYTES)
-    }
-
-    fn write(&self, out: &mut Vec<u8>) {
-        let mut fixed = [0_u8; FIXED_BYTES];
-        fixed[0] = 0x80 | (u8::from(self.stamp.is_some()) << 4);
-        fixed[1] = self.payload_type | (u8::from(self.marker) << 7);
-        fixed[2..4].copy_from_slice(&self.sequence.to_be_bytes());
-        fixed[4..8].copy_from_slice(&self.timestamp.to_be_bytes());
-        fixed[8..12].copy_from_slice(&self.ssrc.to_be_bytes());
-        out.extend_from_slice(&fixed);
-        if let Some(Stamp { id, sequence }) = self.stamp {
-            let [high, low] = sequence.to_be_bytes();
-            // One element of two bytes in the one-byte form, padded to a word (RFC 8285 section 4.2); ids above 14 need the
-            // other form (section 4.3).
-            let block = match id {
-                ..=14 => [0xbe, 0xde, 0, 1, id << 4 | 1, high, low, 0],
-                _ => [0x10, 0, 0, 1, id, 2, high, low],
-            };
-            out.extend_from_slice(&block);
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -194,7 +158,6 @@ mod tests {
     use crate::rtc::route::Route;
     use crate::rtc::socket::{SendBatch, UdpSocket};
     use crate::rtc::srtp::{SessionKeys, SrtpProfile};
-    use crate::rtp::header::{RtpHeader, extensions};
     use std::time::Instant;
 
     const SETUP: LaneSetup =
@@ -240,25 +203,5 @@ mod tests {
         assert!(!lane.resend(2, &shelf, &mut path, &mut out), "a round trip is waited for");
         assert!(!lane.resend(77, &shelf, &mut path, &mut out), "never sent");
         assert_eq!(batch.flush(&here).packets, 4);
-    }
-
-    #[test]
-    fn transport_wide_numbers_stand_in_either_form_of_extension() {
-        for id in [3, 14, 16, 255] {
-            let mut path = Path::new(Some(id), Instant::now());
-            let stamps = [path.stamp(1_200), path.stamp(1_200)];
-            for (number, stamp) in stamps.into_iter().enumerate() {
-                let header = Header { payload_type: 96, marker: true, sequence: 5, timestamp: 6, ssrc: 7, stamp };
-                let mut packet = Vec::new();
-                header.write(&mut packet);
-                assert_eq!(packet.len(), header.bytes());
-                packet.push(9);
-                let read = RtpHeader::parse(&packet).unwrap();
-                assert_eq!((read.marker, read.sequence, read.ssrc, read.payload), (true, 5, 7, 20..21));
-                let found: Vec<_> = extensions(&packet).map(|(id, value)| (id, value[1])).collect();
-                let first = stamps[0].unwrap().sequence as u8;
-                assert_eq!(found, [(id, first + number as u8)]);
-            }
-        }
     }
 }

@@ -71,6 +71,11 @@ impl Server {
         .await
     }
 
+    /// Of the process as it runs now.
+    pub(crate) fn id(&self) -> Result<u32> {
+        Ok(self.process.as_ref().context("the server is stopped")?.id())
+    }
+
     pub(crate) fn base(&self) -> String {
         format!("http://127.0.0.1:{}", self.http_port)
     }

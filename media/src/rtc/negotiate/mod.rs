@@ -13,4 +13,4 @@ pub(crate) use answer::{
     AgreedCodec, Candidate, CandidateKind, Local, NegotiationError, Outgoing, PublisherAgreement, ReceiveSection,
     Simulcast, ViewerAgreement, answer_publisher, answer_viewer, write_candidate,
 };
-pub(crate) use offer::{Codec, Fingerprint, Offer, SectionKind};
+pub(crate) use offer::{Codec, Fingerprint, Offer, Section, SectionKind, attribute, attributes};

@@ -166,17 +166,17 @@ impl Offer {
 }
 
 /// The value of the first `a=name:value`.
-fn attribute<'a>(lines: &[&'a str], name: &str) -> Option<&'a str> {
+pub(crate) fn attribute<'a>(lines: &[&'a str], name: &str) -> Option<&'a str> {
     attributes(lines, name).next()
 }
 
-fn attributes<'a>(lines: &[&'a str], name: &str) -> impl Iterator<Item = &'a str> {
+pub(crate) fn attributes<'a>(lines: &[&'a str], name: &str) -> impl Iterator<Item = &'a str> {
     let value = move |line: &&'a str| line.strip_prefix("a=")?.strip_prefix(name)?.strip_prefix(':').map(str::trim);
     lines.iter().filter_map(value)
 }
 
 impl Section {
-    fn parse(lines: &[&str]) -> Self {
+    pub(crate) fn parse(lines: &[&str]) -> Self {
         let mut words = lines[0].trim_start_matches("m=").split(' ');
         let kind = match words.next() {
             Some("audio") => SectionKind::Audio,

@@ -78,6 +78,11 @@ impl SessionKeys {
         }
     }
 
+    /// The same keys as the other side sees them: its sealer seals what the client sends.
+    pub(crate) fn turned(self) -> Self {
+        Self { profile: self.profile, client: self.server, server: self.client }
+    }
+
     /// Seals what the server sends.
     pub(crate) fn sealer(&self) -> Sealer {
         Sealer::new(self.profile, &self.server)
