@@ -47,6 +47,8 @@ mod tests {
         let sets = [(h265::SPS, record.clone())];
         let _ = (h264::Sps::parse(record), h265::Configuration::from_parameter_sets(&sets, 4));
         let _ = (vp9::keyframe_size(record), vp9::format(record, (1, 1)), opus::packet_samples(record));
+        let _ = (vp9::format_of_keyframe(record), av1::is_keyframe(record, None));
+        let _ = av1::sequence_header(record).ok().flatten().map(|header| av1::record(&header));
         let _ = (h264::has_b_slice(record, 4), opus::format_of_packet(record));
         others.into_iter().chain([avc, hevc]).filter(|read| *read).count()
     }

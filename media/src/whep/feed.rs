@@ -77,6 +77,10 @@ pub(crate) enum Unfit {
     #[error("the video is H.265, which browsers do not play over WebRTC")]
     H265,
     #[error(
+        "the video is in a profile of its codec that browsers do not play over WebRTC (more than eight bits, or not 4:2:0)"
+    )]
+    Profile,
+    #[error(
         "the video has B-frames, which WebRTC cannot carry; the broadcaster can turn them off (OBS: x264 option bframes=0)"
     )]
     BFrames,
@@ -292,7 +296,10 @@ impl Cutter {
             match &track.media {
                 MediaFormat::Video(_) if self.video.len() == LAYERS_MAX => {}
                 MediaFormat::Video(format) => {
-                    let Some(packetizer) = Packetizer::video(format) else { return Offered::Unfit(Unfit::H265) };
+                    let Some(packetizer) = Packetizer::video(format) else {
+                        let is_h265 = format.codec == VideoCodec::H265;
+                        return Offered::Unfit(if is_h265 { Unfit::H265 } else { Unfit::Profile });
+                    };
                     let h264 = (format.codec == VideoCodec::H264)
                         .then(|| h264::Configuration::parse(&format.configuration).ok())
                         .flatten();

@@ -181,9 +181,11 @@ impl Active {
         let depacketizer = match codec.codec {
             Codec::H264 { .. } => Depacketizer::h264(),
             Codec::Vp8 => Depacketizer::vp8(),
+            Codec::Vp9 => Depacketizer::vp9(),
+            Codec::Av1 => Depacketizer::av1(),
             Codec::Opus => Depacketizer::opus(),
             // Never agreed on.
-            Codec::H265 | Codec::Av1 | Codec::Vp9 => return None,
+            Codec::H265 => return None,
         };
         let first = u64::from(header.sequence) + (1 << 16);
         Some(Self {

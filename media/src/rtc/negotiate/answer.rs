@@ -95,7 +95,7 @@ pub(crate) struct SendSection {
 pub(crate) enum NegotiationError {
     #[error("the show is {ours}, the client plays {theirs}: no codec in common")]
     NoCommonCodec { ours: String, theirs: String },
-    #[error("nothing to receive: the offer sends no H.264, VP8 or Opus")]
+    #[error("nothing to receive: the offer sends no H.264, VP9, AV1, VP8 or Opus")]
     NothingToReceive,
     #[error("the offer is not ready to receive anything: a recvonly m= line is needed")]
     NothingToSend,
@@ -176,12 +176,17 @@ fn simulcast(
 fn receivable(section: &Section) -> Vec<&OfferedCodec> {
     let fits = |codec: &&OfferedCodec| match section.kind {
         SectionKind::Audio => codec.codec == Codec::Opus,
-        SectionKind::Video => matches!(codec.codec, Codec::H264 { .. } | Codec::Vp8),
+        SectionKind::Video => !matches!(codec.codec, Codec::Opus | Codec::H265),
         SectionKind::Other => false,
     };
     let mut codecs: Vec<_> = section.codecs.iter().filter(fits).collect();
-    // A client sends the first codec of the answer. H.264 plays everywhere, over HLS too; VP8 only in browsers.
-    codecs.sort_by_key(|codec| !matches!(codec.codec, Codec::H264 { .. }));
+    // A client sends the first codec of the answer. H.264 plays everywhere; VP9 and AV1 wherever they are new enough, over
+    // HLS too; VP8 only by WebRTC.
+    codecs.sort_by_key(|codec| match codec.codec {
+        Codec::H264 { .. } => 0,
+        Codec::Vp8 => 2,
+        _ => 1,
+    });
     codecs
 }
 

@@ -326,7 +326,8 @@ fn codec(map: &str, format: &str) -> Option<Codec> {
             Some(Codec::H264 { profile_level_id: [profile, constraints, level] })
         }
         "h265/90000" => Some(Codec::H265),
-        "av1/90000" => Some(Codec::Av1),
+        // Main profile only, as for VP9 below.
+        "av1/90000" if parameter(format, "profile").is_none_or(|profile| profile == "0") => Some(Codec::Av1),
         "vp8/90000" => Some(Codec::Vp8),
         // Profile 0 only: eight bits, 4:2:0 (RFC 9628 section 6).
         "vp9/90000" if parameter(format, "profile-id").is_none_or(|id| id == "0") => Some(Codec::Vp9),

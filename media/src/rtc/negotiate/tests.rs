@@ -32,7 +32,7 @@ fn a_publisher_is_answered_with_all_codecs_we_can_carry() {
     let offer = Offer::parse(&chromium("sendonly")).unwrap();
     let (agreement, answer) = answer_publisher(&offer, &local()).unwrap();
     let codecs: Vec<_> = agreement.sections.iter().map(|section| section.codecs.len()).collect();
-    assert_eq!(codecs, [1, 3], "Opus; H.264 twice, VP8");
+    assert_eq!(codecs, [1, 4], "Opus; H.264 twice, AV1, VP8");
     assert_eq!(agreement.sections[1].codecs[0].rtx, Some(104));
     assert_eq!(agreement.sections[1].transport_cc, Some(3));
     let expected = [
@@ -45,7 +45,7 @@ fn a_publisher_is_answered_with_all_codecs_we_can_carry() {
         "a=end-of-candidates",
         "a=setup:passive",
         "a=recvonly",
-        "m=video 9 UDP/TLS/RTP/SAVPF 103 104 107 108 96 97",
+        "m=video 9 UDP/TLS/RTP/SAVPF 103 104 107 108 45 46 96 97",
     ];
     for line in expected {
         assert!(answer.lines().any(|found| found == line), "{line} is missing in\n{answer}");

@@ -6,14 +6,14 @@ use crate::rtp::packetize::{PAYLOAD_MAX, Packetizer, RtpPayload};
 use bytes::BytesMut;
 use proptest::prelude::*;
 
-fn wire(payload: &RtpPayload) -> Bytes {
+pub(super) fn wire(payload: &RtpPayload) -> Bytes {
     let mut out = Vec::new();
     payload.write(&mut out);
     assert_eq!(out.len(), payload.len());
     Bytes::from(out)
 }
 
-fn frame(payload: Bytes, keyframe: bool) -> Frame {
+pub(super) fn frame(payload: Bytes, keyframe: bool) -> Frame {
     Frame { track: TrackId(0), dts: 0, pts: 0, keyframe, payload }
 }
 
@@ -27,7 +27,7 @@ fn avcc() -> VideoFormat {
 }
 
 /// Sends frames through both and gives back what arrives; `lost` says which packets do not.
-fn through(
+pub(super) fn through(
     packetizer: &mut Packetizer,
     depacketizer: &mut Depacketizer,
     frames: &[Frame],
@@ -133,7 +133,8 @@ proptest! {
     #[test]
     fn arbitrary_payloads_never_panic(payloads in prop::collection::vec(
         (any::<u32>(), any::<bool>(), prop::collection::vec(any::<u8>(), 0..40), any::<bool>()), 0..40)) {
-        for mut depacketizer in [Depacketizer::h264(), Depacketizer::vp8(), Depacketizer::opus()] {
+        let all = [Depacketizer::h264(), Depacketizer::vp8(), Depacketizer::vp9(), Depacketizer::av1(), Depacketizer::opus()];
+        for mut depacketizer in all {
             for (timestamp, marker, payload, gap) in &payloads {
                 let _ = depacketizer.push(timestamp % 3, *marker, &Bytes::from(payload.clone()), *gap);
             }

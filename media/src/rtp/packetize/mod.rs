@@ -1,7 +1,9 @@
 //! Frames to RTP payloads. A payload is a few bytes of its own in front of a slice of the frame: nothing is copied.
 
+mod av1;
 mod h264;
 mod vp8;
+mod vp9;
 
 use crate::model::{Frame, VideoCodec, VideoFormat};
 use bytes::Bytes;
@@ -21,6 +23,8 @@ pub(crate) struct RtpPayload {
 pub(crate) enum Packetizer {
     H264(h264::H264Packetizer),
     Vp8(vp8::Vp8Packetizer),
+    Vp9(vp9::Vp9Packetizer),
+    Av1(av1::Av1Packetizer),
     Opus,
 }
 
@@ -34,7 +38,9 @@ impl Packetizer {
         match format.codec {
             VideoCodec::H264 => h264::H264Packetizer::new(format).map(Self::H264),
             VideoCodec::Vp8 => Some(Self::Vp8(vp8::Vp8Packetizer::default())),
-            VideoCodec::H265 | VideoCodec::Av1 | VideoCodec::Vp9 => None,
+            VideoCodec::Vp9 => vp9::Vp9Packetizer::new(format).map(Self::Vp9),
+            VideoCodec::Av1 => av1::Av1Packetizer::new(format).map(Self::Av1),
+            VideoCodec::H265 => None,
         }
     }
 
@@ -48,6 +54,8 @@ impl Packetizer {
         match self {
             Self::H264(packetizer) => packetizer.packetize(frame, out),
             Self::Vp8(packetizer) => packetizer.packetize(&frame.payload, out),
+            Self::Vp9(packetizer) => packetizer.packetize(frame, out),
+            Self::Av1(packetizer) => packetizer.packetize(frame, out),
             // One packet is one frame (RFC 7587 section 4.2).
             Self::Opus if frame.payload.is_empty() => {}
             Self::Opus => out.push(RtpPayload::new(&[], frame.payload.clone())),
