@@ -140,6 +140,7 @@ fn fact(event: MediaEvent) -> Option<LiveFact> {
             let code = match code {
                 WarningCode::LongGop => "long_gop",
                 WarningCode::BFrames => "b_frames",
+                WarningCode::WebrtcOnly => "webrtc_only",
             };
             LiveFact::IngestWarning {
                 session_id: session_id(&broadcast)?,

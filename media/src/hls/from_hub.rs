@@ -5,10 +5,12 @@
 
 use super::packager::{Kept, Packager};
 use super::recording::{self, Recording};
+use super::remux::Unfit;
 use super::service::Shared;
-use super::show::Show;
+use super::show::{Show, Stage};
 use crate::hub::{Broadcast, Feed, Phase, Subscriber};
 use crate::metrics;
+use crate::seam::{MediaEvent, WarningCode};
 use crate::store::journal::Entry;
 use crate::store::{ObjectKey, ObjectName};
 use std::sync::Arc;
@@ -19,7 +21,8 @@ const BATCH: usize = 64;
 /// Runs until the show is over and its end has been seen, or the server stops.
 pub(super) async fn run(shared: Arc<Shared>, broadcast: Arc<Broadcast>, subscriber: Subscriber, show: Arc<Show>) {
     let packager = open(&shared, &show).await;
-    let mut task = Packaging { shared: Arc::clone(&shared), show: Arc::clone(&show), packager };
+    let ready = packager.is_ready();
+    let mut task = Packaging { shared: Arc::clone(&shared), show: Arc::clone(&show), packager, ready, told: None };
     task.publish();
     task.drive(subscriber).await;
     match broadcast.phase() {
@@ -76,6 +79,10 @@ struct Packaging {
     shared: Arc<Shared>,
     show: Arc<Show>,
     packager: Packager,
+    /// A whole segment of every rendition was there once.
+    ready: bool,
+    /// What the broadcaster was told of this publication.
+    told: Option<Unfit>,
 }
 
 impl Packaging {
@@ -108,16 +115,32 @@ impl Packaging {
     /// Whether the feed is over.
     fn handle(&mut self, feed: Feed) -> bool {
         match feed {
-            Feed::Epoch(epoch) => self.packager.handle_epoch(&epoch),
+            Feed::Epoch(epoch) => {
+                self.packager.handle_epoch(&epoch);
+                self.warn();
+            }
             Feed::Frame(frame) => self.packager.handle_frame(&frame),
             Feed::Lagged { frames } => {
                 tracing::debug!(frames, "packager lost frames");
                 self.packager.handle_lag();
             }
-            Feed::Interrupted => self.packager.handle_interruption(),
+            Feed::Interrupted => {
+                self.packager.handle_interruption();
+                self.told = None;
+            }
             Feed::Ended(_) => return true,
         }
         false
+    }
+
+    /// Tells the broadcaster, once for each time that it begins, that nobody sees this show over HLS.
+    fn warn(&mut self) {
+        let unfit = self.packager.unfit();
+        if let (Some(reason), None) = (unfit, std::mem::replace(&mut self.told, unfit)) {
+            tracing::info!(%reason, "this show plays over WebRTC only, and is not recorded");
+            let broadcast = self.show.id.clone();
+            self.shared.events.try_emit(MediaEvent::IngestWarning { broadcast, code: WarningCode::WebrtcOnly });
+        }
     }
 
     /// Tells readers and the store what is new.
@@ -128,10 +151,13 @@ impl Packaging {
                 self.show.publish(snapshot);
             }
             self.show.set_offer(self.packager.choices());
-            if self.packager.is_ready() {
-                self.show.set_ready();
-            }
+            self.ready |= self.packager.is_ready();
         }
+        self.show.set_stage(match self.packager.unfit() {
+            Some(unfit) => Stage::Unfit(unfit),
+            None if self.ready => Stage::Ready,
+            None => Stage::Starting,
+        });
         while let Some(kept) = self.packager.poll_kept() {
             self.keep(&kept);
         }
@@ -160,7 +186,7 @@ impl Packaging {
     }
 
     fn note_stop(&self) {
-        if self.show.watch_ready().borrow().to_owned() {
+        if self.ready {
             let _ = self.shared.keeper.note(self.show.id.clone(), Entry::Stopped);
         }
     }

@@ -43,7 +43,7 @@ pub(super) struct Shared {
     pub(super) gates: Gates,
     pub(super) pass_key: PassKey,
     pub(super) cancel: CancellationToken,
-    events: Arc<dyn EventSink>,
+    pub(super) events: Arc<dyn EventSink>,
 }
 
 impl std::fmt::Debug for dyn Admission {

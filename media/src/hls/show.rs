@@ -2,6 +2,7 @@
 
 use super::delivery::Viewers;
 use super::packager::{Choice, RenditionSnapshot, render_multivariant};
+use super::remux::Unfit;
 use super::text::Text;
 use crate::model::BroadcastId;
 use crate::store::RenditionId;
@@ -15,11 +16,21 @@ pub(crate) struct Show {
     pub(crate) id: BroadcastId,
     channels: ArcSwap<Vec<Arc<Channel>>>,
     offer: ArcSwap<Offer>,
-    /// The first segment of every rendition is whole.
-    ready: watch::Sender<bool>,
+    stage: watch::Sender<Stage>,
     /// Rung when a rendition has its first part.
     begun: watch::Sender<()>,
     pub(crate) viewers: Viewers,
+}
+
+/// What a player that comes now can be given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Nothing yet.
+    Starting,
+    /// Playlists: the first segment of every rendition is whole.
+    Ready,
+    /// Nothing, until the publisher sends something else.
+    Unfit(Unfit),
 }
 
 /// One rendition's newest snapshot; rung with every part.
@@ -44,7 +55,7 @@ impl Show {
             id,
             channels: ArcSwap::default(),
             offer: ArcSwap::from_pointee(Offer::new(Vec::new(), true)),
-            ready: watch::Sender::new(false),
+            stage: watch::Sender::new(Stage::Starting),
             begun: watch::Sender::new(()),
             viewers,
         }
@@ -68,8 +79,12 @@ impl Show {
         self.begun.subscribe()
     }
 
-    pub(crate) fn watch_ready(&self) -> watch::Receiver<bool> {
-        self.ready.subscribe()
+    pub(crate) fn stage(&self) -> Stage {
+        *self.stage.borrow()
+    }
+
+    pub(crate) fn watch_stage(&self) -> watch::Receiver<Stage> {
+        self.stage.subscribe()
     }
 
     /// Only the packager task of the show calls these.
@@ -94,8 +109,8 @@ impl Show {
         }
     }
 
-    pub(crate) fn set_ready(&self) {
-        self.ready.send_if_modified(|ready| !std::mem::replace(ready, true));
+    pub(crate) fn set_stage(&self, stage: Stage) {
+        self.stage.send_if_modified(|present| std::mem::replace(present, stage) != stage);
     }
 }
 

@@ -111,6 +111,8 @@ pub enum WarningCode {
     LongGop,
     /// Frames are reordered: plays over HLS, not over WebRTC.
     BFrames,
+    /// The codec is one that HLS cannot carry (VP8): plays over WebRTC, not over HLS, and is not recorded.
+    WebrtcOnly,
 }
 
 /// A viewer's presence. Made when the first media was served, it tells `ViewerJoined`; dropped, `ViewerLeft`.

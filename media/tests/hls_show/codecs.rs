@@ -1,10 +1,14 @@
-//! Codecs other than H.264: what real encoders make is served so that real decoders see the same pictures.
+//! Codecs other than H.264: what real encoders make is served so that real decoders see the same pictures, and what no
+//! player takes is said to be so.
 
+use super::clip::CLIP;
 use super::decode::{ffmpeg_is_content, gather, packets};
-use super::stage::{SHOW, Stage, write};
+use super::stage::{FIRST, LIMIT, SHOW, Stage, write};
 use bytes::Bytes;
 use chobi_media::codec::{av1, h265, vp9};
-use chobi_media::model::{Epoch, Frame, MediaFormat, Timescale, TrackFormat, TrackId, VideoFormat};
+use chobi_media::model::{Epoch, Frame, MediaFormat, Timescale, TrackFormat, TrackId, VideoCodec, VideoFormat};
+use chobi_media::seam::{MediaEvent, WarningCode};
+use http::StatusCode;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -117,4 +121,76 @@ async fn ffmpeg_decodes_vp9() {
         vp9::format(&body_of(file, b"vpcC"), size).unwrap()
     };
     decodes(&coding, format, "vp09.00.").await;
+}
+
+/// A second of VP8 with its size in every keyframe, as WHIP brings it.
+fn vp8() -> (Epoch, Vec<Frame>) {
+    let video = VideoFormat {
+        codec: VideoCodec::Vp8,
+        configuration: Bytes::from_static(&[1, 0, 0, 0, 0, 10, 0x82, 2, 2, 2, 0, 0]),
+        rfc6381: "vp08.00.10.08".to_owned(),
+        width: 320,
+        height: 180,
+        frame_rate: None,
+    };
+    let track = TrackFormat { id: TrackId(0), timescale: Timescale::VIDEO, media: MediaFormat::Video(video) };
+    let frame = |number: i64| Frame {
+        track: TrackId(0),
+        dts: number * 3_000,
+        pts: number * 3_000,
+        keyframe: number == 0,
+        payload: Bytes::from_static(&[0, 0, 0, 0x9d, 0x01, 0x2a, 0x40, 0x01, 0xb4, 0x00]),
+    };
+    (Epoch { tracks: vec![Arc::new(track)], zero: SystemTime::now() }, (0..30).map(frame).collect())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_show_in_vp8_is_answered_with_where_it_plays_and_its_host_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = Stage::new(folder.path());
+    let mut publisher = stage.publish(SHOW).await;
+    let multivariant = format!("/hls/{SHOW}/index.m3u8");
+    let media = format!("/hls/{SHOW}/v0/index.m3u8");
+    let told = |events: &[MediaEvent]| {
+        let warning =
+            |event: &&MediaEvent| matches!(event, MediaEvent::IngestWarning { code: WarningCode::WebrtcOnly, .. });
+        events.iter().filter(warning).count()
+    };
+
+    let (epoch, frames) = vp8();
+    write(&mut publisher, epoch.clone(), &frames).await;
+    stage.heard.wait_for(|events| told(events) == 1).await;
+    for path in [&multivariant, &media] {
+        let answer = stage.get(path).await;
+        assert_eq!(answer.status, StatusCode::CONFLICT, "{path}");
+        let link = format!("</whep/{SHOW}>; rel=\"alternate\"; type=\"application/sdp\"");
+        assert_eq!((answer.header("link"), answer.header("retry-after")), (link.as_str(), ""));
+        assert_eq!(answer.header("cache-control"), "no-store");
+        assert!(answer.text().contains("VP8") && answer.text().contains("WebRTC"), "{}", answer.text());
+    }
+
+    // The same again is no news; another codec plays.
+    publisher.begin_epoch(epoch.clone());
+    write(&mut publisher, CLIP.epoch(), &CLIP.frames).await;
+    stage.has_opened().await;
+    stage.playlist_with("v0", 3).await;
+    assert!(stage.fetch_text(&multivariant).await.contains("avc1."));
+
+    // Back to VP8: playlists say so, what was made stays.
+    write(&mut publisher, epoch, &frames).await;
+    let events = stage.heard.wait_for(|events| told(events) == 2).await;
+    assert_eq!(told(&events), 2);
+    assert_eq!(stage.get(&media).await.status, StatusCode::CONFLICT);
+    stage.fetch(&format!("/hls/{SHOW}/v0/0/{FIRST}.m4s")).await;
+
+    // The end is the end of what could be seen.
+    stage.end(SHOW, publisher).await;
+    let begun = std::time::Instant::now();
+    while stage.get(&media).await.status == StatusCode::CONFLICT {
+        assert!(begun.elapsed() < LIMIT, "the end was not seen");
+        tokio::task::yield_now().await;
+    }
+    let recorded = stage.ended_playlist("v0").await;
+    assert!(!recorded.contains("GAP"), "{recorded}");
+    stage.stop().await;
 }

@@ -97,6 +97,11 @@ export class HlsEngine implements Engine {
       return this.on({ kind: "budding" });
     }
     if (!data.fatal) return;
+    // hls.js calls this a media error, but there is nothing to recover: it has no level left to load.
+    if (data.details === ErrorDetails.MANIFEST_INCOMPATIBLE_CODECS_ERROR) {
+      this.stop();
+      return this.on({ kind: "unfit", reason: "codec" });
+    }
     if (data.type === ErrorTypes.MEDIA_ERROR && this.#mayRecover()) return hls.recoverMediaError();
     const status = data.response?.code;
     this.stop();

@@ -3,7 +3,11 @@ import { must, setText } from "../dom.js";
 import { t, type TextKey } from "../i18n/index.js";
 import { confirmEnd } from "../ui/end-dialog.js";
 
-const WARNINGS: Record<string, TextKey> = { b_frames: "warningBFrames", long_gop: "warningLongGop" };
+const WARNINGS: Record<string, TextKey> = {
+  b_frames: "warningBFrames",
+  long_gop: "warningLongGop",
+  webrtc_only: "warningWebrtcOnly",
+};
 
 export function showHostTools(sessionId: string): void {
   const button = must<HTMLButtonElement>("#end-show");

@@ -203,6 +203,8 @@ export class Player {
   }
 
   #onUnfit(reason: Unfit): void {
+    // HLS was the other way; there is no third.
+    if (this.transport === "hls") return this.#set("unsupported");
     if (this.#choice.giveUpWebRtc(reason)) return this.#reengage();
     if (reason === "codec") return this.#set("unsupported");
     this.#set("broken");
@@ -222,6 +224,8 @@ export class Player {
       return this.#open();
     }
     if (forbidden) return this.#set("private");
+    // HLS cannot carry the codec. WebRTC can, if it was only the moment's fault that it was given up.
+    if (hls && status === 409) return this.#choice.reconsider() ? this.#reengage() : this.#set("unsupported");
     if (status === 410 || this.#complete) return this.end();
     if (status === 0) this.#set("offline");
     else if (this.#everPlayed) this.#set("interrupted");

@@ -9,7 +9,7 @@ use futures_util::stream;
 use http::header::{
     ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH,
-    CONTENT_RANGE, CONTENT_TYPE, RANGE, RETRY_AFTER, VARY,
+    CONTENT_RANGE, CONTENT_TYPE, LINK, RANGE, RETRY_AFTER, VARY,
 };
 use http::response::Builder;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -96,6 +96,15 @@ pub(super) fn refusal(status: StatusCode, reason: &str, retry: Option<Duration>)
     finish(builder, Body::from(format!("{reason}\n")))
 }
 
+/// What HLS cannot carry, and the WHEP endpoint that can. Nothing is gained by asking again.
+pub(super) fn plays_elsewhere(reason: &str, whep_path: &str) -> Response {
+    let builder = base(StatusCode::CONFLICT)
+        .header(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"))
+        .header(CACHE_CONTROL, HeaderValue::from_static("no-store"))
+        .header(LINK, format!("<{whep_path}>; rel=\"alternate\"; type=\"application/sdp\""));
+    finish(builder, Body::from(format!("{reason}. It plays over WebRTC (WHEP): {whep_path}\n")))
+}
+
 const METHODS: &str = "GET, HEAD, OPTIONS";
 
 /// The answer to a browser that asks before it asks (CORS preflight).
@@ -115,7 +124,7 @@ pub(super) fn without_body(method: &Method, response: Response) -> Response {
 fn base(status: StatusCode) -> Builder {
     Response::builder().status(status).header(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")).header(
         ACCESS_CONTROL_EXPOSE_HEADERS,
-        HeaderValue::from_static("content-length, content-range, date, retry-after"),
+        HeaderValue::from_static("content-length, content-range, date, link, retry-after"),
     )
 }
 

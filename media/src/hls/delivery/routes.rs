@@ -4,8 +4,9 @@
 
 use super::super::packager::ShowState;
 use super::super::recording::RecordingPlaylists;
+use super::super::remux::Unfit;
 use super::super::service::Shared;
-use super::super::show::{Channel, Show};
+use super::super::show::{Channel, Show, Stage};
 use super::super::text::Text;
 use super::answer::{self, Caching};
 use super::hold::{self, HoldError};
@@ -65,6 +66,7 @@ fn status_label(status: StatusCode) -> &'static str {
         403 => "403",
         404 => "404",
         405 => "405",
+        409 => "409",
         410 => "410",
         416 => "416",
         503 => "503",
@@ -143,16 +145,19 @@ impl Visit<'_> {
         let _held: Option<HeldGuard<'_>> = visitor.viewer.as_ref().map(|viewer| show.viewers.hold(viewer));
         match self.target.resource {
             Resource::Multivariant => {
-                let is_ready = self.wait_until_ready(show).await;
+                let stage = self.wait_for_stage(show).await;
                 let offer = show.offer();
-                if !is_ready || offer.choices.is_empty() {
-                    return not_live();
+                match stage {
+                    Stage::Unfit(unfit) => return self.unfit(unfit),
+                    Stage::Ready if !offer.choices.is_empty() => {}
+                    Stage::Ready | Stage::Starting => return not_live(),
                 }
                 self.multivariant(&visitor, &offer.text, |prefix| offer.render(prefix))
             }
             Resource::Playlist(rendition) => match self.channel(show, rendition).await {
-                Some(channel) => self.playlist(&channel, &visitor).await,
-                None => not_live(),
+                Ok(Some(channel)) => self.playlist(&channel, &visitor).await,
+                Ok(None) => not_live(),
+                Err(unfit) => self.unfit(unfit),
             },
             Resource::Object { rendition, epoch, object } => {
                 let chunks = match show.channel(rendition) {
@@ -247,7 +252,7 @@ impl Visit<'_> {
     }
 
     /// The channel of a rendition, waited for while the show is starting.
-    async fn channel(&self, show: &Show, rendition: RenditionId) -> Option<Arc<Channel>> {
+    async fn channel(&self, show: &Show, rendition: RenditionId) -> Result<Option<Arc<Channel>>, Unfit> {
         let mut begun = show.watch_begun();
         let appears = async {
             loop {
@@ -257,26 +262,33 @@ impl Visit<'_> {
                 begun.changed().await.ok()?;
             }
         };
-        tokio::select! {
+        let (channel, stage) = tokio::select! {
             biased;
-            channel = appears => channel,
+            channel = appears => (channel, show.stage()),
             // Every rendition has begun, and this one is not among them.
-            _ = self.wait_until_ready(show) => show.channel(rendition),
+            stage = self.wait_for_stage(show) => (show.channel(rendition), stage),
+        };
+        match stage {
+            Stage::Unfit(unfit) => Err(unfit),
+            Stage::Starting | Stage::Ready => Ok(channel),
         }
     }
 
-    /// Whether it became ready in time.
-    async fn wait_until_ready(&self, show: &Show) -> bool {
-        let mut ready = show.watch_ready();
-        if *ready.borrow() {
-            return true;
-        }
+    /// Where the show stands, waited for while it is starting.
+    async fn wait_for_stage(&self, show: &Show) -> Stage {
+        let mut stage = show.watch_stage();
+        let settled = stage.wait_for(|stage| *stage != Stage::Starting);
         tokio::select! {
-            waited = tokio::time::timeout(FIRST_SEGMENT_LIMIT, ready.wait_for(|ready| *ready)) => {
-                matches!(waited, Ok(Ok(_)))
-            }
-            () = self.shared.cancel.cancelled() => false,
+            waited = tokio::time::timeout(FIRST_SEGMENT_LIMIT, settled) => match waited {
+                Ok(Ok(stage)) => *stage,
+                Ok(Err(_)) | Err(_) => Stage::Starting,
+            },
+            () = self.shared.cancel.cancelled() => Stage::Starting,
         }
+    }
+
+    fn unfit(&self, unfit: Unfit) -> Response {
+        answer::plays_elsewhere(&unfit.to_string(), &format!("/whep/{}", self.target.broadcast))
     }
 
     async fn stored(&self, rendition: RenditionId, epoch: u64, object: ObjectName) -> Option<Vec<Bytes>> {

@@ -29,6 +29,7 @@ pub(crate) use snapshot::{Part, Picture, RenditionFormat, RenditionSnapshot, Seg
 use self::epoch::OpenEpoch;
 use self::rendition::{Rendition, ShowFacts};
 use super::config::HlsConfig;
+use super::remux::Unfit;
 use crate::model::{Epoch, Frame};
 use crate::store::RenditionId;
 use bytes::Bytes;
@@ -40,6 +41,8 @@ use std::time::{Duration, SystemTime};
 pub(crate) struct Packager {
     show: Show,
     epoch: Option<OpenEpoch>,
+    /// The present epoch is none that HLS can carry.
+    unfit: Option<Unfit>,
 }
 
 /// What outlives an epoch.
@@ -119,7 +122,7 @@ impl Packager {
             state: ShowState::Live,
             kept: VecDeque::new(),
         };
-        Self { show, epoch: None }
+        Self { show, epoch: None, unfit: None }
     }
 
     /// Goes on where the disk says the show stopped; it waits for its publisher.
@@ -142,7 +145,17 @@ impl Packager {
     /// Formats and clock of the frames that follow.
     pub(crate) fn handle_epoch(&mut self, epoch: &Arc<Epoch>) {
         self.finish_epoch();
+        self.unfit = Unfit::of(epoch);
+        if self.unfit.is_some() {
+            // As for a publisher that is gone: nothing comes for now, and the next epoch may bring something.
+            return self.show.enter(ShowState::Interrupted);
+        }
         self.epoch = OpenEpoch::new(&self.show, epoch);
+    }
+
+    /// Why nothing of the present epoch can be watched.
+    pub(crate) fn unfit(&self) -> Option<Unfit> {
+        self.unfit
     }
 
     pub(crate) fn handle_frame(&mut self, frame: &Arc<Frame>) {
@@ -167,6 +180,7 @@ impl Packager {
     /// The show is over.
     pub(crate) fn handle_end(&mut self) {
         self.finish_epoch();
+        self.unfit = None;
         self.show.enter(ShowState::Ended);
         self.show.kept.push_back(Kept::Ended { target_duration: self.show.target_duration });
     }

@@ -1,14 +1,14 @@
 //! In: a track's format. Out: `ftyp` + `moov` with that one track and no samples.
 //! Driven by the packager when formats change. ISO/IEC 14496-12 section 8, ISO/IEC 23000-19 section 7.
 
-use super::{RemuxError, TRACK, file_timescale};
+use super::{RemuxError, TRACK, Unfit, file_timescale};
 use crate::model::{AudioCodec, AudioFormat, MediaFormat, TrackFormat, VideoCodec, VideoFormat};
 use bytes::Bytes;
 use mp4_atom::esds::{DecoderConfig, DecoderSpecific, EsDescriptor, SLConfig};
 use mp4_atom::{
     Atom, Audio, Av01, Av1c, Avc1, Avcc, Codec, Decode, Dinf, Dops, Dref, DrefEntry, Encode, Esds, FourCC, Ftyp, Hdlr,
     Hvc1, Hvcc, Matrix, Mdhd, Mdia, Minf, Moov, Mp4a, Mvex, Mvhd, Opus, Smhd, Stbl, Stco, Stsd, Tkhd, Trak, Trex, Url,
-    Visual, Vmhd, Vp08, Vp09, VpcC,
+    Visual, Vmhd, Vp09, VpcC,
 };
 use mp4_atom::{DecodeAtom, Header};
 
@@ -98,7 +98,7 @@ fn video_entry(video: &VideoFormat) -> Result<Codec, RemuxError> {
             Codec::Hvc1(Hvc1 { visual, hvcc: configuration::<Hvcc>("H.265", body)?, ..Hvc1::default() })
         }
         VideoCodec::Av1 => Codec::Av01(Av01 { visual, av1c: configuration::<Av1c>("AV1", body)?, ..Av01::default() }),
-        VideoCodec::Vp8 => Codec::Vp08(Vp08 { visual, vpcc: configuration::<VpcC>("VP8", body)?, ..Vp08::default() }),
+        VideoCodec::Vp8 => return Err(Unfit::Vp8.into()),
         VideoCodec::Vp9 => Codec::Vp09(Vp09 { visual, vpcc: configuration::<VpcC>("VP9", body)?, ..Vp09::default() }),
     })
 }

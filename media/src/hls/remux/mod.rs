@@ -4,9 +4,11 @@
 
 mod fragment;
 mod init;
+mod unfit;
 
 pub(crate) use fragment::{Sample, write_fragment};
 pub(crate) use init::write_init;
+pub(crate) use unfit::Unfit;
 
 use crate::model::{Timescale, TrackFormat};
 
@@ -15,6 +17,8 @@ use crate::model::{Timescale, TrackFormat};
 pub(crate) enum RemuxError {
     #[error("the {codec} configuration cannot be parsed")]
     Configuration { codec: &'static str, source: mp4_atom::Error },
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
     #[error("the init cannot be written")]
     Write(#[source] mp4_atom::Error),
 }
