@@ -9,24 +9,24 @@ use serde_json::Value;
 const SCRIPT: &str = include_str!("browser/webrtc.js");
 
 /// A page of the server with the few lines of WebRTC in it.
-async fn stage(browser: &Browser, server: &Server) -> Result<Page> {
+pub(crate) async fn stage(browser: &Browser, server: &Server) -> Result<Page> {
     let page = browser.open(&server.base(), Visit { lang: Some("en"), ..Visit::default() }).await?;
     page.evaluate(SCRIPT).await?;
     Ok(page)
 }
 
-async fn call(page: &Page, what: &str) -> Result<Value> {
+pub(crate) async fn call(page: &Page, what: &str) -> Result<Value> {
     page.evaluate(&format!("(async () => await {what})()")).await
 }
 
-async fn watch(page: &Page, name: &str, show: &Show) -> Result<()> {
+pub(crate) async fn watch(page: &Page, name: &str, show: &Show) -> Result<()> {
     let answer = call(page, &format!("watchByWhep('{name}', '/whep/{}')", show.session_id)).await?;
     ensure!(answer["status"] == 201, "the offer to watch: {answer}");
     Ok(())
 }
 
 /// Waits until so many frames were decoded, and gives back what the browser says then.
-async fn sees(page: &Page, name: &str, frames: f64) -> Result<Value> {
+pub(crate) async fn sees(page: &Page, name: &str, frames: f64) -> Result<Value> {
     until(Limit::MEDIA, &format!("{frames} frames to be decoded"), async || {
         let seen = call(page, &format!("look('{name}')")).await?;
         let decoded = seen["video"]["framesDecoded"].as_f64().unwrap_or(0.0);

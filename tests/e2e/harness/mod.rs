@@ -7,6 +7,7 @@
 pub(crate) mod api;
 pub(crate) mod browser;
 pub(crate) mod encoder;
+pub(crate) mod enhanced;
 pub(crate) mod hls;
 pub(crate) mod node;
 pub(crate) mod probe;
@@ -19,6 +20,7 @@ pub(crate) mod wait;
 pub(crate) use api::{Account, Api};
 pub(crate) use browser::{Browser, Page, Visit};
 pub(crate) use encoder::{Encoder, Picture};
+pub(crate) use enhanced::{Coding, EnhancedRtmp, Sound};
 pub(crate) use hls::{MediaPlaylist, Viewer};
 pub(crate) use room::Room;
 pub(crate) use server::Server;
