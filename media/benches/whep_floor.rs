@@ -287,10 +287,11 @@ fn read(sinks: &[UdpSocket], received: &AtomicU64, over: &AtomicBool) {
 
 fn bind() -> UdpSocket {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let value = SOCKET_BUFFER;
     for option in [libc::SO_SNDBUF, libc::SO_RCVBUF] {
         // SAFETY: the value is a c_int of the size that is told. The system may allow less; losses are counted.
         unsafe {
-            let (value, length) = ((&raw const SOCKET_BUFFER).cast(), size_of::<c_int>() as u32);
+            let (value, length) = ((&raw const value).cast(), size_of::<c_int>() as u32);
             libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, value, length);
         }
     }
