@@ -130,7 +130,7 @@ mod tests {
         };
         let tracks =
             [track(Codec::H264 { profile_level_id: [0x64, 0, 0x1f] }, 1, Some(2)), track(Codec::Opus, 3, None)];
-        answer_viewer(&Offer::parse(offer).unwrap(), &local, &tracks, true).unwrap().1
+        answer_viewer(&Offer::parse(offer).unwrap(), &local, &tracks, false).unwrap().1
     }
 
     #[test]
