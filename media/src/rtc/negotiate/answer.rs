@@ -95,8 +95,12 @@ pub(crate) struct SendSection {
 pub(crate) enum NegotiationError {
     #[error("the show is {ours}, the client plays {theirs}: no codec in common")]
     NoCommonCodec { ours: String, theirs: String },
-    #[error("nothing to receive: the offer sends no H.264, VP9, AV1, VP8 or Opus")]
-    NothingToReceive,
+    #[error("nothing to receive: a sendonly m= line of H.264, VP9, AV1, VP8 or Opus is needed")]
+    NothingSent,
+    #[error("the m= line of {0} has none of H.264, VP9, AV1, VP8 and Opus, which are what can be received")]
+    NothingToReceive(&'static str),
+    #[error("more than one m= line of {0}: one picture and one sound make a show (RFC 9725 section 4.4.2)")]
+    SecondTrack(&'static str),
     #[error("the offer is not ready to receive anything: a recvonly m= line is needed")]
     NothingToSend,
 }
@@ -109,19 +113,7 @@ const REPAIRED_RID: &str = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-
 
 /// WHIP: agrees to one picture and one sound, in every codec of theirs that we can carry.
 pub(crate) fn answer_publisher(offer: &Offer, local: &Local) -> Result<(PublisherAgreement, String), NegotiationError> {
-    let mut taken = [false; 2];
-    let accepts = |section: &Section| {
-        let fits = section.sends && !receivable(section).is_empty();
-        fits && match section.kind {
-            SectionKind::Video => !std::mem::replace(&mut taken[0], true),
-            SectionKind::Audio => !std::mem::replace(&mut taken[1], true),
-            SectionKind::Other => false,
-        }
-    };
-    let accepted: Vec<bool> = offer.sections.iter().map(accepts).collect();
-    if !accepted.contains(&true) {
-        return Err(NegotiationError::NothingToReceive);
-    }
+    let accepted = taken(offer)?;
     let mut text = head(offer, local, &accepted);
     let (mut sections, mut first) = (Vec::new(), true);
     for (section, accepted) in offer.sections.iter().zip(accepted) {
@@ -157,6 +149,24 @@ pub(crate) fn answer_publisher(offer: &Offer, local: &Local) -> Result<(Publishe
         sections.push(ReceiveSection { kind, codecs, repairs, transport_cc, audio_level, simulcast });
     }
     Ok((PublisherAgreement { sections }, text))
+}
+
+/// Which sections are taken: each that sends sound or a picture, or none. A show that lacks half of what its host sends would
+/// look whole to them (RFC 9725 sections 4.4.2 and 4.4.3). Anything else, a data channel say, is rejected alone.
+fn taken(offer: &Offer) -> Result<Vec<bool>, NegotiationError> {
+    let mut taken = Vec::with_capacity(offer.sections.len());
+    for (at, section) in offer.sections.iter().enumerate() {
+        let sends = section.sends && section.kind != SectionKind::Other;
+        if sends && receivable(section).is_empty() {
+            return Err(NegotiationError::NothingToReceive(kind(section)));
+        }
+        if sends && offer.sections[..at].iter().zip(&taken).any(|(before, taken)| *taken && before.kind == section.kind)
+        {
+            return Err(NegotiationError::SecondTrack(kind(section)));
+        }
+        taken.push(sends);
+    }
+    if taken.contains(&true) { Ok(taken) } else { Err(NegotiationError::NothingSent) }
 }
 
 /// All layers, if their packets will say which one they are of (RFC 8853 section 5.5).

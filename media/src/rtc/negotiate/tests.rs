@@ -112,14 +112,12 @@ fn every_layer_of_simulcast_is_taken_when_packets_can_name_theirs() {
 }
 
 #[test]
-fn data_channels_second_cameras_and_disabled_sections_are_rejected_line_by_line() {
-    let mut text = chromium("sendonly").replace("a=group:BUNDLE 0 1", "a=group:BUNDLE 0 1 2 3");
+fn data_channels_and_disabled_sections_are_rejected_line_by_line() {
+    let mut text = chromium("sendonly").replace("a=group:BUNDLE 0 1", "a=group:BUNDLE 0 1 2");
     text.push_str("m=application 9 UDP/DTLS/SCTP webrtc-datachannel\nc=IN IP4 0.0.0.0\na=mid:2\na=sctp-port:5000\n");
-    text.push_str("m=video 9 UDP/TLS/RTP/SAVPF 96\na=mid:3\na=sendonly\na=rtcp-mux\na=rtpmap:96 VP8/90000\n");
     let offer = Offer::parse(&text).unwrap();
     let (_, answer) = answer_publisher(&offer, &local()).unwrap();
     assert!(answer.contains("m=application 0 UDP/DTLS/SCTP webrtc-datachannel"));
-    assert!(answer.contains("m=video 0 UDP/TLS/RTP/SAVPF 96"), "one picture is taken");
     assert!(answer.contains("a=group:BUNDLE 0 1\r\n"), "what is rejected is not bundled");
 
     let disabled = chromium("sendonly").replace("m=video 9 ", "m=video 0 ");
@@ -128,6 +126,24 @@ fn data_channels_second_cameras_and_disabled_sections_are_rejected_line_by_line(
     let bundled = disabled.replace("a=mid:1", "a=mid:1\na=bundle-only");
     let (agreement, _) = answer_publisher(&Offer::parse(&bundled).unwrap(), &local()).unwrap();
     assert_eq!(agreement.sections.len(), 2);
+}
+
+#[test]
+fn an_offer_that_could_be_taken_in_part_only_is_refused_as_a_whole() {
+    let refused = |text: &str| answer_publisher(&Offer::parse(text).unwrap(), &local()).unwrap_err();
+    let camera = "m=video 9 UDP/TLS/RTP/SAVPF 96\na=mid:2\na=sendonly\na=rtcp-mux\na=rtpmap:96 VP8/90000\n";
+    let bundled = chromium("sendonly").replace("a=group:BUNDLE 0 1", "a=group:BUNDLE 0 1 2");
+    assert_eq!(refused(&(bundled.clone() + camera)), NegotiationError::SecondTrack("video"));
+    let exotic = camera.replace("VP8", "X-NOBODYS");
+    assert_eq!(refused(&(bundled.clone() + &exotic)), NegotiationError::NothingToReceive("video"));
+    assert_eq!(
+        refused(&chromium("sendonly").replace("opus/48000/2", "ISAC/16000")),
+        NegotiationError::NothingToReceive("audio")
+    );
+    assert_eq!(refused(&chromium("recvonly")), NegotiationError::NothingSent);
+    // What is not sent is not missed.
+    let idle = camera.replace("sendonly", "inactive");
+    assert!(answer_publisher(&Offer::parse(&(bundled + &idle)).unwrap(), &local()).is_ok());
 }
 
 #[test]
