@@ -3,8 +3,10 @@
 //! In: RTP timestamps with their arrival, sender reports. Out: times since the publication began. Pure. RFC 3550 section 6.4.1.
 //!
 //! Each clock is anchored where its first unit arrived; from there timestamps alone count, so that network jitter never
-//! reaches a viewer. Sender reports then tell how far the clocks stand apart in truth.
+//! reaches a viewer. Sender reports then tell how far the clocks stand apart in truth: apart from each other, since a
+//! publisher's wall clock may drift, and be set, while its RTP clocks run on.
 
+use super::track::Source;
 use crate::model::CounterUnwrapper;
 use crate::rtc::rtcp::NtpTime;
 use std::time::Duration;
@@ -18,13 +20,15 @@ pub(super) struct SourceClock {
     anchor: Option<(i64, i64)>,
     /// From the newest sender report: how much later units are shown than their anchor says; microseconds.
     error: i64,
+    /// The newest report: the publisher's time, and how far this clock was ahead of it; microseconds.
+    reported: Option<(i64, i64)>,
 }
 
 /// The publisher's own clock: what its reports have in common.
 #[derive(Debug, Default)]
 pub(super) struct SenderClock {
-    /// Ours less theirs, in microseconds, as the first source that reported was anchored.
-    offset: Option<i64>,
+    /// Ours less theirs, in microseconds, by the newest report of the source that the others are measured by.
+    reference: Option<(Source, i64)>,
 }
 
 /// Where a unit stands since the publication began.
@@ -38,10 +42,13 @@ pub(super) struct Place {
 
 /// Farther apart, a report is nonsense.
 const ERROR_MAX: i64 = 5_000_000;
+/// From one report to the next a clock may gain or lose this many microseconds, and a hundredth of the time between.
+/// GStreamer 1.22 reports clocks that run at double speed.
+const UNSTEADY: i64 = 30_000;
 
 impl SourceClock {
     pub(super) fn new(rate: u32) -> Self {
-        Self { rate, unwrapper: CounterUnwrapper::default(), anchor: None, error: 0 }
+        Self { rate, unwrapper: CounterUnwrapper::default(), anchor: None, error: 0, reported: None }
     }
 
     pub(super) fn place(&mut self, timestamp: u32, elapsed: Duration) -> Place {
@@ -56,13 +63,26 @@ impl SourceClock {
 
     /// Takes a sender report: at `ntp` of the publisher's clock this source's stands at `timestamp`. Measures the error of
     /// the anchor; [`Self::mend`] removes it.
-    pub(super) fn report(&mut self, ntp: NtpTime, timestamp: u32, sender: &mut SenderClock) {
+    pub(super) fn report(&mut self, source: Source, ntp: NtpTime, timestamp: u32, sender: &mut SenderClock) {
         let Some((first, anchor)) = self.anchor else { return };
         let ticks = self.unwrapper.clone().unwrap_counter(timestamp);
-        let placed = self.at(ticks - first, anchor).micros;
-        let offset = *sender.offset.get_or_insert(placed - ntp.as_micros());
-        let error = ntp.as_micros() + offset - placed;
-        self.error = if error.abs() <= ERROR_MAX { error } else { 0 };
+        let ahead = self.at(ticks - first, 0).micros - ntp.as_micros();
+        self.error = 0;
+        let before = self.reported.replace((ntp.as_micros(), ahead));
+        let steady = |(at, then): (i64, i64)| (ahead - then).abs() <= UNSTEADY + (ntp.as_micros() - at).abs() / 100;
+        if !before.is_none_or(steady) {
+            // The wall clock was set, or this one is nonsense: what was measured before says nothing of what comes.
+            sender.reference = None;
+            return;
+        }
+        let offset = ahead + anchor;
+        match sender.reference {
+            Some((other, reference)) if other != source => {
+                let error = reference - offset;
+                self.error = if error.abs() <= ERROR_MAX { error } else { 0 };
+            }
+            _ => sender.reference = Some((source, offset)),
+        }
     }
 
     /// By how much this source is shown too early (above zero) or too late.
@@ -93,6 +113,8 @@ mod tests {
     use super::*;
     use std::time::UNIX_EPOCH;
 
+    const VIDEO: Source = Source::Layer(0);
+
     #[test]
     fn reports_bring_sources_together_that_arrived_apart() {
         let (mut sender, ms) = (SenderClock::default(), Duration::from_millis);
@@ -101,8 +123,8 @@ mod tests {
         // Both were captured at 0; the picture was 30 ms on the way, the sound 110, and the clocks wrap.
         video.place(u32::MAX, ms(30));
         audio.place(5, ms(110));
-        video.report(captured(500), 45_000 - 1, &mut sender);
-        audio.report(captured(2_500), 120_005, &mut sender);
+        video.report(VIDEO, captured(500), 45_000 - 1, &mut sender);
+        audio.report(Source::Audio, captured(2_500), 120_005, &mut sender);
         assert_eq!((video.error() / 1_000, audio.error() / 1_000), (0, -80));
         audio.mend();
         assert_eq!(audio.place(120_005, ms(9_999)).time().as_millis(), 2_530);
@@ -115,8 +137,28 @@ mod tests {
         let (mut video, mut audio) = (SourceClock::new(90_000), SourceClock::new(48_000));
         video.place(0, Duration::ZERO);
         audio.place(0, Duration::ZERO);
-        video.report(NtpTime::from(UNIX_EPOCH + Duration::from_secs(1_000)), 0, &mut sender);
-        audio.report(NtpTime::from(UNIX_EPOCH + Duration::from_secs(2_000)), 0, &mut sender);
+        video.report(VIDEO, NtpTime::from(UNIX_EPOCH + Duration::from_secs(1_000)), 0, &mut sender);
+        audio.report(Source::Audio, NtpTime::from(UNIX_EPOCH + Duration::from_secs(2_000)), 0, &mut sender);
         assert_eq!(audio.error(), 0);
+    }
+
+    #[test]
+    fn a_wall_clock_that_drifts_or_is_set_moves_no_source() {
+        let mut sender = SenderClock::default();
+        let (mut video, mut audio) = (SourceClock::new(90_000), SourceClock::new(48_000));
+        video.place(0, Duration::ZERO);
+        audio.place(0, Duration::ZERO);
+        for second in 0..3_600_u32 {
+            // A tenth of a millisecond slow each second, and set forward by a minute on the way.
+            let wall = u64::from(second) * 999_900 + if second < 1_800 { 0 } else { 60_000_000 };
+            let ntp = NtpTime::from(UNIX_EPOCH + Duration::from_micros(wall));
+            // Sound reports every fifth second, the picture each.
+            if second % 5 == 0 {
+                audio.report(Source::Audio, ntp, second * 48_000, &mut sender);
+            }
+            video.report(VIDEO, ntp, second * 90_000, &mut sender);
+            let worst = video.error().abs().max(audio.error().abs());
+            assert!(worst < 1_000, "{worst} us apart in second {second}");
+        }
     }
 }

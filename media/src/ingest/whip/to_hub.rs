@@ -105,7 +105,7 @@ impl ToHub {
             Source::Audio => &mut self.audio,
             Source::Layer(layer) => &mut self.layers[usize::from(layer)],
         };
-        lane.clock.report(ntp, timestamp, &mut self.sender);
+        lane.clock.report(source, ntp, timestamp, &mut self.sender);
         if lane.running.is_none() {
             lane.clock.mend();
         } else {
@@ -120,7 +120,7 @@ impl ToHub {
             Source::Audio => &mut self.audio,
             Source::Layer(layer) => &mut self.layers[usize::from(layer)],
         };
-        let at = lane.clock.place(unit.timestamp, elapsed);
+        let mut at = lane.clock.place(unit.timestamp, elapsed);
         lane.heard = elapsed;
         match &unit.format {
             Some(UnitFormat::Video(format)) => {
@@ -138,6 +138,7 @@ impl ToHub {
             Source::Layer(_) => self.look_at_layers(elapsed),
         }
         if self.begins_epoch(source, unit.keyframe, elapsed) {
+            at = self.mend_clocks(source, unit.timestamp, elapsed);
             self.begin(sink, source, at, elapsed);
         }
         self.write(sink, source, unit, at);
@@ -181,10 +182,19 @@ impl ToHub {
         present
     }
 
+    /// Brings the clocks together, and says where a unit stands then.
+    fn mend_clocks(&mut self, source: Source, timestamp: u32, elapsed: Duration) -> Place {
+        self.layers.iter_mut().chain([&mut self.audio]).for_each(|lane| lane.clock.mend());
+        let lane = match source {
+            Source::Audio => &mut self.audio,
+            Source::Layer(layer) => &mut self.layers[usize::from(layer)],
+        };
+        lane.clock.place(timestamp, elapsed)
+    }
+
     fn begin(&mut self, sink: &mut impl FrameSink, source: Source, at: Place, elapsed: Duration) {
         let mut tracks = Vec::new();
         let mut add = |lane: &mut Lane, media: Option<MediaFormat>| {
-            lane.clock.mend();
             lane.running = media.map(|media| {
                 let (id, timescale) = (TrackId(tracks.len() as u8), Timescale::new(lane.clock.rate));
                 tracks.push(Arc::new(TrackFormat { id, timescale, media }));
@@ -324,5 +334,29 @@ mod tests {
         assert_eq!((heard.epochs.len(), heard.epochs[0].tracks.len()), (1, 1));
         to_hub.take(&mut heard, Source::Layer(0), unit(7, true, Some(video(160))), at(12_100));
         assert_eq!((heard.epochs.len(), heard.epochs[1].tracks.len()), (2, 2), "and the picture joins when it comes");
+    }
+
+    /// As GStreamer 1.22 reports: its RTP clocks at twice the speed of the packets that they stamp.
+    #[test]
+    fn reports_at_double_speed_neither_silence_the_sound_nor_stop_the_picture() {
+        let (mut to_hub, mut heard) = (ToHub::new(1, stereo()), Heard::default());
+        for ms in (0..30_000_u32).step_by(20) {
+            to_hub.take(&mut heard, Source::Audio, unit(ms * 48, true, None), at(u64::from(ms)));
+            if ms % 40 == 0 {
+                let keyframe = ms % 2_000 == 0;
+                let format = keyframe.then(|| video(160));
+                to_hub.take(&mut heard, Source::Layer(0), unit(ms * 90, keyframe, format), at(u64::from(ms)));
+            }
+            if ms % 4_000 == 100 {
+                let ntp = NtpTime::from(UNIX_EPOCH + Duration::from_millis(1_000_000 + u64::from(ms)));
+                to_hub.report(Source::Layer(0), ntp, ms * 2 * 90);
+                to_hub.report(Source::Audio, ntp, ms * 2 * 48);
+            }
+        }
+        assert_eq!(heard.epochs.len(), 1, "nothing was wrong with the media");
+        let last = |track| heard.frames.iter().rfind(|frame| frame.track == TrackId(track)).unwrap().dts;
+        assert_eq!((last(0), last(1)), (29_960 * 90, 29_980 * 48));
+        let sounds = heard.frames.iter().filter(|frame| frame.track == TrackId(1)).count();
+        assert_eq!(sounds, 1_499, "all but the one from before the picture");
     }
 }
