@@ -1,5 +1,5 @@
 //! The whole binary against its real counterparts, one walk per file: ffmpeg and GStreamer publish, the app's own client
-//! calls, Chromium watches, and the server knows nothing of being tested.
+//! calls, Chromium, aiortc and GStreamer watch, and the server knows nothing of being tested.
 
 mod harness;
 
@@ -8,6 +8,7 @@ mod bench;
 mod codecs;
 mod configuration;
 mod encoders;
+mod interop;
 mod pages;
 mod publish_to_hls;
 mod reconnect;

@@ -15,6 +15,7 @@ pub(crate) mod process;
 pub(crate) mod room;
 pub(crate) mod server;
 pub(crate) mod show;
+pub(crate) mod stack;
 pub(crate) mod wait;
 
 pub(crate) use api::{Account, Api};
@@ -25,6 +26,7 @@ pub(crate) use hls::{MediaPlaylist, Viewer};
 pub(crate) use room::Room;
 pub(crate) use server::Server;
 pub(crate) use show::Show;
+pub(crate) use stack::Stack;
 pub(crate) use wait::{Limit, until};
 
 /// A figure worth reading when all is well, past the test runner's capture of what passing tests print.

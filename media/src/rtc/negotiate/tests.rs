@@ -1,3 +1,4 @@
+use super::answer::SendSection;
 use super::offer::OfferError;
 use super::*;
 use proptest::prelude::*;
@@ -63,6 +64,68 @@ fn a_viewer_gets_high_profile_under_constrained_baseline() {
     assert_eq!(agreement.sections[1].rtx_payload_type, Some(108));
     for line in ["a=sendonly", "a=ssrc-group:FID 10 11", "a=ssrc:11 cname:chobi", "a=msid:chobi video"] {
         assert!(answer.lines().any(|found| found == line), "{line} is missing in\n{answer}");
+    }
+}
+
+/// What independent stacks really offer; only addresses, credentials, fingerprints and names are replaced.
+#[test]
+fn offers_of_every_stack_are_answered() {
+    let h264 = |number, rtx| (number, "H.264", rtx);
+    let publishers = [
+        (
+            "chromium",
+            include_str!("testdata/chromium-156-sends-three-layers.sdp"),
+            vec![
+                vec![(111, "Opus", None)],
+                vec![h264(102, Some(103)), h264(108, Some(109)), h264(116, Some(117)), (96, "VP8", Some(97))],
+            ],
+            vec!["r0", "r1", "r2"],
+        ),
+        (
+            "aiortc",
+            include_str!("testdata/aiortc-1.16-sends.sdp"),
+            vec![vec![h264(99, Some(100)), h264(101, Some(102)), (97, "VP8", Some(98))], vec![(96, "Opus", None)]],
+            vec![],
+        ),
+        (
+            "gstreamer",
+            include_str!("testdata/gstreamer-1.22-sends.sdp"),
+            vec![vec![h264(96, None)], vec![(97, "Opus", None)]],
+            vec![],
+        ),
+    ];
+    for (stack, offer, codecs, layers) in publishers {
+        let (agreement, _) = answer_publisher(&Offer::parse(offer).unwrap(), &local()).unwrap();
+        let agreed = |section: &ReceiveSection| {
+            let named = |codec: &AgreedCodec| match codec.codec {
+                Codec::H264 { .. } => (codec.payload_type, "H.264", codec.rtx),
+                Codec::Vp8 => (codec.payload_type, "VP8", codec.rtx),
+                Codec::Opus => (codec.payload_type, "Opus", codec.rtx),
+                other => panic!("{stack}: {other:?} cannot be carried"),
+            };
+            section.codecs.iter().map(named).collect::<Vec<_>>()
+        };
+        assert_eq!(agreement.sections.iter().map(agreed).collect::<Vec<_>>(), codecs, "{stack}");
+        let rids = agreement.sections.iter().filter_map(|section| section.simulcast.as_ref());
+        assert_eq!(rids.flat_map(|simulcast| &simulcast.rids).collect::<Vec<_>>(), layers, "{stack}");
+    }
+    let viewers = [
+        (
+            "chromium",
+            include_str!("testdata/chromium-156-receives.sdp"),
+            [(0, 108, Some(109)), (1, 111, None)],
+            Some(4),
+        ),
+        ("aiortc", include_str!("testdata/aiortc-1.16-receives.sdp"), [(0, 101, Some(102)), (1, 96, None)], None),
+        ("gstreamer", include_str!("testdata/gstreamer-1.22-receives.sdp"), [(0, 96, None), (1, 97, None)], None),
+    ];
+    for (stack, offer, sent, transport_cc) in viewers {
+        let audio = Outgoing { codec: Codec::Opus, ssrc: 20, rtx_ssrc: None, ..outgoing(HIGH) };
+        let offer = Offer::parse(offer).unwrap();
+        let (agreement, _) = answer_viewer(&offer, &local(), &[outgoing(HIGH), audio], true).unwrap();
+        let agreed = |section: &SendSection| (section.track.unwrap(), section.payload_type, section.rtx_payload_type);
+        assert_eq!(agreement.sections.iter().map(agreed).collect::<Vec<_>>(), sent, "{stack}");
+        assert_eq!(agreement.sections[0].transport_cc, transport_cc, "{stack}");
     }
 }
 
