@@ -45,6 +45,11 @@ test-rust: web $(browser)/node_modules/.package-lock.json
 	$(call heading,Tests)
 	cargo test --workspace --locked --no-fail-fast
 
+.PHONY: fuzz
+fuzz: ## Hostile bytes for the parsers of what strangers send (FUZZ_SECONDS=30 for each)
+	$(call heading,Fuzzing: finds are kept in target/fuzz/corpus)
+	.ci/fuzz
+
 .PHONY: web
 web: $(web)/dist/home.ar.html ## Build the pages that the server embeds
 

@@ -9,6 +9,8 @@
 mod allocations;
 pub mod codec;
 pub mod config;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod hls;
 pub mod hub;
 pub mod ingest;

@@ -15,7 +15,7 @@ const BYTES_MAX: usize = 16 * 1024;
 
 impl SdpFragment {
     /// `None`: not a fragment.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         if text.len() > BYTES_MAX {
             return None;
         }
