@@ -98,6 +98,8 @@ enum Hash {
 pub(crate) enum OfferError {
     #[error("this is not SDP: it must begin with v=0")]
     NotSdp,
+    #[error("a line has a CR or NUL in it (RFC 8866 section 9)")]
+    ControlCharacter,
     #[error("no media: at least one m= line is needed")]
     NoMedia,
     #[error("more than {SECTIONS_MAX} m= lines")]
@@ -127,6 +129,10 @@ impl Offer {
             return Err(OfferError::NotSdp);
         }
         let lines: Vec<&str> = lines.collect();
+        // What is written into the answer must stay within its line for readers that end lines at CR.
+        if lines.iter().any(|line| line.contains(['\r', '\0'])) {
+            return Err(OfferError::ControlCharacter);
+        }
         let starts: Vec<usize> = (0..lines.len()).filter(|at| lines[*at].starts_with("m=")).collect();
         if starts.is_empty() {
             return Err(OfferError::NoMedia);

@@ -249,6 +249,16 @@ fn what_is_missing_is_named() {
     assert!(Offer::parse(&good.replace('\n', "\r\n")).is_ok());
 }
 
+/// A mid is echoed in the answer; the fuzz target `offer` looks for the same.
+#[test]
+fn an_offer_cannot_write_lines_into_its_answer() {
+    for hidden in ["\r", "\0"] {
+        let text = chromium("sendonly").replace("a=mid:0", &format!("a=mid:0{hidden}a=ice-pwd:theirs"));
+        assert_eq!(Offer::parse(&text), Err(OfferError::ControlCharacter));
+    }
+    assert!(Offer::parse(&chromium("sendonly").replace('\n', "\r\n")).is_ok());
+}
+
 #[test]
 fn a_fingerprint_matches_its_certificate_only() {
     let digest = ring::digest::digest(&ring::digest::SHA256, b"certificate");
