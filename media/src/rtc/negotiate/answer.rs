@@ -261,6 +261,11 @@ pub(crate) fn answer_viewer(
 /// The client's payload type for a codec. Decoders list constrained baseline and decode High as well, so for H.264 the
 /// same profile is best, constrained baseline good, anything else tried.
 fn best(section: &Section, ours: Codec) -> Option<&OfferedCodec> {
+    // What an m-line says it is counts, whatever codecs it lists.
+    let kind = if ours == Codec::Opus { SectionKind::Audio } else { SectionKind::Video };
+    if section.kind != kind {
+        return None;
+    }
     let score = |codec: &&OfferedCodec| match (ours, codec.codec) {
         (Codec::H264 { profile_level_id: ours }, Codec::H264 { profile_level_id: theirs }) => {
             Some(if theirs[0] == ours[0] {

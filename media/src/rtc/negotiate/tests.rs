@@ -249,6 +249,15 @@ fn what_is_missing_is_named() {
     assert!(Offer::parse(&good.replace('\n', "\r\n")).is_ok());
 }
 
+/// Found by fuzzing: a viewer without a single track was let in.
+#[test]
+fn a_track_goes_to_a_section_of_its_kind_only() {
+    let audio = Outgoing { codec: Codec::Opus, ..outgoing(HIGH) };
+    let text = chromium("recvonly").replace("m=audio", "m=text");
+    let refused = answer_viewer(&Offer::parse(&text).unwrap(), &local(), &[audio], false).unwrap_err();
+    assert!(matches!(refused, NegotiationError::NoCommonCodec { .. }), "{refused}");
+}
+
 /// A mid is echoed in the answer; the fuzz target `offer` looks for the same.
 #[test]
 fn an_offer_cannot_write_lines_into_its_answer() {
