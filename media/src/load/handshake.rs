@@ -2,7 +2,7 @@
 //!
 //! In: records, the clock. Out: records, SRTP keys, the end. Pure.
 
-use crate::rtc::dtls::{self, DtlsEventKind};
+use crate::rtc::dtls::{self, DtlsEventKind, Flight};
 use crate::rtc::negotiate::Fingerprint;
 use crate::rtc::srtp::SessionKeys;
 use bytes::BytesMut;
@@ -13,9 +13,11 @@ use rtc::dtls::crypto::Certificate;
 use rtc::dtls::endpoint::{Endpoint, EndpointEvent};
 use rtc::dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 use rtc::shared::TransportProtocol;
+use rtc::shared::error::Error;
+use std::collections::VecDeque;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// One certificate for all peers of a run. Servers know a peer by its address and password, not by this.
 #[derive(Clone)]
@@ -41,6 +43,9 @@ pub(super) struct Handshake {
     endpoint: Endpoint,
     role: Role,
     expected: Fingerprint,
+    /// `None`: it is over.
+    flight: Option<Flight>,
+    again: VecDeque<BytesMut>,
 }
 
 pub(super) enum Progress {
@@ -49,8 +54,6 @@ pub(super) enum Progress {
     Failed(String),
 }
 
-/// As the server's: loopback and LANs answer within it.
-const FLIGHT_INTERVAL: Duration = Duration::from_millis(100);
 /// The endpoint knows its associations by address; this one has a single one, wherever its datagrams go.
 const OTHER: SocketAddr = SocketAddr::new(std::net::IpAddr::V6(Ipv6Addr::LOCALHOST), 1);
 
@@ -75,7 +78,6 @@ impl Identity {
                 // The fingerprint in the answer vouches for the certificate (RFC 8122); it is compared below.
                 .with_insecure_skip_verify(true)
                 .with_extended_master_secret(ExtendedMasterSecretType::Request)
-                .with_flight_interval(FLIGHT_INTERVAL)
                 .build(is_client, None);
             config.map(Arc::new).map_err(|error| failed(&error))
         };
@@ -103,18 +105,26 @@ impl Handshake {
         if role == Role::Client {
             endpoint.connect(now, OTHER, Arc::clone(&identity.client), None).map_err(|error| error.to_string())?;
         }
-        Ok(Self { endpoint, role, expected })
+        Ok(Self { endpoint, role, expected, flight: Some(Flight::default()), again: VecDeque::new() })
     }
 
     pub(super) fn handle_datagram(&mut self, now: Instant, datagram: &[u8]) -> Option<Progress> {
+        if let Some(flight) = &mut self.flight {
+            flight.heard();
+        }
         match self.endpoint.read(now, OTHER, None, BytesMut::from(datagram)) {
             Ok(events) => events.into_iter().find_map(|event| match event {
-                EndpointEvent::HandshakeComplete => Some(self.keys()),
+                EndpointEvent::HandshakeComplete => {
+                    self.flight = None;
+                    Some(self.keys())
+                }
                 EndpointEvent::PeerClosed => Some(Progress::Closed),
                 // No data channel was offered.
                 _ => None,
             }),
-            Err(error) => Some(Progress::Failed(error.to_string())),
+            Err(Error::ErrAlertFatalOrClose) => Some(Progress::Failed("the server refused the handshake".to_owned())),
+            // A datagram that was no use; anybody can send one.
+            Err(_) => None,
         }
     }
 
@@ -133,14 +143,20 @@ impl Handshake {
     }
 
     pub(super) fn poll_transmit(&mut self) -> Option<BytesMut> {
-        self.endpoint.poll_transmit().map(|transmit| transmit.message)
+        if let Some(again) = self.again.pop_front() {
+            return Some(again);
+        }
+        let transmit = self.endpoint.poll_transmit()?;
+        if let Some(flight) = &mut self.flight {
+            flight.sent(transmit.now, &transmit.message);
+        }
+        Some(transmit.message)
     }
 
-    /// Sends a lost flight again.
-    pub(super) fn handle_timeout(&mut self, now: Instant) -> Option<Progress> {
-        if self.endpoint.poll_timeout(&OTHER).is_none_or(|at| at > now) {
-            return None;
+    /// Sends a flight again that was not answered.
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        if let Some(flight) = &mut self.flight {
+            self.again.extend(flight.again(now).iter().cloned());
         }
-        self.endpoint.handle_timeout(OTHER, now).err().map(|error| Progress::Failed(error.to_string()))
     }
 }

@@ -134,12 +134,8 @@ impl Transport {
         let waited = now.duration_since(self.since);
         let Some(path) = &mut self.path else { return (waited > PATH_MAX).then_some(Fate::NoPath) };
         if path.keys.is_none() {
-            let progress = path.handshake.handle_timeout(now);
-            let heard = path.follow(progress);
+            path.handshake.handle_timeout(now);
             path.send_records(batch);
-            if let Heard::Ended(fate) = heard {
-                return Some(fate);
-            }
             if waited > KEYS_MAX {
                 return Some(Fate::NoKeys(format!("no end of the handshake within {KEYS_MAX:?}")));
             }

@@ -41,8 +41,9 @@ pub(crate) struct PeerKey(u32);
 pub(crate) struct DtlsServer {
     endpoint: Endpoint,
     configs: Configs,
-    /// Handshakes under way, for their timers.
-    shaking: Vec<PeerKey>,
+    /// Handshakes under way, and what each of them said last.
+    shaking: Vec<(PeerKey, Flight)>,
+    again: VecDeque<(PeerKey, BytesMut)>,
     /// Greetings that are not whole yet.
     greetings: Vec<(PeerKey, Greeting)>,
     events: VecDeque<DtlsEvent>,
@@ -66,6 +67,19 @@ enum Added {
     Part,
     /// The message is whole, or will not be.
     Whole,
+}
+
+/// The records that were sent last and wait for an answer (RFC 6347 section 4.2.4). They are sent again as they are, which to
+/// the other side is a network that delivers twice. The endpoint's own timer is not used: it does not slow down, gives a
+/// handshake up after eight intervals, and stops for good when anything comes in that is not the whole answer, be it the
+/// other side's own repetition.
+#[derive(Default)]
+pub(crate) struct Flight {
+    records: Vec<BytesMut>,
+    /// Something was heard since: what is sent next is another flight.
+    is_over: bool,
+    wait: Duration,
+    due: Option<Instant>,
 }
 
 pub(crate) struct DtlsEvent {
@@ -95,8 +109,10 @@ pub enum DtlsError {
     Protocol(String),
 }
 
-/// The first wait for an answer; it doubles (RFC 6347 section 4.2.4.1 allows less than a second on fast paths).
-const FLIGHT_INTERVAL: Duration = Duration::from_millis(100);
+/// The first wait for an answer; it doubles (RFC 6347 section 4.2.4.1 allows less than a second on fast paths). There is no
+/// last one: whoever drives the handshake knows how long it may take.
+const FLIGHT_WAIT: Duration = Duration::from_millis(100);
+const FLIGHT_WAIT_MAX: Duration = Duration::from_millis(1_600);
 const FILE: &str = "webrtc/dtls.pem";
 
 impl Identity {
@@ -146,7 +162,6 @@ fn config(
         // Nobody vouches for a browser's certificate: the fingerprint in its offer does (RFC 8122).
         .with_insecure_skip_verify(true)
         .with_extended_master_secret(ExtendedMasterSecretType::Require)
-        .with_flight_interval(FLIGHT_INTERVAL)
         .build(false, None)
         .map_err(protocol)?;
     Ok(Arc::new(config))
@@ -229,6 +244,36 @@ fn offers_gcm(hello: &[u8]) -> bool {
     })
 }
 
+impl Flight {
+    /// A datagram came from the other side.
+    pub(crate) fn heard(&mut self) {
+        self.is_over = true;
+    }
+
+    /// A record is on its way.
+    pub(crate) fn sent(&mut self, now: Instant, record: &BytesMut) {
+        if self.is_over || self.records.is_empty() {
+            *self = Self { wait: FLIGHT_WAIT, ..Self::default() };
+        }
+        self.records.push(record.clone());
+        self.due = Some(now + self.wait);
+    }
+
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// What is to be sent again now: the whole flight, or nothing.
+    pub(crate) fn again(&mut self, now: Instant) -> &[BytesMut] {
+        if self.due.is_none_or(|due| due > now) {
+            return &[];
+        }
+        self.wait = (self.wait * 2).min(FLIGHT_WAIT_MAX);
+        self.due = Some(now + self.wait);
+        &self.records
+    }
+}
+
 fn protocol(error: impl std::fmt::Display) -> DtlsError {
     DtlsError::Protocol(error.to_string())
 }
@@ -267,6 +312,7 @@ impl DtlsServer {
             endpoint,
             configs: identity.configs.clone(),
             shaking: Vec::new(),
+            again: VecDeque::new(),
             greetings: Vec::new(),
             events: VecDeque::new(),
         }
@@ -290,17 +336,20 @@ impl DtlsServer {
         let Configs { gcm, cm } = &self.configs;
         let config = if offers_gcm(&greeting.message) { gcm } else { cm };
         self.endpoint.set_server_config(Some(Arc::clone(config)));
-        self.shaking.push(peer);
+        self.shaking.push((peer, Flight::default()));
         greeting.datagrams.into_iter().try_for_each(|datagram| self.read(now, peer, datagram))
     }
 
     fn read(&mut self, now: Instant, peer: PeerKey, datagram: BytesMut) -> Result<(), DtlsError> {
         let address = peer.address();
+        if let Some((_, flight)) = self.shaking.iter_mut().find(|(shaking, _)| *shaking == peer) {
+            flight.heard();
+        }
         let events = self.endpoint.read(now, address, None, datagram).map_err(protocol)?;
         for event in events {
             match event {
                 EndpointEvent::HandshakeComplete => {
-                    self.shaking.retain(|shaking| *shaking != peer);
+                    self.shaking.retain(|(shaking, _)| *shaking != peer);
                     let kind = keys(self.endpoint.get_connection_state(address)).unwrap_or_else(DtlsEventKind::Failed);
                     self.events.push_back(DtlsEvent { peer, kind });
                 }
@@ -314,8 +363,15 @@ impl DtlsServer {
 
     /// A record to send.
     pub(crate) fn poll_transmit(&mut self) -> Option<(PeerKey, BytesMut)> {
+        if let Some(again) = self.again.pop_front() {
+            return Some(again);
+        }
         let transmit = self.endpoint.poll_transmit()?;
-        PeerKey::of(transmit.transport.peer_addr).map(|peer| (peer, transmit.message))
+        let peer = PeerKey::of(transmit.transport.peer_addr)?;
+        if let Some((_, flight)) = self.shaking.iter_mut().find(|(shaking, _)| *shaking == peer) {
+            flight.sent(transmit.now, &transmit.message);
+        }
+        Some((peer, transmit.message))
     }
 
     pub(crate) fn poll_event(&mut self) -> Option<DtlsEvent> {
@@ -324,30 +380,21 @@ impl DtlsServer {
 
     /// When [`Self::handle_timeout`] is due.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.shaking.iter().filter_map(|peer| self.endpoint.poll_timeout(&peer.address())).min()
+        self.shaking.iter().filter_map(|(_, flight)| flight.due()).min()
     }
 
-    /// Sends lost flights again.
+    /// Sends flights again that were not answered.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        let Self { endpoint, shaking, events, .. } = self;
-        shaking.retain(|peer| {
-            let address = peer.address();
-            if endpoint.poll_timeout(&address).is_none_or(|at| at > now) {
-                return true;
-            }
-            match endpoint.handle_timeout(address, now) {
-                Ok(()) => true,
-                Err(error) => {
-                    events.push_back(DtlsEvent { peer: *peer, kind: DtlsEventKind::Failed(protocol(error)) });
-                    false
-                }
-            }
-        });
+        let Self { shaking, again, .. } = self;
+        for (peer, flight) in shaking {
+            again.extend(flight.again(now).iter().map(|record| (*peer, record.clone())));
+        }
     }
 
     /// Says goodbye and forgets the peer.
     pub(crate) fn close(&mut self, now: Instant, peer: PeerKey) {
-        self.shaking.retain(|shaking| *shaking != peer);
+        self.shaking.retain(|(shaking, _)| *shaking != peer);
+        self.again.retain(|(again, _)| *again != peer);
         self.greetings.retain(|(greeting, _)| *greeting != peer);
         self.endpoint.stop(now, peer.address());
         self.events.retain(|event| event.peer != peer);

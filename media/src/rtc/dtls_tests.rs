@@ -192,3 +192,51 @@ fn the_fast_cipher_is_chosen_where_it_is_offered_and_the_older_one_otherwise() {
     let DtlsEventKind::Connected { profile, .. } = end else { panic!("no keys") };
     assert_eq!(profile, SrtpProfile::AesCm128HmacSha1_80);
 }
+
+/// Runs the handshake on a virtual clock over a network that takes `delay` each way and loses every `lost`th datagram.
+fn shake_over(delay: Duration, lost: usize) -> Result<Duration, String> {
+    let (_dir, identity) = server();
+    let (mut server, peer, began) = (DtlsServer::new(&identity), PeerKey::from_index(3), Instant::now());
+    let mut client = client(began, peer);
+    let (mut to_server, mut to_client) = (VecDeque::new(), VecDeque::new());
+    let (mut now, mut sent) = (began, 0);
+    let mut passes = |now| {
+        sent += 1;
+        (lost == 0 || sent % lost != 0).then_some(now + delay)
+    };
+    while now < began + Duration::from_secs(60) {
+        while let Some(record) = client.poll_transmit() {
+            to_server.extend(passes(now).map(|at| (at, record.message)));
+        }
+        while let Some((_, record)) = server.poll_transmit() {
+            to_client.extend(passes(now).map(|at| (at, record)));
+        }
+        if let Some((_, record)) = to_server.pop_front_if(|(at, _): &mut (Instant, BytesMut)| *at <= now) {
+            let _ = server.handle_datagram(now, peer, &record);
+        } else if let Some((_, record)) = to_client.pop_front_if(|(at, _): &mut (Instant, BytesMut)| *at <= now) {
+            let _ = client.read(now, peer.address(), None, record);
+        } else {
+            now += Duration::from_millis(1);
+            server.handle_timeout(now);
+            let _ = client.handle_timeout(peer.address(), now);
+        }
+        match server.poll_event().map(|event| event.kind) {
+            Some(DtlsEventKind::Connected { .. }) => return Ok(now - began),
+            Some(DtlsEventKind::Failed(error)) => return Err(format!("after {:?}: {error}", now - began)),
+            Some(DtlsEventKind::Closed) => return Err(format!("closed after {:?}", now - began)),
+            None => {}
+        }
+    }
+    Err("no end in a minute".to_owned())
+}
+
+#[test]
+fn slow_networks_are_waited_for_and_what_they_lose_is_sent_again() {
+    for delay_ms in [1, 40, 60, 120, 300, 500, 900] {
+        // The client here waits a second between tries, eight times, and one that loses every other datagram can need more.
+        for lost in [0, 3, 4, 5, 7] {
+            let end = shake_over(Duration::from_millis(delay_ms), lost);
+            assert!(end.is_ok(), "{delay_ms} ms each way, every {lost}th lost: {end:?}");
+        }
+    }
+}
