@@ -30,7 +30,7 @@ ENV CHOBI_CONFIG_FILE=/etc/chobi/chobi.toml \
 USER chobi
 VOLUME /data
 # HTTP (pages, API, WebSocket, HLS) and RTMP. The operators' port 9090 stays inside, where the health check asks it.
-EXPOSE 3000 1935
+EXPOSE 3000 3443 1935 1936 8189 8189/udp
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
   CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/9090 && printf 'GET /readyz HTTP/1.0\\r\\n\\r\\n' >&3 && head -n 1 <&3 | grep -q ' 200'"]
 STOPSIGNAL SIGTERM
