@@ -1,8 +1,9 @@
 //! 3a. FRAMES BECOME RTP FOR WHEP VIEWERS.
 //!
 //! In: the hub's frames. Out: sealed packets in a worker's send batch. A [`feed`] reads the hub once per broadcast and
-//! packetizes once for everybody ([`burst`]); each worker keeps the newest GOP and the last seconds of a feed ([`shelf`]);
-//! each viewer only rewrites numbers ([`forwarder`]) and seals.
+//! packetizes once for everybody ([`burst`]); each worker keeps the newest GOP and the last seconds of a feed ([`shelf`]). A
+//! [`viewer`] has a [`showing`] per feed, which picks a layer ([`selector`]) by what its [`path`] carries; a [`send_lane`]
+//! rewrites numbers ([`forwarder`]) and seals.
 //!
 //! RTP: RFC 3550. Payload formats: `crate::rtp`. Retransmission: RFC 4585, RFC 4588.
 

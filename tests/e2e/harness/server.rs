@@ -5,9 +5,10 @@ use super::wait::{Limit, holds, until};
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use std::fs::File;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -169,14 +170,23 @@ pub(crate) fn command(dir: &Path) -> Command {
     command
 }
 
-/// Ports nobody listens on now. All are held until all are found, so they differ.
+/// Ports nobody has now, for TCP or UDP. They lie below those that systems hand to sockets which do not care (Linux begins at
+/// 32 768), so that no browser's or encoder's socket takes one before the server does.
 pub(crate) fn free_ports<const N: usize>() -> Result<[u16; N]> {
-    let mut held = Vec::with_capacity(N);
+    const FIRST: u32 = 20_000;
+    const COUNT: u32 = 12_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
     let mut ports = [0; N];
     for port in &mut ports {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        *port = listener.local_addr()?.port();
-        held.push(listener);
+        *port = (0..COUNT)
+            // Test processes that run side by side begin apart.
+            .map(|_| std::process::id().wrapping_mul(97).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)))
+            .map(|number| (FIRST + number % COUNT) as u16)
+            .find(|port| {
+                let address = (Ipv4Addr::LOCALHOST, *port);
+                TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok()
+            })
+            .context("no free port")?;
     }
     Ok(ports)
 }

@@ -40,6 +40,10 @@ pub(super) struct Place {
     anchor: i64,
 }
 
+/// A picture that stood still before the connection keeps its old timestamp, and the next one jumps ahead. Such is mended while
+/// a publication is young; microseconds. A first unit may also have been this late.
+const AHEAD_MAX: i64 = 1_000_000;
+const YOUNG: i64 = 10_000_000;
 /// Farther apart, a report is nonsense.
 const ERROR_MAX: i64 = 5_000_000;
 /// From one report to the next a clock may gain or lose this many microseconds, and a hundredth of the time between.
@@ -53,8 +57,15 @@ impl SourceClock {
 
     pub(super) fn place(&mut self, timestamp: u32, elapsed: Duration) -> Place {
         let ticks = self.unwrapper.unwrap_counter(timestamp);
-        let (first, anchor) = *self.anchor.get_or_insert((ticks, elapsed.as_micros() as i64));
-        self.at(ticks - first, anchor)
+        let elapsed = elapsed.as_micros() as i64;
+        let (first, anchor) = *self.anchor.get_or_insert((ticks, elapsed));
+        let place = self.at(ticks - first, anchor);
+        if elapsed - anchor < YOUNG && place.micros - elapsed > AHEAD_MAX {
+            // No unit comes before it was made: the first one was stamped long before it was sent.
+            self.anchor = Some((ticks, elapsed));
+            return self.at(0, elapsed);
+        }
+        place
     }
 
     fn at(&self, ticks: i64, anchor: i64) -> Place {
@@ -129,6 +140,14 @@ mod tests {
         audio.mend();
         assert_eq!(audio.place(120_005, ms(9_999)).time().as_millis(), 2_530);
         assert_eq!(video.place(225_000 - 1, ms(9_999)).time().as_millis(), 2_530);
+    }
+
+    #[test]
+    fn a_first_picture_with_an_old_timestamp_does_not_put_the_show_ahead_of_time() {
+        let (mut video, ms) = (SourceClock::new(90_000), Duration::from_millis);
+        assert_eq!(video.place(7, ms(100)).time(), ms(100));
+        assert_eq!(video.place(7 + 270_000, ms(133)).time(), ms(133), "stamped three seconds later, sent at once");
+        assert_eq!(video.place(7 + 273_000, ms(140)).time().as_millis(), 166, "and timestamps alone count again");
     }
 
     #[test]
