@@ -33,12 +33,18 @@ fn rows(session: &str, host: &str) -> Vec<Row> {
         row("users.getProfile", json!({"userId": host}), everybody),
         row("streaming.createSession", json!({"title": "t", "type": "audio"}), users),
         row("streaming.getActiveSessions", json!({}), everybody),
+        row("streaming.getMySessions", json!(null), users),
         row("streaming.getSession", json!({"sessionId": session}), guests),
         row("streaming.joinSession", json!({"sessionId": session}), guests),
         row("chat.getMessages", json!({"sessionId": session}), guests),
         row(
             "chat.sendMessage",
             json!({"sessionId": session, "message": "m"}),
+            ["UNAUTHORIZED", "UNAUTHORIZED", "FORBIDDEN", "OK"],
+        ),
+        row(
+            "streaming.rotateStreamKey",
+            json!({"sessionId": session}),
             ["UNAUTHORIZED", "UNAUTHORIZED", "FORBIDDEN", "OK"],
         ),
         row("streaming.endSession", json!({"sessionId": session}), ["UNAUTHORIZED", "UNAUTHORIZED", "FORBIDDEN", "OK"]),

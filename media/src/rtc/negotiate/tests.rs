@@ -77,7 +77,14 @@ fn offers_of_every_stack_are_answered() {
             include_str!("testdata/chromium-156-sends-three-layers.sdp"),
             vec![
                 vec![(111, "Opus", None)],
-                vec![h264(102, Some(103)), h264(108, Some(109)), h264(116, Some(117)), (96, "VP8", Some(97))],
+                vec![
+                    h264(102, Some(103)),
+                    h264(108, Some(109)),
+                    h264(116, Some(117)),
+                    (45, "AV1", Some(46)),
+                    (98, "VP9", Some(99)),
+                    (96, "VP8", Some(97)),
+                ],
             ],
             vec!["r0", "r1", "r2"],
         ),
@@ -99,6 +106,8 @@ fn offers_of_every_stack_are_answered() {
         let agreed = |section: &ReceiveSection| {
             let named = |codec: &AgreedCodec| match codec.codec {
                 Codec::H264 { .. } => (codec.payload_type, "H.264", codec.rtx),
+                Codec::Av1 => (codec.payload_type, "AV1", codec.rtx),
+                Codec::Vp9 => (codec.payload_type, "VP9", codec.rtx),
                 Codec::Vp8 => (codec.payload_type, "VP8", codec.rtx),
                 Codec::Opus => (codec.payload_type, "Opus", codec.rtx),
                 other => panic!("{stack}: {other:?} cannot be carried"),
