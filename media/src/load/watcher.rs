@@ -8,9 +8,10 @@ use super::answer::{Agreed, AgreedLane};
 use super::report::LaneReport;
 use super::window::Window;
 use crate::rtc::feedback::nack::NackGenerator;
+use crate::rtc::feedback::reception::{Counted, Reception};
 use crate::rtc::feedback::twcc::TwccRecorder;
 use crate::rtc::outlet::Outlet;
-use crate::rtc::rtcp::{RECEIVER_REPORT, SENDER_REPORT, SenderReport, blocks, write_nack, write_pli};
+use crate::rtc::rtcp::{SENDER_REPORT, SenderReport, blocks, write_nack, write_pli, write_receiver_report};
 use crate::rtc::srtp::Opener;
 use crate::rtp::header::{RtpHeader, extensions};
 use crate::whep::burst::Lane;
@@ -44,12 +45,7 @@ struct Source {
     ssrc: u32,
     window: Window,
     nack: NackGenerator,
-    /// The newest sender report: middle of its time, and when it came.
-    last_report: Option<(u32, Instant)>,
-    interarrival: f64,
-    transit: Option<f64>,
-    /// Expected and received at the last report.
-    told: (u64, u64),
+    reception: Reception,
 }
 
 const REPORT_EVERY: Duration = Duration::from_secs(1);
@@ -135,7 +131,7 @@ impl Watcher {
         }
         let rate = f64::from(lane.agreed.lane.clock_rate());
         if let Some(source) = &mut lane.source {
-            source.jitter(timestamp, rate, now);
+            source.reception.arrived(timestamp, rate, now);
         }
     }
 
@@ -162,7 +158,7 @@ impl Watcher {
             let Some(report) = SenderReport::parse(report.body) else { continue };
             let sources = self.lanes.iter_mut().filter_map(|lane| lane.source.as_mut());
             for source in sources.filter(|source| source.ssrc == report.ssrc) {
-                source.last_report = Some((report.ntp.middle(), now));
+                source.reception.sender_report(&report, now);
             }
         }
     }
@@ -201,15 +197,8 @@ impl Watcher {
 
     /// A receiver report and, as a compound must have, who sends it (RFC 3550 sections 6.4.2 and 6.5).
     fn write_report(&mut self, now: Instant, out: &mut Vec<u8>) {
-        let start = out.len();
-        out.extend_from_slice(&[0x80, RECEIVER_REPORT, 0, 0]);
-        out.extend_from_slice(&self.ssrc.to_be_bytes());
-        for source in self.lanes.iter_mut().filter_map(|lane| lane.source.as_mut()) {
-            out[start] += 1;
-            source.write_block(now, out);
-        }
-        let words = ((out.len() - start) / 4 - 1) as u16;
-        out[start + 2..start + 4].copy_from_slice(&words.to_be_bytes());
+        let sources = self.lanes.iter_mut().filter_map(|lane| lane.source.as_mut());
+        write_receiver_report(out, self.ssrc, |out| sources.for_each(|source| source.write_block(now, out)));
         out.extend_from_slice(&[0x81, SOURCE_DESCRIPTION, 0, 3]);
         out.extend_from_slice(&self.ssrc.to_be_bytes());
         out.extend_from_slice(&[1, CNAME.len() as u8]);
@@ -228,15 +217,7 @@ impl Received {
         self.report = self.figures();
         let mut nack = NackGenerator::default();
         nack.received(now, sequence);
-        self.source = Some(Source {
-            ssrc,
-            window: Window::new(sequence),
-            nack,
-            last_report: None,
-            interarrival: 0.0,
-            transit: None,
-            told: (0, 0),
-        });
+        self.source = Some(Source { ssrc, window: Window::new(sequence), nack, reception: Reception::default() });
     }
 
     fn figures(&self) -> LaneReport {
@@ -251,33 +232,10 @@ impl Received {
 }
 
 impl Source {
-    /// RFC 3550 section A.8.
-    fn jitter(&mut self, timestamp: u32, rate: f64, now: Instant) {
-        let since = self.last_report.map_or(Duration::ZERO, |(_, at)| now.duration_since(at));
-        let transit = since.as_secs_f64() * rate - f64::from(timestamp);
-        if let Some(before) = self.transit.replace(transit) {
-            let apart = (transit - before).abs();
-            // A wrap of the timestamp or a new sender report is no jitter.
-            if apart < rate {
-                self.interarrival += (apart - self.interarrival) / 16.0;
-            }
-        }
-    }
-
     fn write_block(&mut self, now: Instant, out: &mut Vec<u8>) {
-        let (expected, received) = (self.window.expected(), self.window.unique);
-        let (expected_before, received_before) = std::mem::replace(&mut self.told, (expected, received));
-        let interval = expected - expected_before;
-        let lost = interval.saturating_sub(received - received_before);
-        let fraction = (lost * 256).checked_div(interval).unwrap_or(0).min(255) as u32;
-        let in_all = self.window.lost().min(0x7f_ffff) as u32;
-        let (last, delay) = self
-            .last_report
-            .map_or((0, 0), |(ntp, at)| (ntp, (now.duration_since(at).as_micros() * 65_536 / 1_000_000) as u32));
-        let jitter = self.interarrival as u32;
-        for word in [self.ssrc, fraction << 24 | in_all, self.window.extended(), jitter, last, delay] {
-            out.extend_from_slice(&word.to_be_bytes());
-        }
+        let Self { window, reception, ssrc, .. } = self;
+        let counted = Counted { expected: window.expected(), received: window.unique, newest: window.extended() };
+        reception.write_block(*ssrc, counted, now, out);
     }
 }
 

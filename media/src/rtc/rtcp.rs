@@ -60,6 +60,7 @@ const FORMAT_NACK: u8 = 1;
 const FORMAT_TRANSPORT_CC: u8 = 15;
 const FORMAT_PLI: u8 = 1;
 const FORMAT_FIR: u8 = 4;
+const RECEPTION_BLOCK_BYTES: usize = 24;
 /// Seconds from 1900 to 1970.
 const NTP_UNIX_OFFSET: u64 = 2_208_988_800;
 /// A packet in one pair of a NACK: the named one and sixteen behind it.
@@ -104,6 +105,18 @@ impl SenderReport {
         let ntp = NtpTime((u64::from(word(4)?) << 32) | u64::from(word(8)?));
         Some(Self { ssrc: word(0)?, ntp, rtp_timestamp: word(12)?, packets: word(16)?, octets: word(20)? })
     }
+}
+
+/// Appends a receiver report (RFC 3550 section 6.4.2). `blocks` appends a reception block per source, at most 31.
+pub(crate) fn write_receiver_report(out: &mut Vec<u8>, sender_ssrc: u32, blocks: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    out.extend_from_slice(&[0x80, RECEIVER_REPORT, 0, 0]);
+    out.extend_from_slice(&sender_ssrc.to_be_bytes());
+    let head = out.len();
+    blocks(out);
+    out[start] |= ((out.len() - head) / RECEPTION_BLOCK_BYTES) as u8;
+    let words = ((out.len() - start) / 4 - 1) as u16;
+    out[start + 2..start + 4].copy_from_slice(&words.to_be_bytes());
 }
 
 /// Appends a picture loss indication (RFC 4585 section 6.3.1).

@@ -11,7 +11,7 @@ use crate::metrics;
 use crate::rtc::feedback::twcc::TwccRecorder;
 use crate::rtc::negotiate::{PublisherAgreement, SectionKind};
 use crate::rtc::outlet::Outlet;
-use crate::rtc::rtcp::{RECEIVER_REPORT, SENDER_REPORT, SenderReport, blocks, write_nack, write_pli};
+use crate::rtc::rtcp::{SENDER_REPORT, SenderReport, blocks, write_nack, write_pli, write_receiver_report};
 use crate::rtp::header::RtpHeader;
 use crate::webrtc::peer::PeerEnd;
 use rtc::shared::marshal::Marshal;
@@ -57,7 +57,6 @@ const REPORT_EVERY: Duration = Duration::from_secs(1);
 const RTT_ASSUMED: Duration = Duration::from_millis(70);
 /// From the connection to the first packet, and between packets.
 const MEDIA_WAIT: Duration = Duration::from_secs(20);
-const RECEPTION_BLOCK_BYTES: usize = 24;
 
 impl Receiver {
     pub(crate) fn new(agreement: &PublisherAgreement, publisher: Publisher, now: Instant) -> Self {
@@ -198,18 +197,14 @@ impl Receiver {
     }
 
     fn report(&mut self, now: Instant, out: &mut Outlet<'_>) {
-        let (tracks, ssrc) = (&mut self.tracks, self.ssrc);
-        if tracks.iter().all(|track| track.ssrc().is_none()) {
+        if self.tracks.iter().all(|track| track.ssrc().is_none()) {
             return;
         }
+        let tracks = &mut self.tracks;
         out.rtcp(|arena| {
-            let start = arena.len();
-            arena.extend_from_slice(&[0x80, RECEIVER_REPORT, 0, 0]);
-            arena.extend_from_slice(&ssrc.to_be_bytes());
-            let count = tracks.iter_mut().map(|track| u8::from(track.write_block(now, arena))).sum::<u8>();
-            arena[start] |= count;
-            let words = 1 + usize::from(count) * RECEPTION_BLOCK_BYTES / 4;
-            arena[start + 2..start + 4].copy_from_slice(&(words as u16).to_be_bytes());
+            write_receiver_report(arena, self.ssrc, |arena| {
+                tracks.iter_mut().for_each(|track| track.write_block(now, arena));
+            });
         });
     }
 }

@@ -1,6 +1,7 @@
 //! One track of a publisher: packets put in order, losses asked for, access units out.
 
 use crate::rtc::feedback::nack::NackGenerator;
+use crate::rtc::feedback::reception::{Counted, Reception};
 use crate::rtc::negotiate::{AgreedCodec, Codec, ReceiveSection, SectionKind, Simulcast};
 use crate::rtc::rtcp::SenderReport;
 use crate::rtp::depacketize::{AccessUnit, Depacketizer};
@@ -39,10 +40,7 @@ struct Active {
     first: u64,
     newest: u64,
     received: u64,
-    reported: (u64, u64),
-    interarrival: f64,
-    transit: Option<f64>,
-    last_report: Option<(u32, Instant)>,
+    reception: Reception,
 }
 
 #[derive(Debug)]
@@ -162,17 +160,15 @@ impl Track {
     /// `true`: the report is about this track.
     pub(super) fn sender_report(&mut self, report: &SenderReport, now: Instant) -> bool {
         let active = self.active.as_mut().filter(|active| active.ssrc == report.ssrc);
-        active.is_some_and(|active| {
-            active.last_report = Some((report.ntp.middle(), now));
-            true
-        })
+        active.map(|active| active.reception.sender_report(report, now)).is_some()
     }
 
-    /// Appends a reception block (RFC 3550 section 6.4.1).
-    pub(super) fn write_block(&mut self, now: Instant, out: &mut Vec<u8>) -> bool {
-        let Some(active) = &mut self.active else { return false };
-        active.write_block(now, out);
-        true
+    /// Appends a reception block, if anything came.
+    pub(super) fn write_block(&mut self, now: Instant, out: &mut Vec<u8>) {
+        let Some(active) = &mut self.active else { return };
+        let Active { ssrc, first, newest, received, .. } = *active;
+        let counted = Counted { expected: newest + 1 - first, received, newest: (newest - (1 << 16)) as u32 };
+        active.reception.write_block(ssrc, counted, now, out);
     }
 }
 
@@ -197,45 +193,15 @@ impl Active {
             first,
             newest: first,
             received: 0,
-            reported: (first.saturating_sub(1), 0),
-            interarrival: 0.0,
-            transit: None,
-            last_report: None,
+            reception: Reception::default(),
         })
     }
 
-    /// Loss and jitter (RFC 3550 sections A.3 and A.8).
     fn count(&mut self, header: &RtpHeader, source: Source, now: Instant) {
         self.received += 1;
         let step = i64::from(header.sequence.wrapping_sub(self.newest as u16).cast_signed());
         self.newest = self.newest.max(self.newest.saturating_add_signed(step));
         let rate = if source == Source::Audio { 48_000.0 } else { 90_000.0 };
-        let since = self.last_report.map_or(Duration::ZERO, |(_, at)| now.duration_since(at));
-        let transit = since.as_secs_f64() * rate - f64::from(header.timestamp);
-        if let Some(before) = self.transit.replace(transit) {
-            let apart = (transit - before).abs();
-            // A wrap of the timestamp or a new sender report is no jitter.
-            if apart < rate {
-                self.interarrival += (apart - self.interarrival) / 16.0;
-            }
-        }
-    }
-
-    fn write_block(&mut self, now: Instant, out: &mut Vec<u8>) {
-        let (newest_before, received_before) = self.reported;
-        self.reported = (self.newest, self.received);
-        let expected = self.newest.saturating_sub(newest_before);
-        let lost = expected.saturating_sub(self.received - received_before);
-        let fraction = (lost * 256).checked_div(expected).unwrap_or(0).min(255) as u8;
-        let lost_in_all = (self.newest + 1 - self.first).saturating_sub(self.received).min(0x7f_ffff) as u32;
-        out.extend_from_slice(&self.ssrc.to_be_bytes());
-        out.extend_from_slice(&(u32::from(fraction) << 24 | lost_in_all).to_be_bytes());
-        out.extend_from_slice(&((self.newest - (1 << 16)) as u32).to_be_bytes());
-        out.extend_from_slice(&(self.interarrival as u32).to_be_bytes());
-        let (last, delay) = self
-            .last_report
-            .map_or((0, 0), |(ntp, at)| (ntp, (now.duration_since(at).as_micros() * 65_536 / 1_000_000) as u32));
-        out.extend_from_slice(&last.to_be_bytes());
-        out.extend_from_slice(&delay.to_be_bytes());
+        self.reception.arrived(header.timestamp, rate, now);
     }
 }

@@ -5,5 +5,6 @@ pub(crate) mod nack;
 #[cfg(test)]
 pub(crate) mod network;
 pub(crate) mod pacer;
+pub(crate) mod reception;
 pub(crate) mod resend;
 pub(crate) mod twcc;
