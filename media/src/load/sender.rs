@@ -203,12 +203,8 @@ impl SentLane {
         for (at, packet) in clip.frames[frame].packets.iter().enumerate() {
             let index = self.index;
             self.index += 1;
-            let (marker, sequence) = (packet.marker, index as u16);
-            let header = SentHeader { payload_type, marker, sequence, timestamp, ssrc, stamp: None };
-            out.rtp(ssrc, index, header.bytes(), |arena| {
-                header.write(arena);
-                packet.write(arena);
-            });
+            let header = SentHeader { payload_type, marker: packet.marker, timestamp, ssrc, stamp: None };
+            out.rtp(&header, index, |arena| packet.write(arena));
             if self.history.len() == HISTORY {
                 self.history.pop_front();
             }
@@ -226,10 +222,8 @@ impl SentLane {
         let packet = &clip.frames[sent.frame].packets[sent.packet];
         let (index, timestamp) = (self.rtx_index, sent.timestamp);
         self.rtx_index += 1;
-        let (marker, number) = (packet.marker, index as u16);
-        let header = SentHeader { payload_type, marker, sequence: number, timestamp, ssrc, stamp: None };
-        out.rtp(ssrc, index, header.bytes(), |arena| {
-            header.write(arena);
+        let header = SentHeader { payload_type, marker: packet.marker, timestamp, ssrc, stamp: None };
+        out.rtp(&header, index, |arena| {
             arena.extend_from_slice(&sequence.to_be_bytes());
             packet.write(arena);
         });

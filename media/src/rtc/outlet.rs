@@ -5,6 +5,7 @@
 use super::route::Route;
 use super::socket::SendBatch;
 use super::srtp::Sealer;
+use crate::rtp::header::SentHeader;
 use bytes::Bytes;
 
 /// One peer's way out, borrowed for as long as something is sent.
@@ -15,12 +16,13 @@ pub(crate) struct Outlet<'a> {
 }
 
 impl Outlet<'_> {
-    /// Sends an RTP packet whose header, extensions included, has `header` bytes; `write` appends header and payload.
-    pub(crate) fn rtp(&mut self, ssrc: u32, index: u64, header: usize, write: impl FnOnce(&mut Vec<u8>)) {
+    /// Sends an RTP packet: `header`, numbered by the last 16 bits of its SRTP `index`, then what `payload` appends.
+    pub(crate) fn rtp(&mut self, header: &SentHeader, index: u64, payload: impl FnOnce(&mut Vec<u8>)) {
         let start = self.batch.begin();
         let arena = self.batch.arena();
-        write(arena);
-        self.sealer.seal(arena, start, header, ssrc, index);
+        header.write(index as u16, arena);
+        payload(arena);
+        self.sealer.seal(arena, start, header.bytes(), header.ssrc, index);
         finish(self.batch, start, self.route);
     }
 

@@ -91,7 +91,6 @@ pub(crate) struct Stamp {
 pub(crate) struct SentHeader {
     pub(crate) payload_type: u8,
     pub(crate) marker: bool,
-    pub(crate) sequence: u16,
     pub(crate) timestamp: u32,
     pub(crate) ssrc: u32,
     pub(crate) stamp: Option<Stamp>,
@@ -106,11 +105,11 @@ impl SentHeader {
         FIXED_BYTES + self.stamp.map_or(0, |_| STAMP_BYTES)
     }
 
-    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+    pub(crate) fn write(&self, sequence: u16, out: &mut Vec<u8>) {
         let mut fixed = [0_u8; FIXED_BYTES];
         fixed[0] = 0x80 | (u8::from(self.stamp.is_some()) << 4);
         fixed[1] = self.payload_type | (u8::from(self.marker) << 7);
-        fixed[2..4].copy_from_slice(&self.sequence.to_be_bytes());
+        fixed[2..4].copy_from_slice(&sequence.to_be_bytes());
         fixed[4..8].copy_from_slice(&self.timestamp.to_be_bytes());
         fixed[8..12].copy_from_slice(&self.ssrc.to_be_bytes());
         out.extend_from_slice(&fixed);
@@ -153,9 +152,9 @@ mod tests {
     fn transport_wide_numbers_stand_in_either_form_of_extension() {
         for id in [3, 14, 16, 255] {
             let stamp = Some(Stamp { id, sequence: 0x1234 });
-            let header = SentHeader { payload_type: 96, marker: true, sequence: 5, timestamp: 6, ssrc: 7, stamp };
+            let header = SentHeader { payload_type: 96, marker: true, timestamp: 6, ssrc: 7, stamp };
             let mut packet = Vec::new();
-            header.write(&mut packet);
+            header.write(5, &mut packet);
             assert_eq!(packet.len(), header.bytes());
             packet.push(9);
             let read = RtpHeader::parse(&packet).unwrap();

@@ -11,6 +11,7 @@ use crate::rtc::feedback::resend::ResendPolicy;
 use crate::rtc::outlet::Outlet;
 use crate::rtc::rtcp::{NtpTime, SenderReport};
 use crate::rtp::header::SentHeader;
+use crate::rtp::packetize::RtpPayload;
 use std::time::SystemTime;
 
 #[derive(Debug)]
@@ -25,6 +26,14 @@ pub(super) struct SendLane {
     clock: Option<(u32, SystemTime)>,
     /// How many packets back the last probe was.
     probed: u16,
+}
+
+/// A packet that was sent.
+struct Found<'a> {
+    packet: &'a RtpPayload,
+    /// In its layer's feed.
+    number: u64,
+    timestamp: u32,
 }
 
 /// How one lane is to be sent, as negotiated.
@@ -61,12 +70,8 @@ impl SendLane {
         let LaneSetup { ssrc, payload_type, .. } = self.setup;
         for packet in &burst.packets {
             let stamp = path.stamp(packet.len() + OVERHEAD);
-            let header =
-                SentHeader { payload_type, marker: packet.marker, sequence: index as u16, timestamp, ssrc, stamp };
-            out.rtp(ssrc, index, header.bytes(), |arena| {
-                header.write(arena);
-                packet.write(arena);
-            });
+            let header = SentHeader { payload_type, marker: packet.marker, timestamp, ssrc, stamp };
+            out.rtp(&header, index, |arena| packet.write(arena));
             index += 1;
             self.octets = self.octets.wrapping_add(packet.len() as u32);
         }
@@ -76,58 +81,41 @@ impl SendLane {
 
     /// Answers one lost packet. `true`: it was sent again.
     pub(super) fn resend(&mut self, sequence: u16, shelf: &Shelf, path: &mut Path, out: &mut Outlet<'_>) -> bool {
-        let Some((burst, number, shift)) = self.find(sequence, shelf) else { return false };
-        let bytes = burst.packets[(number - burst.first) as usize].len();
+        let Some(found) = self.find(sequence, shelf) else { return false };
         self.setup.rtx.is_some()
-            && self.resend.allow(path.now(), number, path.rtt(), bytes)
-            && self.repeat(sequence, (burst, number, shift), path, out) > 0
+            && self.resend.allow(path.now(), found.number, path.rtt(), found.packet.len())
+            && self.repeat(sequence, &found, path, out)
     }
 
-    /// Sends one of the newest packets again, for the sake of its size; how many bytes, zero when there is none that fits.
-    pub(super) fn probe(&mut self, shelf: &Shelf, path: &mut Path, out: &mut Outlet<'_>) -> usize {
+    /// Sends one of the newest packets again, for the sake of its size. `false`: there is none.
+    pub(super) fn probe(&mut self, shelf: &Shelf, path: &mut Path, out: &mut Outlet<'_>) -> bool {
         self.probed = (self.probed + 1) % PROBED_PACKETS;
         let sequence = self.forwarder.newest_sequence().wrapping_sub(self.probed);
-        match self.find(sequence, shelf) {
-            Some(found) => self.repeat(sequence, found, path, out),
-            None => 0,
-        }
+        self.find(sequence, shelf).is_some_and(|found| self.repeat(sequence, &found, path, out))
     }
 
-    fn find<'a>(&self, sequence: u16, shelf: &'a Shelf) -> Option<(&'a Burst, u64, u32)> {
+    fn find<'a>(&self, sequence: u16, shelf: &'a Shelf) -> Option<Found<'a>> {
         let Sent { layer, number, shift } = self.forwarder.sent(sequence)?;
         let burst = shelf.find(self.setup.lane, layer, number)?;
-        Some((burst, number, shift))
+        let packet = &burst.packets[(number - burst.first) as usize];
+        Some(Found { packet, number, timestamp: burst.timestamp.wrapping_add(shift) })
     }
 
     /// Under RTX (RFC 4588). Without it nothing is sent again: under the same index the cipher would repeat its nonce, and a
     /// viewer without RTX asks for keyframes anyway.
-    fn repeat(
-        &mut self,
-        sequence: u16,
-        (burst, number, shift): (&Burst, u64, u32),
-        path: &mut Path,
-        out: &mut Outlet<'_>,
-    ) -> usize {
-        let Some((ssrc, payload_type)) = self.setup.rtx else { return 0 };
-        let packet = &burst.packets[(number - burst.first) as usize];
+    fn repeat(&mut self, sequence: u16, found: &Found<'_>, path: &mut Path, out: &mut Outlet<'_>) -> bool {
+        let Some((ssrc, payload_type)) = self.setup.rtx else { return false };
+        let &Found { packet, timestamp, .. } = found;
         let index = self.rtx_index;
         self.rtx_index += 1;
-        let bytes = packet.len() + OVERHEAD;
-        let header = SentHeader {
-            payload_type,
-            marker: packet.marker,
-            sequence: index as u16,
-            timestamp: burst.timestamp.wrapping_add(shift),
-            ssrc,
-            stamp: path.stamp(bytes),
-        };
-        out.rtp(ssrc, index, header.bytes(), |arena| {
-            header.write(arena);
+        let stamp = path.stamp(packet.len() + OVERHEAD);
+        let header = SentHeader { payload_type, marker: packet.marker, timestamp, ssrc, stamp };
+        out.rtp(&header, index, |arena| {
             // The original sequence number stands before the payload (section 4).
             arena.extend_from_slice(&sequence.to_be_bytes());
             packet.write(arena);
         });
-        bytes
+        true
     }
 
     pub(super) fn report(&self, wall: SystemTime, out: &mut Outlet<'_>) {

@@ -159,7 +159,7 @@ impl Showing {
         let (layers, count) = best_first(shelf, path.now());
         let Some(wanted_bps) = self.selector.wanted_bps(&layers[..count]) else { return };
         for _ in 0..PROBES_PER_TURN {
-            if path.poll_probe(wanted_bps).is_none() || lane.probe(shelf, path, out) == 0 {
+            if path.poll_probe(wanted_bps).is_none() || !lane.probe(shelf, path, out) {
                 break;
             }
         }
@@ -186,8 +186,7 @@ impl Showing {
 
     fn drain(&mut self, path: &mut Path, out: &mut Outlet<'_>) -> usize {
         let mut sent = 0;
-        while !self.backlog.is_empty() && path.room() > 0 {
-            let Some((burst, shift)) = self.backlog.pop_front() else { break };
+        while let Some((burst, shift)) = self.backlog.pop_front_if(|_| path.room() > 0) {
             if let Some(lane) = &mut self.lanes[burst.lane.index()] {
                 sent += lane.send(&burst, shift, path, out);
             }

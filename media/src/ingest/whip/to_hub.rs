@@ -17,8 +17,7 @@ use std::time::{Duration, SystemTime};
 
 #[derive(Debug)]
 pub(super) struct ToHub {
-    layers: Vec<Lane>,
-    audio: Lane,
+    lanes: Lanes,
     audio_format: Option<AudioFormat>,
     sender: SenderClock,
     /// Wall clock of the first unit.
@@ -37,6 +36,12 @@ pub(super) struct ToHub {
 pub(super) struct Arrival {
     pub(super) elapsed: Duration,
     pub(super) wall: SystemTime,
+}
+
+#[derive(Debug)]
+struct Lanes {
+    layers: Vec<Lane>,
+    audio: Lane,
 }
 
 /// A layer, or the sound.
@@ -72,8 +77,10 @@ impl ToHub {
     /// `layers` of video and `audio`: what was agreed on.
     pub(super) fn new(layers: usize, audio: Option<AudioFormat>) -> Self {
         Self {
-            layers: (0..layers).map(|_| Lane::new(Timescale::VIDEO.get())).collect(),
-            audio: Lane::new(48_000),
+            lanes: Lanes {
+                layers: (0..layers).map(|_| Lane::new(Timescale::VIDEO.get())).collect(),
+                audio: Lane::new(48_000),
+            },
             audio_format: audio,
             sender: SenderClock::default(),
             started: None,
@@ -91,20 +98,17 @@ impl ToHub {
 
     /// The track that a layer is now.
     pub(super) fn track_of(&self, layer: u8) -> Option<TrackId> {
-        self.layers.get(usize::from(layer))?.running.as_ref().map(|running| running.track)
+        self.lanes.layers.get(usize::from(layer))?.running.as_ref().map(|running| running.track)
     }
 
     /// Whether this is the layer that segments and epochs follow.
     pub(super) fn leads(&self, layer: u8) -> bool {
-        self.layers.len() == 1 || self.track_of(layer) == Some(TrackId(0))
+        self.lanes.layers.len() == 1 || self.track_of(layer) == Some(TrackId(0))
     }
 
     /// A sender report's clock for one source.
     pub(super) fn report(&mut self, source: Source, ntp: NtpTime, timestamp: u32) {
-        let lane = match source {
-            Source::Audio => &mut self.audio,
-            Source::Layer(layer) => &mut self.layers[usize::from(layer)],
-        };
+        let lane = self.lanes.of(source);
         lane.clock.report(source, ntp, timestamp, &mut self.sender);
         if lane.running.is_none() {
             lane.clock.mend();
@@ -116,10 +120,7 @@ impl ToHub {
     pub(super) fn take(&mut self, sink: &mut impl FrameSink, source: Source, unit: AccessUnit, arrival: Arrival) {
         let elapsed = arrival.elapsed;
         self.started.get_or_insert_with(|| arrival.wall.checked_sub(elapsed).unwrap_or(arrival.wall));
-        let lane = match source {
-            Source::Audio => &mut self.audio,
-            Source::Layer(layer) => &mut self.layers[usize::from(layer)],
-        };
+        let lane = self.lanes.of(source);
         let mut at = lane.clock.place(unit.timestamp, elapsed);
         lane.heard = elapsed;
         match &unit.format {
@@ -146,7 +147,7 @@ impl ToHub {
 
     /// Notes layers that came or went.
     fn look_at_layers(&mut self, elapsed: Duration) {
-        for lane in &mut self.layers {
+        for lane in &mut self.lanes.layers {
             let present = lane.is_present(elapsed);
             if lane.running.is_some() && !present {
                 lane.shunned_until = elapsed + LAYER_SHUNNED;
@@ -159,36 +160,26 @@ impl ToHub {
     fn begins_epoch(&mut self, source: Source, keyframe: bool, elapsed: Duration) -> bool {
         match source {
             Source::Layer(layer) => {
-                let leader = self.by_size(elapsed).first().copied();
-                if !keyframe || self.layers[usize::from(layer)].format.is_none() {
+                if !keyframe || self.lanes.layers[usize::from(layer)].format.is_none() {
                     return false;
                 }
+                let leader = self.lanes.by_size(elapsed).first().copied();
                 let waited = elapsed - *self.first_picture.get_or_insert(elapsed) >= LAYERS_WAIT;
-                let complete = waited || self.layers.iter().all(|lane| lane.format.is_some());
+                let complete = waited || self.lanes.layers.iter().all(|lane| lane.format.is_some());
                 leader == Some(usize::from(layer)) && if self.zero.is_none() { complete } else { self.renew }
             }
             Source::Audio => {
-                let dark = self.layers.is_empty() || self.first_audio.is_some_and(|first| elapsed - first > VIDEO_WAIT);
+                let dark =
+                    self.lanes.layers.is_empty() || self.first_audio.is_some_and(|first| elapsed - first > VIDEO_WAIT);
                 self.zero.is_none() && dark
             }
         }
     }
 
-    /// Layers that are there, the smallest picture first.
-    fn by_size(&self, elapsed: Duration) -> Vec<usize> {
-        let mut present: Vec<usize> =
-            (0..self.layers.len()).filter(|at| self.layers[*at].is_present(elapsed)).collect();
-        present.sort_by_key(|at| self.layers[*at].format.as_ref().map(|f| u32::from(f.width) * u32::from(f.height)));
-        present
-    }
-
     /// Brings the clocks together, and says where a unit stands then.
     fn mend_clocks(&mut self, source: Source, timestamp: u32, elapsed: Duration) -> Place {
-        self.layers.iter_mut().chain([&mut self.audio]).for_each(|lane| lane.clock.mend());
-        let lane = match source {
-            Source::Audio => &mut self.audio,
-            Source::Layer(layer) => &mut self.layers[usize::from(layer)],
-        };
+        self.lanes.layers.iter_mut().chain([&mut self.lanes.audio]).for_each(|lane| lane.clock.mend());
+        let lane = self.lanes.of(source);
         lane.clock.place(timestamp, elapsed)
     }
 
@@ -201,16 +192,16 @@ impl ToHub {
                 Running { track: id, last_dts: -1 }
             });
         };
-        let shown = if source == Source::Audio { Vec::new() } else { self.by_size(elapsed) };
-        for lane in &mut self.layers {
+        let shown = if source == Source::Audio { Vec::new() } else { self.lanes.by_size(elapsed) };
+        for lane in &mut self.lanes.layers {
             lane.running = None;
         }
         for layer in shown {
-            let lane = &mut self.layers[layer];
+            let lane = &mut self.lanes.layers[layer];
             let format = lane.format.clone().map(MediaFormat::Video);
             add(lane, format);
         }
-        add(&mut self.audio, self.audio_format.clone().map(MediaFormat::Audio));
+        add(&mut self.lanes.audio, self.audio_format.clone().map(MediaFormat::Audio));
         if tracks.is_empty() {
             return;
         }
@@ -221,10 +212,7 @@ impl ToHub {
     }
 
     fn write(&mut self, sink: &mut impl FrameSink, source: Source, unit: AccessUnit, at: Place) {
-        let lane = match source {
-            Source::Audio => &mut self.audio,
-            Source::Layer(layer) => &mut self.layers[usize::from(layer)],
-        };
+        let lane = self.lanes.of(source);
         let (Some(zero), Some(running)) = (self.zero, &mut lane.running) else { return };
         let dts = at.ticks_since(zero, lane.clock.rate);
         if dts < 0 && source == Source::Audio {
@@ -236,6 +224,23 @@ impl ToHub {
         running.last_dts = dts;
         let keyframe = unit.keyframe || source == Source::Audio;
         sink.write(Frame { track: running.track, dts, pts: dts, keyframe, payload: unit.payload });
+    }
+}
+
+impl Lanes {
+    fn of(&mut self, source: Source) -> &mut Lane {
+        match source {
+            Source::Audio => &mut self.audio,
+            Source::Layer(layer) => &mut self.layers[usize::from(layer)],
+        }
+    }
+
+    /// Layers that are there, the smallest picture first.
+    fn by_size(&self, elapsed: Duration) -> Vec<usize> {
+        let mut present: Vec<usize> =
+            (0..self.layers.len()).filter(|at| self.layers[*at].is_present(elapsed)).collect();
+        present.sort_by_key(|at| self.layers[*at].format.as_ref().map(|f| u32::from(f.width) * u32::from(f.height)));
+        present
     }
 }
 
