@@ -5,7 +5,8 @@ use crate::codec::nal::NalUnits;
 use crate::rtc::datagram::{self, Kind};
 use crate::rtc::feedback::estimate::{START_BPS, SendEstimate};
 use crate::rtc::ice::BindingRequest;
-use crate::rtc::negotiate::{self, Candidate, CandidateKind, Codec, Local, Offer, Outgoing};
+use crate::rtc::negotiate::testing::local;
+use crate::rtc::negotiate::{self, Codec, Offer, Outgoing};
 use crate::rtc::rtcp::{self, Feedback, NtpTime, SenderReport};
 use crate::rtp::depacketize::{AccessUnit, Depacketizer};
 use crate::rtp::header::{RtpHeader, extensions};
@@ -91,20 +92,6 @@ pub fn offer(text: &str) {
                 check_answer(&offer, &answer);
             }
         }
-    }
-}
-
-fn local() -> Local {
-    let candidate = |text: &str, kind| Candidate { address: text.parse().expect("a good address"), kind };
-    Local {
-        ufrag: "00ours".to_owned(),
-        pwd: "ours-ours-ours-ours-ours".to_owned(),
-        fingerprint_sha256: "AA:BB".to_owned(),
-        candidates: vec![
-            candidate("203.0.113.5:8189", CandidateKind::Udp),
-            candidate("[2001:db8::5]:8189", CandidateKind::TcpPassive),
-        ],
-        session_id: 77,
     }
 }
 

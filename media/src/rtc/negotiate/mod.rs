@@ -6,6 +6,8 @@
 
 mod answer;
 mod offer;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 

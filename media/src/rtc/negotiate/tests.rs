@@ -1,25 +1,11 @@
 use super::answer::SendSection;
 use super::offer::OfferError;
+use super::testing::local;
 use super::*;
 use proptest::prelude::*;
 
 fn chromium(direction: &str) -> String {
     include_str!("testdata/chromium-like.sdp").replace("a=DIRECTION", &format!("a={direction}"))
-}
-
-fn local() -> Local {
-    let candidate = |text: &str, kind| Candidate { address: text.parse().unwrap(), kind };
-    Local {
-        ufrag: "00ours".to_owned(),
-        pwd: "ours-ours-ours-ours-ours".to_owned(),
-        fingerprint_sha256: "AA:BB".to_owned(),
-        candidates: vec![
-            candidate("203.0.113.5:8189", CandidateKind::Udp),
-            candidate("[2001:db8::5]:8189", CandidateKind::Udp),
-            candidate("203.0.113.5:8189", CandidateKind::TcpPassive),
-        ],
-        session_id: 77,
-    }
 }
 
 fn outgoing(codec: Codec) -> Outgoing {
