@@ -112,6 +112,14 @@ impl PeerEnd {
 }
 
 impl Media {
+    /// Whether something may be due within a few milliseconds, whatever else happens.
+    pub(crate) fn is_restless(&self) -> bool {
+        match self {
+            Self::Viewer(viewer) => viewer.is_restless(),
+            Self::Publisher(_) => true,
+        }
+    }
+
     pub(crate) fn role(&self) -> &'static str {
         match self {
             Self::Viewer(_) => "viewer",

@@ -55,6 +55,11 @@ impl Showing {
         &self.lease
     }
 
+    /// Frames of the past wait to be sent.
+    pub(super) fn catches_up(&self) -> bool {
+        !self.backlog.is_empty()
+    }
+
     /// What the feed has kept is sent first, so that the first picture does not wait for a keyframe. How many packets left.
     pub(super) fn start(&mut self, shelf: &Shelf, path: &mut Path, out: &mut Outlet<'_>) -> usize {
         self.choose_layer(shelf, path);

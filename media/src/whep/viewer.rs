@@ -79,6 +79,11 @@ impl Viewer {
             }
     }
 
+    /// Whether it catches up, or may have to probe: then it wants every tick.
+    pub(crate) fn is_restless(&self) -> bool {
+        self.path.measured_bps().is_some() || self.showings.iter().any(Showing::catches_up)
+    }
+
     /// Keys are there: one of its feeds begins.
     pub(crate) fn start(&mut self, showing: usize, shelf: &Shelf, now: Instant, out: &mut Outlet<'_>) {
         self.path.begin_turn(now);
