@@ -41,7 +41,7 @@ impl Admission for Gatekeeper {
             PublishRefusal::Ended => Refusal::Ended,
             PublishRefusal::Unavailable => Refusal::Unavailable,
         })?;
-        Ok(PublishGrant { broadcast: broadcast_id(&permit.session_id)?, publisher: permit.host_id.to_string() })
+        Ok(PublishGrant::of_host(broadcast_id(&permit.session_id)?, permit.host_id.to_string()))
     }
 
     async fn admit_viewer(&self, request: WatchRequest) -> Result<WatchGrant, Refusal> {

@@ -81,7 +81,7 @@ pub fn offer(text: &str) {
     }
     let track = |codec, ssrc| {
         let (stream, track) = ("chobi".to_owned(), "track".to_owned());
-        Outgoing { codec, ssrc, rtx_ssrc: Some(ssrc + 1), stream, track }
+        Outgoing { codec, needed: codec != Codec::Opus, ssrc, rtx_ssrc: Some(ssrc + 1), stream, track }
     };
     let high = track(Codec::H264 { profile_level_id: [0x64, 0x00, 0x1f] }, 10);
     for tracks in [vec![high, track(Codec::Opus, 20)], vec![track(Codec::Vp8, 10)], vec![track(Codec::Opus, 20)]] {

@@ -147,6 +147,11 @@ async fn carry_out(
             Some(Order::EndBroadcast { broadcast, reason }) => {
                 hub.end(&broadcast, reason);
             }
+            Some(Order::Mute { broadcast, muted }) => {
+                if let Some(broadcast) = hub.get(&broadcast) {
+                    broadcast.mute(muted);
+                }
+            }
             Some(Order::EjectViewer { broadcast, viewer }) => {
                 hls.eject(&broadcast, &viewer);
                 webrtc.eject(&broadcast, &viewer).await;

@@ -83,6 +83,27 @@ pub fn packet_samples(packet: &[u8]) -> Option<u32> {
     Some(samples * frames).filter(|total| (1..=5_760).contains(total))
 }
 
+/// Silence that lasts as long as `packet`, in as many channels; `None` when that is no packet.
+pub fn silence_like(packet: &[u8]) -> Option<Bytes> {
+    /// CELT's own word for silence.
+    const FRAME: [u8; 2] = [0xff, 0xfe];
+    let samples = packet_samples(packet)?;
+    // CELT, full band; the shortest frame divides every duration there is.
+    let (config, per_frame) =
+        [(31, 960), (30, 480), (29, 240), (28, 120)].into_iter().find(|(_, per_frame)| samples % per_frame == 0)?;
+    let toc = config << 3 | packet[0] & 4;
+    let frames = samples / per_frame;
+    let mut silence = BytesMut::with_capacity(2 + 2 * frames as usize);
+    if frames == 1 {
+        silence.put_u8(toc);
+    } else {
+        // Code 3, constant rate (RFC 6716 section 3.2.5).
+        silence.put_slice(&[toc | 3, frames as u8]);
+    }
+    (0..frames).for_each(|_| silence.put_slice(&FRAME));
+    Some(silence.freeze())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

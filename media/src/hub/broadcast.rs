@@ -15,6 +15,9 @@ use tokio::sync::{Notify, watch};
 #[derive(Debug)]
 pub struct Broadcast {
     id: BroadcastId,
+    /// The show it is a part of: a co-host's.
+    part_of: Option<BroadcastId>,
+    muted: AtomicBool,
     slot: Mutex<Slot>,
     /// Rung whenever the write side comes back into the slot.
     vacated: Notify,
@@ -70,9 +73,11 @@ pub enum ClaimError {
 const TAKEOVER_WAIT: Duration = Duration::from_secs(2);
 
 impl Broadcast {
-    pub(super) fn new(id: BroadcastId, side: WriteSide, phase: Phase) -> Arc<Self> {
+    pub(super) fn new(id: BroadcastId, part_of: Option<BroadcastId>, side: WriteSide, phase: Phase) -> Arc<Self> {
         Arc::new(Self {
             id,
+            part_of,
+            muted: AtomicBool::new(false),
             slot: Mutex::new(Slot::Vacant(side)),
             vacated: Notify::new(),
             joiners: Mutex::default(),
@@ -101,6 +106,21 @@ impl Broadcast {
 
     pub fn id(&self) -> &BroadcastId {
         &self.id
+    }
+
+    pub fn part_of(&self) -> Option<&BroadcastId> {
+        self.part_of.as_ref()
+    }
+
+    /// From the next frame on, sound is silence; or is heard again.
+    pub fn mute(&self, muted: bool) {
+        if self.muted.swap(muted, Ordering::Relaxed) != muted {
+            tracing::info!(broadcast.id = %self.id, muted, "sound is turned off or on");
+        }
+    }
+
+    pub(super) fn is_muted(&self) -> bool {
+        self.muted.load(Ordering::Relaxed)
     }
 
     pub fn phase(&self) -> Phase {

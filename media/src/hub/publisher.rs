@@ -3,7 +3,8 @@
 use super::broadcast::Broadcast;
 use super::gop::Gop;
 use super::subscriber::Feeder;
-use crate::model::{Epoch, Frame};
+use crate::codec::opus;
+use crate::model::{AudioCodec, Epoch, Frame, MediaFormat};
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -43,6 +44,18 @@ impl WriteSide {
     fn is_resync(&self, frame: &Frame) -> bool {
         let Some(epoch) = &self.epoch else { return false };
         frame.keyframe && epoch.video().is_none_or(|leader| leader.id == frame.track)
+    }
+
+    /// The picture as it is, and silence in the place of sound; nothing where we cannot write silence in its codec.
+    fn silenced(&self, mut frame: Frame) -> Option<Frame> {
+        let track = self.epoch.as_ref()?.tracks.get(usize::from(frame.track.0))?;
+        if let MediaFormat::Audio(format) = &track.media {
+            frame.payload = match format.codec {
+                AudioCodec::Opus => opus::silence_like(&frame.payload)?,
+                AudioCodec::Aac => return None,
+            };
+        }
+        Some(frame)
     }
 
     fn attach(&mut self, mut feeder: Feeder) {
@@ -93,6 +106,8 @@ impl Publisher {
         if side.epoch.is_none() {
             return;
         }
+        let frame = if self.broadcast.is_muted() { side.silenced(frame) } else { Some(frame) };
+        let Some(frame) = frame else { return };
         if self.broadcast.has_joiners() {
             self.broadcast.take_joiners().into_iter().for_each(|feeder| side.attach(feeder));
         }

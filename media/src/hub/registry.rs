@@ -7,7 +7,7 @@ use super::publisher::{Publisher, WriteSide};
 use crate::config::HubConfig;
 use crate::metrics;
 use crate::model::BroadcastId;
-use crate::seam::{BroadcastEnd, EventSink, MediaEvent, Protocol};
+use crate::seam::{BroadcastEnd, EventSink, MediaEvent, Protocol, PublishGrant};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -43,13 +43,17 @@ impl Hub {
         (Self { shared: Arc::new(shared) }, receiver)
     }
 
-    /// Becomes the publisher of `id`. `identity` is who: the same takes over, another is refused.
-    pub async fn claim(&self, id: BroadcastId, identity: &str, protocol: Protocol) -> Result<Publisher, ClaimError> {
+    /// Becomes the publisher that was granted. The same identity takes over, another is refused.
+    pub async fn claim(&self, grant: PublishGrant, protocol: Protocol) -> Result<Publisher, ClaimError> {
+        let PublishGrant { broadcast: id, publisher, part } = grant;
+        let (part_of, muted) = part.map_or((None, false), |part| (Some(part.of), part.muted));
         let broadcast = match self.get(&id) {
             Some(broadcast) => broadcast,
-            None => self.open(id, Phase::Starting).await?,
+            None => self.open(id, part_of, Phase::Starting).await?,
         };
-        broadcast.claim(identity, protocol).await
+        let publisher = broadcast.claim(&publisher, protocol).await?;
+        broadcast.mute(muted);
+        Ok(publisher)
     }
 
     pub fn get(&self, id: &BroadcastId) -> Option<Arc<Broadcast>> {
@@ -59,19 +63,30 @@ impl Hub {
     /// Opens a broadcast that was live when the server stopped: it waits for its publisher as after any interruption.
     pub async fn expect(&self, id: BroadcastId) -> Result<(), ClaimError> {
         let until = Instant::now() + self.shared.config.grace_rtmp;
-        self.open(id, Phase::Lingering { until }).await.map(drop)
+        self.open(id, None, Phase::Lingering { until }).await.map(drop)
     }
 
-    /// Ends a broadcast for good; nothing happens when it is not there.
-    pub fn end(&self, id: &BroadcastId, reason: BroadcastEnd) -> bool {
-        let broadcast = self.get(id);
-        if let Some(broadcast) = &broadcast {
+    /// Ends a broadcast and its parts for good; nothing happens when there are none.
+    pub fn end(&self, id: &BroadcastId, reason: BroadcastEnd) {
+        for broadcast in self.get(id).into_iter().chain(self.shared.parts_of(id)) {
             broadcast.order_end(reason);
         }
-        broadcast.is_some()
     }
 
-    async fn open(&self, id: BroadcastId, phase: Phase) -> Result<Arc<Broadcast>, ClaimError> {
+    /// What the co-hosts of a show publish, the earliest user first.
+    pub fn live_parts(&self, id: &BroadcastId) -> Vec<Arc<Broadcast>> {
+        let mut parts = self.shared.parts_of(id);
+        parts.retain(|part| part.phase() == Phase::Live);
+        parts.sort_by(|one, other| one.id().cmp(other.id()));
+        parts
+    }
+
+    async fn open(
+        &self,
+        id: BroadcastId,
+        part_of: Option<BroadcastId>,
+        phase: Phase,
+    ) -> Result<Arc<Broadcast>, ClaimError> {
         let config = &self.shared.config;
         let broadcast = {
             let mut broadcasts = self.shared.broadcasts.lock();
@@ -82,7 +97,7 @@ impl Hub {
                 return Err(ClaimError::Full);
             }
             let side = WriteSide::new(Gop::new(config.gop_max_frames, config.gop_max_bytes));
-            let broadcast = Broadcast::new(id.clone(), side, phase);
+            let broadcast = Broadcast::new(id.clone(), part_of, side, phase);
             broadcasts.insert(id.clone(), Arc::clone(&broadcast));
             broadcast
         };
@@ -91,6 +106,13 @@ impl Hub {
         // Closed only while the server stops; then nobody watches any more.
         let _ = self.shared.opened.send(Arc::clone(&broadcast)).await;
         Ok(broadcast)
+    }
+}
+
+impl Shared {
+    fn parts_of(&self, id: &BroadcastId) -> Vec<Arc<Broadcast>> {
+        let broadcasts = self.broadcasts.lock();
+        broadcasts.values().filter(|broadcast| broadcast.part_of() == Some(id)).cloned().collect()
     }
 }
 
@@ -115,7 +137,10 @@ async fn drive(shared: Arc<Shared>, broadcast: Arc<Broadcast>) {
             tell(&shared, broadcast.id(), fact).await;
         }
         let patience = match (phase, seen.publisher) {
-            (Phase::Ended(_), _) => break,
+            (Phase::Ended(reason), _) => {
+                shared.parts_of(broadcast.id()).iter().for_each(|part| part.order_end(reason));
+                break;
+            }
             (Phase::Lingering { until }, Presence::Absent) => until.saturating_duration_since(Instant::now()),
             (Phase::Starting, Presence::Absent) => STARTING_LIMIT,
             // The ingest's own limits cut a silent publisher; that changes the situation.

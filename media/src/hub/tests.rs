@@ -1,12 +1,13 @@
 //! The hub's promises, on a paused clock.
 
 use super::*;
+use crate::codec::opus;
 use crate::config::HubConfig;
 use crate::model::{
     AudioCodec, AudioFormat, BroadcastId, Epoch, Frame, MediaFormat, Timescale, TrackFormat, TrackId, VideoCodec,
     VideoFormat,
 };
-use crate::seam::{BroadcastEnd, EventSink, MediaEvent, Protocol};
+use crate::seam::{BroadcastEnd, EventSink, MediaEvent, Part, Protocol, PublishGrant};
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -81,7 +82,7 @@ fn dts(feed: Option<Feed>) -> i64 {
 }
 
 async fn live(bench: &mut Bench) -> Publisher {
-    let mut publisher = bench.hub.claim(id(), "host", Protocol::Rtmp).await.unwrap();
+    let mut publisher = bench.hub.claim(PublishGrant::of_host(id(), "host"), Protocol::Rtmp).await.unwrap();
     publisher.begin_epoch(video_and_audio());
     assert!(matches!(bench.events.recv().await, Some(MediaEvent::BroadcastStarted { .. })));
     publisher
@@ -134,7 +135,7 @@ async fn a_subscriber_stays_through_an_interruption_and_hears_the_new_epoch() {
     drop(publisher);
     assert!(matches!(bench.events.recv().await, Some(MediaEvent::BroadcastInterrupted { .. })));
     tokio::time::sleep(Duration::from_secs(3)).await;
-    let mut publisher = bench.hub.claim(id(), "host", Protocol::Rtmp).await.unwrap();
+    let mut publisher = bench.hub.claim(PublishGrant::of_host(id(), "host"), Protocol::Rtmp).await.unwrap();
     publisher.begin_epoch(video_and_audio());
     publisher.write(frame(0, 7, true));
     assert!(matches!(bench.events.recv().await, Some(MediaEvent::BroadcastResumed { .. })));
@@ -151,9 +152,12 @@ async fn a_subscriber_stays_through_an_interruption_and_hears_the_new_epoch() {
 async fn the_same_identity_takes_over_and_another_is_refused() {
     let mut bench = bench();
     let mut first = live(&mut bench).await;
-    assert_eq!(bench.hub.claim(id(), "stranger", Protocol::Rtmp).await.unwrap_err(), ClaimError::Busy);
+    assert_eq!(
+        bench.hub.claim(PublishGrant::of_host(id(), "stranger"), Protocol::Rtmp).await.unwrap_err(),
+        ClaimError::Busy
+    );
     let hub = bench.hub.clone();
-    let takeover = tokio::spawn(async move { hub.claim(id(), "host", Protocol::Rtmp).await });
+    let takeover = tokio::spawn(async move { hub.claim(PublishGrant::of_host(id(), "host"), Protocol::Rtmp).await });
     assert_eq!(first.revoked().await, Revoked::Replaced);
     drop(first);
     assert!(takeover.await.unwrap().is_ok());
@@ -163,7 +167,10 @@ async fn the_same_identity_takes_over_and_another_is_refused() {
 async fn a_publisher_that_will_not_let_go_is_busy_for_its_successor() {
     let mut bench = bench();
     let _stuck = live(&mut bench).await;
-    assert_eq!(bench.hub.claim(id(), "host", Protocol::Rtmp).await.unwrap_err(), ClaimError::Busy);
+    assert_eq!(
+        bench.hub.claim(PublishGrant::of_host(id(), "host"), Protocol::Rtmp).await.unwrap_err(),
+        ClaimError::Busy
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -174,7 +181,7 @@ async fn ending_cuts_the_publisher_and_tells_every_subscriber_after_the_last_fra
     let mut subscriber = broadcast.subscribe(16);
     publisher.write(frame(0, 0, true));
     let mut never_attached = broadcast.subscribe(16);
-    assert!(bench.hub.end(&id(), BroadcastEnd::Ejected));
+    bench.hub.end(&id(), BroadcastEnd::Ejected);
     assert_eq!(publisher.revoked().await, Revoked::Ended);
     drop(publisher);
     assert!(matches!(
@@ -209,7 +216,7 @@ async fn an_expected_broadcast_waits_for_its_publisher_after_a_restart() {
     bench.hub.expect(id()).await.unwrap();
     let broadcast = bench.opened.lock().try_recv().unwrap();
     assert!(matches!(broadcast.phase(), Phase::Lingering { .. }));
-    let mut publisher = bench.hub.claim(id(), "host", Protocol::Rtmp).await.unwrap();
+    let mut publisher = bench.hub.claim(PublishGrant::of_host(id(), "host"), Protocol::Rtmp).await.unwrap();
     publisher.begin_epoch(video_and_audio());
     assert!(matches!(bench.events.recv().await, Some(MediaEvent::BroadcastResumed { .. })));
 }
@@ -217,7 +224,7 @@ async fn an_expected_broadcast_waits_for_its_publisher_after_a_restart() {
 #[tokio::test(start_paused = true)]
 async fn any_frame_is_a_start_where_there_is_no_video() {
     let mut bench = bench();
-    let mut publisher = bench.hub.claim(id(), "host", Protocol::Rtmp).await.unwrap();
+    let mut publisher = bench.hub.claim(PublishGrant::of_host(id(), "host"), Protocol::Rtmp).await.unwrap();
     let track = TrackFormat { id: TrackId(0), timescale: Timescale::new(48_000), media: audio() };
     publisher.begin_epoch(Epoch { tracks: vec![Arc::new(track)], zero: SystemTime::UNIX_EPOCH });
     let mut subscriber = publisher.broadcast().subscribe(2);
@@ -227,4 +234,65 @@ async fn any_frame_is_a_start_where_there_is_no_video() {
     assert!(matches!(subscriber.recv().await, Feed::Epoch(_)));
     assert_eq!(dts(subscriber.try_recv()), 0);
     drop(bench.events.try_recv());
+}
+
+fn co_host(user: &str, muted: bool) -> PublishGrant {
+    let broadcast = BroadcastId::parse(&format!("session_1-{user}")).unwrap();
+    PublishGrant { broadcast, publisher: user.to_owned(), part: Some(Part { of: id(), muted }) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn co_hosts_are_parts_of_the_show_and_end_with_it() {
+    let mut bench = bench();
+    let mut late = bench.hub.claim(co_host("user_2", false), Protocol::Whip).await.unwrap();
+    let mut early = bench.hub.claim(co_host("user_1", false), Protocol::Whip).await.unwrap();
+    let _silent = bench.hub.claim(co_host("user_3", false), Protocol::Whip).await.unwrap();
+    for publisher in [&mut late, &mut early] {
+        publisher.begin_epoch(video_and_audio());
+        assert!(matches!(bench.events.recv().await, Some(MediaEvent::BroadcastStarted { .. })));
+    }
+    let host = live(&mut bench).await;
+    let parts = || bench.hub.live_parts(&id()).iter().map(|part| part.id().to_string()).collect::<Vec<_>>();
+    assert_eq!(parts(), ["session_1-user_1", "session_1-user_2"], "those with media");
+    drop(host);
+    assert!(matches!(bench.events.recv().await, Some(MediaEvent::BroadcastInterrupted { .. })));
+    assert_eq!(parts().len(), 2, "an interrupted host does not stop them");
+    // The grace of the host runs out.
+    assert_eq!(early.revoked().await, Revoked::Ended);
+    assert_eq!(late.revoked().await, Revoked::Ended);
+    assert!(parts().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_co_host_of_a_show_that_never_began_ends_when_the_session_does() {
+    let bench = bench();
+    let mut co_host = bench.hub.claim(co_host("user_1", false), Protocol::Whip).await.unwrap();
+    bench.hub.end(&id(), BroadcastEnd::Ended);
+    assert_eq!(co_host.revoked().await, Revoked::Ended);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_muted_is_seen_and_not_heard() {
+    let bench = bench();
+    let mut publisher = bench.hub.claim(co_host("user_1", true), Protocol::Whip).await.unwrap();
+    let broadcast = Arc::clone(publisher.broadcast());
+    let mut epoch = video_and_audio();
+    epoch.tracks[1] = Arc::new(TrackFormat {
+        media: MediaFormat::Audio(opus::format_of_packet(&[0xfc]).unwrap()),
+        ..TrackFormat::clone(&epoch.tracks[1])
+    });
+    publisher.begin_epoch(epoch);
+    let mut subscriber = broadcast.subscribe(16);
+    let speech = |dts| Frame { payload: Bytes::from_static(&[0xfc, 1, 2, 3]), ..frame(1, dts, true) };
+    publisher.write(frame(0, 0, true));
+    publisher.write(speech(0));
+    broadcast.mute(false);
+    publisher.write(speech(960));
+    let mut payloads = Vec::new();
+    while let Some(feed) = subscriber.try_recv() {
+        if let Feed::Frame(frame) = feed {
+            payloads.push(frame.payload.clone());
+        }
+    }
+    assert_eq!(payloads, [&b"payload"[..], &[0xfc, 0xff, 0xfe], &[0xfc, 1, 2, 3]]);
 }

@@ -7,7 +7,7 @@ use super::rtmp::amf0;
 use crate::codec::CodecError;
 use crate::hub::{ClaimError, Hub, Publisher, Revoked};
 use crate::model::BroadcastId;
-use crate::seam::Protocol;
+use crate::seam::{Protocol, PublishGrant};
 use bytes::Bytes;
 use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, sleep_until};
@@ -41,7 +41,7 @@ pub async fn run(
     cancel: CancellationToken,
 ) -> Result<DemoEnd, DemoError> {
     let clip = Clip::parse(&clip)?;
-    let mut publisher = hub.claim(broadcast.clone(), identity, Protocol::Demo).await?;
+    let mut publisher = hub.claim(PublishGrant::of_host(broadcast.clone(), identity), Protocol::Demo).await?;
     tracing::info!(broadcast.id = %broadcast, protocol = "demo", "publishing starts");
     let mut player = Player { to_hub: ToHub::default(), began: Instant::now(), began_wall: SystemTime::now() };
     for lap in 0.. {

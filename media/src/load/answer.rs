@@ -123,6 +123,7 @@ mod tests {
         };
         let track = |codec, ssrc, rtx_ssrc| Outgoing {
             codec,
+            needed: true,
             ssrc,
             rtx_ssrc,
             stream: "show".to_owned(),

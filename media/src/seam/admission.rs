@@ -26,6 +26,24 @@ pub struct PublishGrant {
     pub broadcast: BroadcastId,
     /// Who publishes. The same identity takes a living publication over; another one is refused.
     pub publisher: String,
+    /// Given to a co-host: the broadcast is a part of another one.
+    pub part: Option<Part>,
+}
+
+/// What makes a broadcast that of a co-host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// The host's broadcast. Its viewers are offered this one too, and its end is the end of both.
+    pub of: BroadcastId,
+    /// Nobody hears them, for now.
+    pub muted: bool,
+}
+
+impl PublishGrant {
+    /// For the host of a show.
+    pub fn of_host(broadcast: BroadcastId, publisher: impl Into<String>) -> Self {
+        Self { broadcast, publisher: publisher.into(), part: None }
+    }
 }
 
 #[derive(Debug, Clone)]

@@ -18,6 +18,7 @@ pub struct Orders(pub(crate) mpsc::Receiver<Order>);
 pub(crate) enum Order {
     EndBroadcast { broadcast: BroadcastId, reason: BroadcastEnd },
     EjectViewer { broadcast: BroadcastId, viewer: ViewerId },
+    Mute { broadcast: BroadcastId, muted: bool },
 }
 
 /// Orders that may wait to be carried out. When full, whoever orders waits: an order is never lost.
@@ -33,6 +34,11 @@ impl Handle {
     pub async fn end_broadcast(&self, broadcast: BroadcastId, reason: BroadcastEnd) {
         // A closed channel means media has stopped, and then everything has ended.
         let _ = self.orders.send(Order::EndBroadcast { broadcast, reason }).await;
+    }
+
+    /// Puts silence in the place of what a publisher says, or ends that. Nothing happens when the broadcast is not there.
+    pub async fn mute(&self, broadcast: BroadcastId, muted: bool) {
+        let _ = self.orders.send(Order::Mute { broadcast, muted }).await;
     }
 
     /// Cuts one viewer off and refuses it from then on.

@@ -6,7 +6,7 @@ mod handle;
 mod secret;
 
 pub use admission::{
-    Admission, Protocol, PublishGrant, PublishRequest, Refusal, ViewerIdentity, WatchGrant, WatchRequest,
+    Admission, Part, Protocol, PublishGrant, PublishRequest, Refusal, ViewerIdentity, WatchGrant, WatchRequest,
 };
 pub use event::{BroadcastEnd, EventSink, MediaEvent, PresentViewer, Transport, ViewerGuard, WarningCode};
 pub(crate) use handle::Order;

@@ -82,6 +82,24 @@ impl Track {
     }
 }
 
+#[test]
+fn silence_lasts_as_long_as_the_packet_in_whose_place_it_stands() {
+    // CELT 20 ms stereo and mono, 2.5 ms, SILK two times 20 ms and 60 ms, hybrid three times 10 ms.
+    let packets: [&[u8]; 6] = [&[0xfc], &[0xf8], &[0xe4], &[0x49], &[0x5c], &[0x63, 3]];
+    for packet in packets {
+        let samples = opus::packet_samples(packet).unwrap();
+        let silence = opus::silence_like(packet).unwrap();
+        assert_eq!(opus::packet_samples(&silence), Some(samples), "{packet:x?}");
+        let channels = opus::format_of_packet(packet).unwrap().channels;
+        assert_eq!(opus::format_of_packet(&silence).unwrap().channels, channels, "{packet:x?}");
+        let mut decoder = Decoder::new(Channels::Stereo, SampleRate::Hz48000).unwrap();
+        let mut pcm = vec![1.0; samples as usize * 2];
+        assert_eq!(decoder.decode_float_to_slice(&silence, &mut pcm, false), Ok(samples as usize));
+        assert!(pcm.iter().all(|sample| sample.abs() < 1e-4), "{packet:x?} is heard");
+    }
+    assert_eq!(opus::silence_like(&[]), None);
+}
+
 /// One plane of samples per channel.
 fn decode(packets: &[OpusPacket], channels: u8) -> Vec<Vec<f64>> {
     let layout = if channels == 1 { Channels::Mono } else { Channels::Stereo };

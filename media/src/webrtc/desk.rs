@@ -10,17 +10,15 @@ use super::service::Surroundings;
 use super::ufrag::name_worker;
 use crate::hub::{ClaimError, Phase};
 use crate::ingest::whip::Receiver;
-use crate::model::{BroadcastId, PeerAddr, VideoCodec, ViewerId};
+use crate::model::{BroadcastId, PeerAddr, ViewerId};
 use crate::rtc::ice::Credentials;
-use crate::rtc::negotiate::{self, Candidate, Codec, Local, NegotiationError, Offer, Outgoing, ViewerAgreement};
+use crate::rtc::negotiate::{self, Candidate, Local, NegotiationError, Offer};
 use crate::seam::{Protocol, PublishRequest, Refusal, WatchRequest};
 use crate::signalling::{self, DeskError, Direction, OpenRequest, Opened, ResourceId, Restarted, SdpFragment};
-use crate::whep::burst::Lane;
-use crate::whep::feed::{Feeds, Offered, Tracks};
+use crate::whep::feed::{Feeds, Offered};
+use crate::whep::line_up::LineUp;
 use crate::whep::path::Path;
 use crate::whep::roster::Roster;
-use crate::whep::send_lane::LaneSetup;
-use crate::whep::showing::Showing;
 use crate::whep::viewer::{Seat, Viewer};
 use async_trait::async_trait;
 use std::time::{Duration, Instant};
@@ -42,6 +40,8 @@ pub(crate) struct Desk {
 
 /// How long a viewer's offer waits for the first frame of a show that has begun.
 const FIRST_FRAME_MAX: Duration = Duration::from_secs(3);
+/// How long it waits, in all, for those of the co-hosts.
+const CO_HOSTS_MAX: Duration = Duration::from_secs(1);
 const NOT_LIVE_RETRY: Duration = Duration::from_secs(2);
 const FULL_RETRY: Duration = Duration::from_secs(5);
 const ADMISSION_MAX: Duration = Duration::from_secs(5);
@@ -98,7 +98,7 @@ impl Desk {
         let grant = answer.unwrap_or(Err(Refusal::Unavailable)).map_err(DeskError::Refused)?;
         let place = self.place();
         let (agreement, answer) = negotiate::answer_publisher(&offer, &self.local(&place.2)).map_err(unanswerable)?;
-        let claimed = around.hub.claim(grant.broadcast, &grant.publisher, Protocol::Whip).await;
+        let claimed = around.hub.claim(grant, Protocol::Whip).await;
         let publisher = claimed.map_err(|error| match error {
             ClaimError::Busy => DeskError::Refused(Refusal::Busy),
             ClaimError::Ended => DeskError::Refused(Refusal::Ended),
@@ -124,19 +124,21 @@ impl Desk {
         let live =
             around.hub.get(&broadcast).filter(|broadcast| broadcast.phase() == Phase::Live).ok_or_else(not_live)?;
         let lease = self.parts.feeds.attach(&live);
-        let tracks = match lease.offered(FIRST_FRAME_MAX).await {
-            Offered::Tracks(tracks) => tracks,
+        let mut line_up = match lease.offered(FIRST_FRAME_MAX).await {
+            Offered::Tracks(tracks) => LineUp::new(lease, &tracks),
             Offered::Unknown | Offered::Ended => return Err(not_live()),
             Offered::Unfit(unfit) => {
                 let hls_path = hls_path(&broadcast);
                 return Err(DeskError::PlaysOnlyByHls { reason: unfit.to_string(), hls_path });
             }
         };
+        if line_up.leaves_room(&offer) {
+            self.add_co_hosts(&mut line_up, &broadcast).await;
+        }
         let place = self.place();
-        let outgoing = outgoing(&tracks);
-        let measures = tracks.layers > 1;
-        let (agreement, answer) = negotiate::answer_viewer(&offer, &self.local(&place.2), &outgoing, measures)
-            .map_err(|error| match error {
+        let (tracks, measures) = (line_up.tracks(), line_up.has_layers());
+        let (agreement, answer) =
+            negotiate::answer_viewer(&offer, &self.local(&place.2), tracks, measures).map_err(|error| match error {
                 NegotiationError::NoCommonCodec { .. } => {
                     DeskError::PlaysOnlyByHls { reason: error.to_string(), hls_path: hls_path(&broadcast) }
                 }
@@ -151,12 +153,26 @@ impl Desk {
             identity: grant.viewer,
         };
         let (resource, etag) = (ResourceId::generate(), place.2.ufrag.clone());
-        let showing = Showing::new(&setups(&agreement, &outgoing), lease);
         let now = Instant::now();
         let transport_cc = agreement.sections.iter().find_map(|section| section.transport_cc);
-        let viewer = Viewer::new(vec![showing], Path::new(transport_cc, now), seat, now);
+        let showings = line_up.showings(&agreement);
+        let pictures = showings.iter().filter(|showing| showing.has_picture()).count();
+        let viewer = Viewer::new(showings, Path::new(transport_cc, pictures, now), seat, now);
         self.add(&resource, &offer, place, Media::Viewer(Box::new(viewer))).await?;
         Ok(Opened { resource, etag, answer })
+    }
+
+    /// Lines up what the co-hosts of a show publish now. One whose first frame does not come in time is left out.
+    async fn add_co_hosts(&self, line_up: &mut LineUp, show: &BroadcastId) {
+        let deadline = Instant::now() + CO_HOSTS_MAX;
+        let parts = self.parts.around.hub.live_parts(show);
+        let leases: Vec<_> = parts.iter().map(|part| self.parts.feeds.attach(part)).collect();
+        for lease in leases {
+            let patience = deadline.saturating_duration_since(Instant::now());
+            if let Offered::Tracks(tracks) = lease.offered(patience).await {
+                line_up.add(lease, &tracks);
+            }
+        }
     }
 }
 
@@ -220,38 +236,4 @@ fn hls_path(broadcast: &BroadcastId) -> String {
 
 fn hex_id() -> String {
     format!("{:032x}", rand::random::<u128>())
-}
-
-/// The tracks of a show as they are named to one viewer.
-fn outgoing(tracks: &Tracks) -> Vec<Outgoing> {
-    let track = |codec: Codec, name: &str, with_rtx: bool| Outgoing {
-        codec,
-        ssrc: rand::random(),
-        rtx_ssrc: with_rtx.then(rand::random),
-        stream: "chobi".to_owned(),
-        track: name.to_owned(),
-    };
-    let video = tracks.video.map(|codec| match codec {
-        VideoCodec::H264 => Codec::H264 { profile_level_id: tracks.profile.unwrap_or([0x42, 0xe0, 0x1f]) },
-        VideoCodec::H265 => Codec::H265,
-        VideoCodec::Av1 => Codec::Av1,
-        VideoCodec::Vp8 => Codec::Vp8,
-        VideoCodec::Vp9 => Codec::Vp9,
-    });
-    let audio = tracks.audio.then_some(Codec::Opus);
-    let video = video.map(|codec| track(codec, "video", true));
-    video.into_iter().chain(audio.map(|codec| track(codec, "audio", false))).collect()
-}
-
-fn setups(agreement: &ViewerAgreement, outgoing: &[Outgoing]) -> Vec<LaneSetup> {
-    let sections = agreement.sections.iter().filter_map(|section| Some((section, outgoing.get(section.track?)?)));
-    sections
-        .map(|(section, track)| LaneSetup {
-            lane: if track.codec == Codec::Opus { Lane::Audio } else { Lane::Video },
-            ssrc: track.ssrc,
-            payload_type: section.payload_type,
-            rtx: track.rtx_ssrc.zip(section.rtx_payload_type),
-            first_sequence: rand::random::<u16>() & 0x3fff,
-        })
-        .collect()
 }

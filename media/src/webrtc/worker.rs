@@ -398,9 +398,11 @@ impl Worker {
             Command::Renegotiate(feed) => {
                 self.feeds.entry(feed).or_default().shelf.forget_gop();
                 self.remove_viewers(PeerEnd::Renegotiate, |viewer| shows(viewer, feed));
+                self.close_showings(feed);
             }
             Command::FeedEnded(feed) => {
                 self.remove_viewers(PeerEnd::Ended, |viewer| shows(viewer, feed));
+                self.close_showings(feed);
                 self.feeds.remove(&feed);
             }
             // Handled by the loop.
@@ -427,6 +429,16 @@ impl Worker {
         self.by_resource.insert(peer.resource.clone(), slot);
         self.peers[slot] = Some(peer);
         self.parts.inbox.peers.store(self.by_resource.len(), std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// Those who watch this feed beside another one keep the other one.
+    fn close_showings(&mut self, feed: FeedId) {
+        let Some(state) = self.feeds.get_mut(&feed) else { return };
+        for (slot, showing) in state.viewers.drain(..) {
+            if let Some(Peer { media: Media::Viewer(viewer), .. }) = &mut self.peers[slot] {
+                viewer.close(showing);
+            }
+        }
     }
 
     fn remove_viewers(&mut self, end: PeerEnd, is_meant: impl Fn(&Viewer) -> bool) {

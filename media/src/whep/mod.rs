@@ -2,7 +2,7 @@
 //!
 //! In: the hub's frames. Out: sealed packets in a worker's send batch. A [`feed`] reads the hub once per broadcast and
 //! packetizes once for everybody ([`burst`]); each worker keeps the newest GOP and the last seconds of a feed ([`shelf`]). A
-//! [`viewer`] has a [`showing`] per feed, which picks a layer ([`selector`]) by what its [`path`] carries; a [`send_lane`]
+//! [`viewer`] has a [`showing`] per feed of its [`line_up`], which picks a layer ([`selector`]) by what its [`path`] carries; a [`send_lane`]
 //! rewrites numbers ([`forwarder`]) and seals.
 //!
 //! RTP: RFC 3550. Payload formats: `crate::rtp`. Retransmission: RFC 4585, RFC 4588.
@@ -12,6 +12,7 @@ pub(crate) mod feed;
 pub(crate) mod forwarder;
 #[cfg(test)]
 mod layers_tests;
+pub(crate) mod line_up;
 #[cfg(test)]
 mod network_tests;
 pub(crate) mod path;

@@ -25,7 +25,7 @@ use crate::rtp::depacketize::Depacketizer;
 use crate::rtp::header::RtpHeader;
 use crate::rtp::jitter::JitterBuffer;
 use crate::rtp::packetize::Packetizer;
-use crate::seam::{EventSink, MediaEvent, Protocol};
+use crate::seam::{EventSink, MediaEvent, Protocol, PublishGrant};
 use async_trait::async_trait;
 use bytes::{BufMut, Bytes, BytesMut};
 use std::sync::Arc;
@@ -120,14 +120,14 @@ impl Server {
         let events: Arc<dyn EventSink> = Arc::new(Deaf);
         let (hub, _opened) = Hub::new(HubConfig::default(), Arc::clone(&events));
         let broadcast = BroadcastId::parse("session_1").unwrap();
-        let publisher = hub.claim(broadcast.clone(), "host", Protocol::Rtmp).await.unwrap();
+        let publisher = hub.claim(PublishGrant::of_host(broadcast.clone(), "host"), Protocol::Rtmp).await.unwrap();
         let feeds = Feeds::new(Vec::new(), TaskTracker::new(), CancellationToken::new());
         let lease = feeds.attach(publisher.broadcast());
         let viewer = ViewerId::parse("viewer").unwrap();
         let seat = Seat { events, roster: Roster::default(), broadcast, viewer, identity: None };
         let (route, sent) = mpsc::channel(4_096);
         Self {
-            viewer: Viewer::new(vec![Showing::new(&[SETUP], lease)], Path::new(None, now), seat, now),
+            viewer: Viewer::new(vec![Showing::new(&[SETUP], lease)], Path::new(None, 1, now), seat, now),
             _publisher: publisher,
             shelf: Shelf::default(),
             packetizer: Packetizer::video(&format()).unwrap(),

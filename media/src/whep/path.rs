@@ -14,6 +14,8 @@ pub(crate) struct Path {
     /// is sent what there is, and its reports would cost for nothing.
     estimate: Option<(u8, Box<SendEstimate>)>,
     pacer: Pacer,
+    /// Pictures that share it evenly.
+    pictures: u64,
     rtt: Duration,
     /// When the present turn began; packets are counted as sent then.
     now: Instant,
@@ -25,10 +27,11 @@ const RTT_FIRST: Duration = Duration::from_millis(70);
 const UNMEASURED_BPS: u64 = 18_000_000;
 
 impl Path {
-    /// `transport_cc`: the id that was agreed on.
-    pub(crate) fn new(transport_cc: Option<u8>, now: Instant) -> Self {
+    /// `transport_cc`: the id that was agreed on. `pictures` go this way.
+    pub(crate) fn new(transport_cc: Option<u8>, pictures: usize, now: Instant) -> Self {
         let estimate = transport_cc.map(|id| (id, Box::new(SendEstimate::new(now, START_BPS))));
-        Self { estimate, pacer: Pacer::default(), rtt: RTT_FIRST, now }
+        let pictures = pictures.max(1) as u64;
+        Self { estimate, pacer: Pacer::default(), pictures, rtt: RTT_FIRST, now }
     }
 
     pub(super) fn begin_turn(&mut self, now: Instant) {
@@ -74,9 +77,14 @@ impl Path {
         self.estimate.as_ref().map(|(_, estimate)| estimate.bitrate())
     }
 
-    /// The size of a packet that should leave, to learn whether the way carries `wanted_bps`.
+    /// What it carries of each picture.
+    pub(super) fn measured_share_bps(&self) -> Option<u64> {
+        self.measured_bps().map(|bps| bps / self.pictures)
+    }
+
+    /// The size of a packet that should leave, to learn whether the way carries `wanted_bps` of each picture.
     pub(super) fn poll_probe(&mut self, wanted_bps: u64) -> Option<usize> {
-        let now = self.now;
+        let (now, wanted_bps) = (self.now, wanted_bps.saturating_mul(self.pictures));
         self.estimate.as_mut().and_then(|(_, estimate)| estimate.poll_probe(now, wanted_bps)).map(|probe| probe.bytes)
     }
 

@@ -159,7 +159,7 @@ mod tests {
         let route = Route::Udp(there.local_addr().unwrap());
         let keys = SessionKeys::from_exporter(SrtpProfile::AeadAes128Gcm, &[7; 56]);
         // With transport-wide numbers and an estimate: the costly half of the viewers.
-        let path = || Path::new(Some(3), Instant::now());
+        let path = || Path::new(Some(3), 1, Instant::now());
         let mut viewers: Vec<_> = (0..200).map(|_| (SendLane::new(SETUP), keys.sealer(), path())).collect();
         let mut batch = SendBatch::default();
         let frames: Vec<_> = (0..50_u64).map(|frame| burst(Lane::Video, frame * 8, 8, frame == 0)).collect();
@@ -182,7 +182,7 @@ mod tests {
         let keys = SessionKeys::from_exporter(SrtpProfile::AeadAes128Gcm, &[7; 56]);
         let (mut lane, mut sealer, mut batch) = (SendLane::new(SETUP), keys.sealer(), SendBatch::default());
         let (mut shelf, now) = (Shelf::default(), Instant::now());
-        let mut path = Path::new(None, now);
+        let mut path = Path::new(None, 1, now);
         let frame = burst(Lane::Video, 100, 3, true);
         shelf.put(&frame, now);
         let mut out = Outlet { sealer: &mut sealer, batch: &mut batch, route: &route };

@@ -55,6 +55,10 @@ impl Showing {
         &self.lease
     }
 
+    pub(crate) fn has_picture(&self) -> bool {
+        self.lanes[Lane::Video.index()].is_some()
+    }
+
     /// Frames of the past wait to be sent.
     pub(super) fn catches_up(&self) -> bool {
         !self.backlog.is_empty()
@@ -92,6 +96,12 @@ impl Showing {
         for lane in self.lanes.iter_mut().flatten() {
             lane.forwarder.interrupt();
         }
+    }
+
+    /// Nothing more comes of this feed.
+    pub(super) fn close(&mut self) {
+        self.backlog.clear();
+        self.lanes = [None, None];
     }
 
     /// Sends what is due of the past. How many packets left.
@@ -149,7 +159,7 @@ impl Showing {
         let Some(lane) = &mut self.lanes[Lane::Video.index()] else { return };
         let (layers, count) = best_first(shelf, path.now());
         // A way that is not measured is given what there is.
-        let bps = path.measured_bps().unwrap_or(u64::MAX);
+        let bps = path.measured_share_bps().unwrap_or(u64::MAX);
         let Some(chosen) = self.selector.select(path.now(), &layers[..count], bps) else { return };
         let layer = (count - 1 - chosen) as u8;
         if lane.forwarder.wanted().unwrap_or(lane.forwarder.layer()) != layer {

@@ -102,6 +102,11 @@ impl Viewer {
         self.showings[showing].interrupt();
     }
 
+    /// A co-host's feed is over, or no longer what was agreed on.
+    pub(crate) fn close(&mut self, showing: usize) {
+        self.showings[showing].close();
+    }
+
     /// Sends what is due.
     pub(crate) fn tick<'a>(
         &mut self,

@@ -95,7 +95,7 @@ async fn an_ended_broadcast_cuts_its_publisher() {
     let mut subscriber = server.next_broadcast().await;
     client.clip(&Bytes::from_static(CLIP), 0).await;
     next_epoch(&mut subscriber).await;
-    assert!(server.hub.end(subscriber.broadcast().id(), BroadcastEnd::Ejected));
+    server.hub.end(subscriber.broadcast().id(), BroadcastEnd::Ejected);
     assert_eq!(client.status().await, Ok("NetStream.Unpublish.Success".to_owned()));
     client.closed().await;
     in_time("the end", async { while !matches!(subscriber.recv().await, Feed::Ended(BroadcastEnd::Ejected)) {} }).await;

@@ -47,7 +47,7 @@ impl Admission for Keys {
         let broadcast = BroadcastId::parse(&format!("session_{name}")).map_err(|_| Refusal::BadCredentials)?;
         match request.broadcast {
             Some(named) if named != broadcast => Err(Refusal::NotFound),
-            _ => Ok(PublishGrant { broadcast, publisher: format!("{who}_{name}") }),
+            _ => Ok(PublishGrant::of_host(broadcast, format!("{who}_{name}"))),
         }
     }
 

@@ -71,13 +71,19 @@ impl Node {
         args["call"] = json!(call);
         let exchange = async {
             wire.to.write_all(format!("{args}\n").as_bytes()).await?;
-            wire.from.next_line().await?.context("it ended")
+            loop {
+                let line = wire.from.next_line().await?.context("it ended")?;
+                let answer: Answer = serde_json::from_str(&line)?;
+                // An earlier call's, which whoever made it has given up.
+                if answer.id >= id {
+                    return anyhow::Ok(answer);
+                }
+            }
         };
-        let line = timeout(CALL_LIMIT, exchange)
+        let answer = timeout(CALL_LIMIT, exchange)
             .await
             .with_context(|| format!("{} gave no answer to {call} within {CALL_LIMIT:?}", self.script))?
             .with_context(|| format!("{} gave no answer to {call}", self.script))?;
-        let answer: Answer = serde_json::from_str(&line)?;
         ensure!(answer.id == id, "{} answered call {} instead of {id}", self.script, answer.id);
         match answer {
             Answer { error: Some(error), .. } => bail!(error),

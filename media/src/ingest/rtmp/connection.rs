@@ -371,7 +371,7 @@ async fn admit(context: &Context, name: PublishName, peer: PeerAddr) -> Result<P
     let request = PublishRequest { broadcast: name.broadcast, key: name.key, protocol: Protocol::Rtmp, peer };
     let answer = timeout(ADMISSION_MAX, context.admission.admit_publisher(request)).await;
     let grant = answer.unwrap_or(Err(Refusal::Unavailable))?;
-    let claim = context.hub.claim(grant.broadcast, &grant.publisher, Protocol::Rtmp).await;
+    let claim = context.hub.claim(grant, Protocol::Rtmp).await;
     claim.map_err(|error| match error {
         ClaimError::Busy => Refusal::Busy,
         ClaimError::Ended => Refusal::Ended,

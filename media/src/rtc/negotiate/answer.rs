@@ -32,6 +32,8 @@ pub(crate) enum CandidateKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Outgoing {
     pub(crate) codec: Codec,
+    /// A viewer who asks for a picture is not to go without this one.
+    pub(crate) needed: bool,
     pub(crate) ssrc: u32,
     pub(crate) rtx_ssrc: Option<u32>,
     /// Tracks of one stream are played in step.
@@ -220,7 +222,7 @@ pub(crate) fn answer_viewer(
         return Err(NegotiationError::NothingToSend);
     }
     let video_missed = free.iter().any(|track| {
-        tracks[*track].codec != Codec::Opus
+        tracks[*track].needed
             && offer.sections.iter().any(|section| section.receives && section.kind == SectionKind::Video)
     });
     if chosen.iter().all(Option::is_none) || video_missed {

@@ -9,7 +9,14 @@ fn chromium(direction: &str) -> String {
 }
 
 fn outgoing(codec: Codec) -> Outgoing {
-    Outgoing { codec, ssrc: 10, rtx_ssrc: Some(11), stream: "chobi".to_owned(), track: "video".to_owned() }
+    Outgoing {
+        codec,
+        needed: codec != Codec::Opus,
+        ssrc: 10,
+        rtx_ssrc: Some(11),
+        stream: "chobi".to_owned(),
+        track: "video".to_owned(),
+    }
 }
 
 const HIGH: Codec = Codec::H264 { profile_level_id: [0x64, 0x00, 0x1f] };
@@ -43,7 +50,7 @@ fn a_publisher_is_answered_with_all_codecs_we_can_carry() {
 #[test]
 fn a_viewer_gets_high_profile_under_constrained_baseline() {
     let offer = Offer::parse(&chromium("recvonly")).unwrap();
-    let audio = Outgoing { codec: Codec::Opus, ssrc: 20, rtx_ssrc: None, ..outgoing(HIGH) };
+    let audio = Outgoing { ssrc: 20, rtx_ssrc: None, ..outgoing(Codec::Opus) };
     let (agreement, answer) = answer_viewer(&offer, &local(), &[outgoing(HIGH), audio], true).unwrap();
     let sent: Vec<_> = agreement.sections.iter().map(|section| (section.track, section.payload_type)).collect();
     assert_eq!(sent, [(Some(1), 111), (Some(0), 107)]);
@@ -115,13 +122,50 @@ fn offers_of_every_stack_are_answered() {
         ("gstreamer", include_str!("testdata/gstreamer-1.22-receives.sdp"), [(0, 96, None), (1, 97, None)], None),
     ];
     for (stack, offer, sent, transport_cc) in viewers {
-        let audio = Outgoing { codec: Codec::Opus, ssrc: 20, rtx_ssrc: None, ..outgoing(HIGH) };
+        let audio = Outgoing { ssrc: 20, rtx_ssrc: None, ..outgoing(Codec::Opus) };
         let offer = Offer::parse(offer).unwrap();
         let (agreement, _) = answer_viewer(&offer, &local(), &[outgoing(HIGH), audio], true).unwrap();
         let agreed = |section: &SendSection| (section.track.unwrap(), section.payload_type, section.rtx_payload_type);
         assert_eq!(agreement.sections.iter().map(agreed).collect::<Vec<_>>(), sent, "{stack}");
         assert_eq!(agreement.sections[0].transport_cc, transport_cc, "{stack}");
     }
+}
+
+#[test]
+fn the_host_has_the_first_sections_and_co_hosts_the_others() {
+    let named = |codec, ssrc, needed| Outgoing { ssrc, needed, ..outgoing(codec) };
+    let tracks = [
+        named(HIGH, 1, true),
+        named(Codec::Opus, 2, false),
+        // A co-host whose picture this client cannot decode is heard all the same.
+        named(Codec::H265, 3, false),
+        named(Codec::Opus, 4, false),
+        named(Codec::Vp8, 5, false),
+        named(Codec::Opus, 6, false),
+    ];
+    let placed = |sections: [&str; 4]| {
+        let [one, two, three, four] = sections;
+        let whole = include_str!("testdata/chromium-156-receives.sdp");
+        let (head, media) = whole.split_once("m=").unwrap();
+        let of = |kind: &str, mid: usize| {
+            let section = media.split("m=").find(|section| section.starts_with(kind)).unwrap();
+            let mut lines: Vec<String> = section.lines().map(str::to_owned).collect();
+            lines.iter_mut().filter(|line| line.starts_with("a=mid:")).for_each(|line| *line = format!("a=mid:{mid}"));
+            format!("m={}\r\n", lines.join("\r\n"))
+        };
+        let media: String = [one, two, three, four].iter().enumerate().map(|(mid, kind)| of(kind, mid)).collect();
+        let head: String = head
+            .lines()
+            .map(|line| if line.starts_with("a=group") { "a=group:BUNDLE 0 1 2 3" } else { line })
+            .map(|line| format!("{line}\r\n"))
+            .collect();
+        let offer = Offer::parse(&format!("{head}{media}")).unwrap();
+        let (agreement, _) = answer_viewer(&offer, &local(), &tracks, false).unwrap();
+        agreement.sections.iter().map(|section| section.track.map(|track| tracks[track].ssrc)).collect::<Vec<_>>()
+    };
+    assert_eq!(placed(["video", "audio", "video", "audio"]), [Some(1), Some(2), Some(5), Some(4)]);
+    assert_eq!(placed(["audio", "audio", "audio", "video"]), [Some(2), Some(4), Some(6), Some(1)]);
+    assert_eq!(placed(["video", "video", "video", "audio"]), [Some(1), Some(5), None, Some(2)]);
 }
 
 #[test]
@@ -135,7 +179,7 @@ fn a_show_without_sound_leaves_the_audio_section_inactive() {
 #[test]
 fn a_codec_the_client_lacks_is_named() {
     let offer = Offer::parse(&chromium("recvonly")).unwrap();
-    let audio = Outgoing { codec: Codec::Opus, ..outgoing(HIGH) };
+    let audio = outgoing(Codec::Opus);
     let error = answer_viewer(&offer, &local(), &[outgoing(Codec::H265), audio], true).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -247,7 +291,7 @@ fn what_is_missing_is_named() {
 /// Found by fuzzing: a viewer without a single track was let in.
 #[test]
 fn a_track_goes_to_a_section_of_its_kind_only() {
-    let audio = Outgoing { codec: Codec::Opus, ..outgoing(HIGH) };
+    let audio = outgoing(Codec::Opus);
     let text = chromium("recvonly").replace("m=audio", "m=text");
     let refused = answer_viewer(&Offer::parse(&text).unwrap(), &local(), &[audio], false).unwrap_err();
     assert!(matches!(refused, NegotiationError::NoCommonCodec { .. }), "{refused}");
