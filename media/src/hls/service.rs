@@ -154,6 +154,14 @@ impl Shows {
         self.by_id.read().get(id).cloned()
     }
 
+    /// The co-hosts of a show, the earliest user first.
+    pub(super) fn live_parts(&self, host: &BroadcastId) -> Vec<Arc<Show>> {
+        let shows = self.by_id.read();
+        let mut parts: Vec<_> = shows.values().filter(|show| show.is_live_part_of(host)).cloned().collect();
+        parts.sort_by(|one, other| one.id.cmp(&other.id));
+        parts
+    }
+
     fn insert(&self, show: &Arc<Show>) {
         self.by_id.write().insert(show.id.clone(), Arc::clone(show));
     }
@@ -184,8 +192,8 @@ async fn accept(shared: Arc<Shared>, mut opened: mpsc::Receiver<Arc<Broadcast>>,
             () = shared.cancel.cancelled() => return,
         };
         let (id, events) = (broadcast.id().clone(), Arc::clone(&shared.events));
-        let viewers = Viewers::new(id.clone(), events, shared.config.max_viewers);
-        let show = Arc::new(Show::new(id, viewers));
+        let viewers = Viewers::new(id, events, shared.config.max_viewers);
+        let show = Arc::new(Show::new(&broadcast, viewers));
         shared.shows.insert(&show);
         // Subscribed before the disk is read, so that no frame is missed meanwhile.
         let subscriber = broadcast.subscribe(shared.config.queue_frames);

@@ -1,9 +1,12 @@
 //! What delivery sees of a show: snapshots that the packager task publishes and requests wait for.
 
 use super::delivery::Viewers;
-use super::packager::{Choice, RenditionSnapshot, render_multivariant};
+use super::packager::{
+    Alternative, Choice, RenditionSnapshot, ShowState, render_multivariant, render_multivariant_with,
+};
 use super::remux::Unfit;
 use super::text::Text;
+use crate::hub::Broadcast;
 use crate::model::BroadcastId;
 use crate::store::RenditionId;
 use arc_swap::ArcSwap;
@@ -14,6 +17,8 @@ use tokio::sync::watch;
 #[derive(Debug)]
 pub(crate) struct Show {
     pub(crate) id: BroadcastId,
+    /// The show of whose host it is a co-host's.
+    part_of: Option<BroadcastId>,
     channels: ArcSwap<Vec<Arc<Channel>>>,
     offer: ArcSwap<Offer>,
     stage: watch::Sender<Stage>,
@@ -50,15 +55,22 @@ pub(crate) struct Offer {
 }
 
 impl Show {
-    pub(crate) fn new(id: BroadcastId, viewers: Viewers) -> Self {
+    pub(crate) fn new(broadcast: &Broadcast, viewers: Viewers) -> Self {
         Self {
-            id,
+            id: broadcast.id().clone(),
+            part_of: broadcast.part_of().cloned(),
             channels: ArcSwap::default(),
             offer: ArcSwap::from_pointee(Offer::new(Vec::new(), true)),
             stage: watch::Sender::new(Stage::Starting),
             begun: watch::Sender::new(()),
             viewers,
         }
+    }
+
+    /// Whether it can be watched now beside its host.
+    pub(crate) fn is_live_part_of(&self, host: &BroadcastId) -> bool {
+        let is_live = || self.channels.load().iter().any(|channel| channel.snapshot().state == ShowState::Live);
+        self.part_of.as_ref() == Some(host) && self.stage() == Stage::Ready && is_live()
     }
 
     pub(crate) fn channel(&self, id: RenditionId) -> Option<Arc<Channel>> {
@@ -120,8 +132,8 @@ impl Offer {
         Self { choices, independent, text }
     }
 
-    pub(crate) fn render(&self, prefix: &str) -> String {
-        render_multivariant(&self.choices, self.independent, prefix)
+    pub(crate) fn render(&self, alternatives: &[Alternative], prefix: &str) -> String {
+        render_multivariant_with(&self.choices, alternatives, self.independent, prefix)
     }
 }
 

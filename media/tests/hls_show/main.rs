@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod clip;
+mod co_hosts;
 mod codecs;
 mod decode;
 mod delivery;

@@ -96,7 +96,8 @@ impl PassKey {
         (UNIX_EPOCH + Duration::from_secs(expires) > now).then_some(Pass { viewer, identity, expires })
     }
 
-    fn sign(&self, broadcast: &BroadcastId, pass: &Pass) -> String {
+    /// A pass for another broadcast says the same of its bearer.
+    pub(crate) fn sign(&self, broadcast: &BroadcastId, pass: &Pass) -> String {
         let kind = match &pass.identity {
             Some(identity) if identity.is_guest => GUEST,
             Some(_) => USER,

@@ -2,7 +2,7 @@
 //!
 //! In: HTTP requests. Out: playlists and media. Driven by the binary's listener.
 
-use super::super::packager::ShowState;
+use super::super::packager::{Alternative, ShowState};
 use super::super::recording::RecordingPlaylists;
 use super::super::remux::Unfit;
 use super::super::service::Shared;
@@ -88,6 +88,7 @@ struct Visit<'a> {
 struct Visitor {
     viewer: Option<ViewerId>,
     identity: Option<ViewerIdentity>,
+    pass: Option<Pass>,
     /// A pass that was just signed; addresses must carry it.
     signed: Option<String>,
     /// Came with a ticket or a pass: nobody else may be given what it is given.
@@ -152,7 +153,12 @@ impl Visit<'_> {
                     Stage::Ready if !offer.choices.is_empty() => {}
                     Stage::Ready | Stage::Starting => return not_live(),
                 }
-                self.multivariant(&visitor, &offer.text, |prefix| offer.render(prefix))
+                let alternatives = self.alternatives(&visitor);
+                if alternatives.is_empty() {
+                    return self.multivariant(&visitor, &offer.text, |prefix| offer.render(&[], prefix));
+                }
+                let text = Text::new(offer.render(&alternatives, ""));
+                self.multivariant(&visitor, &text, |prefix| offer.render(&alternatives, prefix))
             }
             Resource::Playlist(rendition) => match self.channel(show, rendition).await {
                 Ok(Some(channel)) => self.playlist(&channel, &visitor).await,
@@ -178,6 +184,21 @@ impl Visit<'_> {
                 }
             }
         }
+    }
+
+    /// Co-hosts who are live, each under an address that this visitor may use.
+    fn alternatives(&self, visitor: &Visitor) -> Vec<Alternative> {
+        let host = &self.target.broadcast;
+        // From `<host>/index.m3u8`, or from `<host>/~<pass>/index.m3u8`.
+        let up = if self.target.pass.is_some() { "../../" } else { "../" };
+        let of = |part: &Show| {
+            let pass = visitor.pass.as_ref().map(|pass| format!("~{}/", self.shared.pass_key.sign(&part.id, pass)));
+            let id = part.id.as_str();
+            let name = id.strip_prefix(host.as_str()).and_then(|rest| rest.strip_prefix('-')).unwrap_or(id);
+            let prefix = format!("{up}{id}/{}", pass.unwrap_or_default());
+            Alternative { name: name.to_owned(), prefix, choices: part.offer().choices.clone() }
+        };
+        self.shared.shows.live_parts(host).iter().map(|part| of(part)).collect()
     }
 
     /// A show that is over, from its journal.
@@ -340,7 +361,8 @@ impl Visit<'_> {
 
 impl Visitor {
     fn with_pass(pass: Pass, signed: Option<String>) -> Self {
-        Self { viewer: Some(pass.viewer), identity: pass.identity, signed, private: true }
+        let (viewer, identity) = (Some(pass.viewer.clone()), pass.identity.clone());
+        Self { viewer, identity, pass: Some(pass), signed, private: true }
     }
 }
 

@@ -23,7 +23,9 @@ mod tests;
 
 pub(crate) use bit_rate::PeakBitRate;
 pub(crate) use media_playlist::render_recording;
-pub(crate) use multivariant_playlist::{Choice, render as render_multivariant};
+pub(crate) use multivariant_playlist::{
+    Alternative, Choice, render as render_multivariant, render_with as render_multivariant_with,
+};
 pub(crate) use snapshot::{Part, Picture, RenditionFormat, RenditionSnapshot, Segment, ShowState};
 
 use self::epoch::OpenEpoch;
