@@ -5,13 +5,13 @@
 
 use async_trait::async_trait;
 use chobi_control::admission::{self, PublishAttempt, PublishRefusal, WatchAttempt, WatchRefusal};
-use chobi_control::id::{GuestId, SessionId, UserId};
+use chobi_control::id::{BroadcastName, GuestId, SessionId, UserId};
 use chobi_control::ports::LivePlane;
 use chobi_control::presence::{self, LiveFact, LiveIngress, ViewerEntry};
 use chobi_control::session::EndReason;
 use chobi_media::model::{BroadcastId, ViewerId};
 use chobi_media::seam::{
-    Admission, BroadcastEnd, EventSink, Handle, MediaEvent, PresentViewer, PublishGrant, PublishRequest, Refusal,
+    Admission, BroadcastEnd, EventSink, Handle, MediaEvent, Part, PresentViewer, PublishGrant, PublishRequest, Refusal,
     Transport, ViewerIdentity, WarningCode, WatchGrant, WatchRequest,
 };
 
@@ -41,7 +41,11 @@ impl Admission for Gatekeeper {
             PublishRefusal::Ended => Refusal::Ended,
             PublishRefusal::Unavailable => Refusal::Unavailable,
         })?;
-        Ok(PublishGrant::of_host(broadcast_id(&permit.session_id)?, permit.host_id.to_string()))
+        let broadcast = broadcast_id(&permit.broadcast())?;
+        let publisher = permit.publisher().to_string();
+        let host = BroadcastName::host(permit.session_id);
+        let part = permit.co_host.map(|co_host| Ok(Part { of: broadcast_id(&host)?, muted: co_host.is_muted }));
+        Ok(PublishGrant { broadcast, publisher, part: part.transpose()? })
     }
 
     async fn admit_viewer(&self, request: WatchRequest) -> Result<WatchGrant, Refusal> {
@@ -85,38 +89,58 @@ impl LivePlane for Conductor {
             EndReason::GraceOver => BroadcastEnd::GraceOver,
             EndReason::Moderator => BroadcastEnd::Ejected,
         };
-        if let Ok(broadcast) = broadcast_id(session_id) {
+        if let Ok(broadcast) = broadcast_id(&BroadcastName::host(session_id.clone())) {
             self.0.end_broadcast(broadcast, reason).await;
         }
     }
 
     async fn eject_viewer(&self, session_id: &SessionId, viewer_id: &str) {
-        if let (Ok(broadcast), Ok(viewer)) = (broadcast_id(session_id), ViewerId::parse(viewer_id)) {
+        let broadcast = broadcast_id(&BroadcastName::host(session_id.clone()));
+        if let (Ok(broadcast), Ok(viewer)) = (broadcast, ViewerId::parse(viewer_id)) {
             self.0.eject_viewer(broadcast, viewer).await;
+        }
+    }
+
+    async fn end_co_host(&self, session_id: &SessionId, user_id: &UserId) {
+        if let Ok(broadcast) = broadcast_id(&BroadcastName::co_host(session_id.clone(), user_id.clone())) {
+            self.0.end_broadcast(broadcast, BroadcastEnd::Ejected).await;
+        }
+    }
+
+    async fn mute_co_host(&self, session_id: &SessionId, user_id: &UserId, muted: bool) {
+        if let Ok(broadcast) = broadcast_id(&BroadcastName::co_host(session_id.clone(), user_id.clone())) {
+            self.0.mute(broadcast, muted).await;
         }
     }
 }
 
-/// `None` for a broadcast that is no session of ours: admission names broadcasts, so there is none.
+/// `None` for what control has no word for, and for a broadcast that is no session of ours: admission names broadcasts, so there is
+/// none.
 fn fact(event: MediaEvent) -> Option<LiveFact> {
     Some(match event {
-        MediaEvent::BroadcastStarted { broadcast, protocol: _, at } => {
-            LiveFact::WentLive { session_id: session_id(&broadcast)?, at }
-        }
-        MediaEvent::BroadcastInterrupted { broadcast, at } => {
-            LiveFact::Interrupted { session_id: session_id(&broadcast)?, at }
-        }
-        MediaEvent::BroadcastResumed { broadcast, protocol: _, at } => {
-            LiveFact::Resumed { session_id: session_id(&broadcast)?, at }
-        }
-        MediaEvent::BroadcastEnded { broadcast, reason, at } => {
-            let reason = match reason {
-                BroadcastEnd::Ended => EndReason::Host,
-                BroadcastEnd::GraceOver => EndReason::GraceOver,
-                BroadcastEnd::Ejected => EndReason::Moderator,
-            };
-            LiveFact::Ended { session_id: session_id(&broadcast)?, at, reason }
-        }
+        MediaEvent::BroadcastStarted { broadcast, protocol: _, at } => match name(&broadcast)? {
+            BroadcastName { session_id, co_host: None } => LiveFact::WentLive { session_id, at },
+            BroadcastName { session_id, co_host: Some(user_id) } => LiveFact::CoHostLive { session_id, user_id, at },
+        },
+        MediaEvent::BroadcastInterrupted { broadcast, at } => match name(&broadcast)? {
+            BroadcastName { session_id, co_host: None } => LiveFact::Interrupted { session_id, at },
+            BroadcastName { session_id, co_host: Some(user_id) } => LiveFact::CoHostGone { session_id, user_id, at },
+        },
+        MediaEvent::BroadcastResumed { broadcast, protocol: _, at } => match name(&broadcast)? {
+            BroadcastName { session_id, co_host: None } => LiveFact::Resumed { session_id, at },
+            BroadcastName { session_id, co_host: Some(user_id) } => LiveFact::CoHostLive { session_id, user_id, at },
+        },
+        MediaEvent::BroadcastEnded { broadcast, reason, at } => match name(&broadcast)? {
+            BroadcastName { session_id, co_host: None } => {
+                let reason = match reason {
+                    BroadcastEnd::Ended => EndReason::Host,
+                    BroadcastEnd::GraceOver => EndReason::GraceOver,
+                    BroadcastEnd::Ejected => EndReason::Moderator,
+                };
+                LiveFact::Ended { session_id, at, reason }
+            }
+            BroadcastName { session_id, co_host: Some(user_id) } => LiveFact::CoHostGone { session_id, user_id, at },
+        },
         MediaEvent::ViewerJoined { broadcast, viewer, identity, transport, at } => LiveFact::ViewerJoined {
             session_id: session_id(&broadcast)?,
             viewer_id: viewer.as_str().to_owned(),
@@ -175,11 +199,17 @@ fn transport_of(transport: Transport) -> presence::Transport {
     }
 }
 
-fn session_id(broadcast: &BroadcastId) -> Option<SessionId> {
-    SessionId::parse(broadcast.as_str())
+fn name(broadcast: &BroadcastId) -> Option<BroadcastName> {
+    BroadcastName::parse(broadcast.as_str())
 }
 
-/// Every session id is a broadcast id: both are letters, digits and an underscore.
-fn broadcast_id(session_id: &SessionId) -> Result<BroadcastId, Refusal> {
-    BroadcastId::parse(session_id.as_str()).map_err(|_| Refusal::NotFound)
+/// The session of a host's broadcast. A session's audience is that of its host: whoever watches a co-host beside is counted
+/// there already, and what ails a co-host's picture is not for the host to mend.
+fn session_id(broadcast: &BroadcastId) -> Option<SessionId> {
+    name(broadcast).filter(|name| name.co_host.is_none()).map(|name| name.session_id)
+}
+
+/// Every name is a broadcast id: letters, digits, underscores and one dash.
+fn broadcast_id(name: &BroadcastName) -> Result<BroadcastId, Refusal> {
+    BroadcastId::parse(&name.to_string()).map_err(|_| Refusal::NotFound)
 }

@@ -5,10 +5,11 @@
 
 use std::time::SystemTime;
 
-use crate::id::{SessionId, UserId};
+use crate::error::Error;
+use crate::id::{BroadcastName, SessionId, UserId};
 use crate::presence::ViewerIdentity;
 use crate::secret::Secret;
-use crate::session::{Session, Sessions, StreamKey};
+use crate::session::{Role, Sessions, StreamKey, Ticket};
 
 /// Answers for media. Clones share everything.
 #[derive(Debug, Clone)]
@@ -19,8 +20,10 @@ pub struct Admission {
 /// Somebody wants to publish.
 #[derive(Debug, Clone)]
 pub struct PublishAttempt {
-    /// The session named in the address, when it was; the key alone is enough.
+    /// The session named in the address, or for a co-host the broadcast ([`BroadcastName`]), when it was; the key alone is
+    /// enough.
     pub session_hint: Option<String>,
+    /// A stream key, or the ticket that `joinSession` gave a co-host.
     pub key: Secret,
     /// For the log.
     pub protocol: &'static str,
@@ -31,16 +34,40 @@ pub struct PublishAttempt {
 pub struct PublishPermit {
     pub session_id: SessionId,
     pub host_id: UserId,
+    /// Whose broadcast it is when it is not the host's.
+    pub co_host: Option<CoHostPermit>,
+}
+
+/// A co-host's part of a [`PublishPermit`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CoHostPermit {
+    pub user_id: UserId,
+    /// They begin in silence; what changes later arrives as an order.
+    pub is_muted: bool,
+}
+
+impl PublishPermit {
+    /// What the broadcast is called.
+    pub fn broadcast(&self) -> BroadcastName {
+        let co_host = self.co_host.as_ref().map(|co_host| co_host.user_id.clone());
+        BroadcastName { session_id: self.session_id.clone(), co_host }
+    }
+
+    /// Who publishes.
+    pub fn publisher(&self) -> &UserId {
+        self.co_host.as_ref().map_or(&self.host_id, |co_host| &co_host.user_id)
+    }
 }
 
 /// They may not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PublishRefusal {
-    /// Nobody's key.
+    /// Nobody's key, or a ticket forged or expired.
     #[error("unknown stream key")]
     BadKey,
-    /// A good key at the address of another session.
-    #[error("the stream key belongs to another session")]
+    /// A good key or ticket at the address of another session, a viewer's ticket, or that of somebody who is no co-host
+    /// (any more).
+    #[error("the stream key or ticket does not publish here")]
     Forbidden,
     #[error("the session has ended")]
     Ended,
@@ -52,6 +79,7 @@ pub enum PublishRefusal {
 /// Somebody wants to watch.
 #[derive(Debug, Clone)]
 pub struct WatchAttempt {
+    /// A [`BroadcastName`]: of the session, or of one of its co-hosts.
     pub session_id: String,
     /// From `joinSession`; public sessions need none.
     pub ticket: Option<Secret>,
@@ -70,6 +98,7 @@ pub struct WatchPermit {
 /// They may not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WatchRefusal {
+    /// No such session, or nobody who is a co-host of it now.
     #[error("no such session")]
     NotFound,
     /// The session is private and the ticket forged, expired or for another session.
@@ -92,58 +121,102 @@ impl Admission {
 
     /// May this key publish?
     pub async fn admit_publisher(&self, attempt: PublishAttempt) -> Result<PublishPermit, PublishRefusal> {
+        let protocol = attempt.protocol;
+        let permit = if attempt.key.reveal().starts_with(StreamKey::PREFIX) {
+            self.admit_host(attempt).await?
+        } else {
+            let (ticket, _) = self.sessions.any_ticket(&attempt.key).ok_or(PublishRefusal::BadKey)?;
+            self.admit_bearer(ticket, attempt).await?
+        };
+        tracing::info!(session.id = %permit.session_id, user.id = %permit.publisher(), protocol, "publisher admitted");
+        Ok(permit)
+    }
+
+    /// By stream key.
+    async fn admit_host(&self, attempt: PublishAttempt) -> Result<PublishPermit, PublishRefusal> {
         let PublishAttempt { session_hint, key, protocol } = attempt;
-        let found = self.sessions.find_by_key(&StreamKey::presented(key)).await.map_err(|error| {
-            tracing::error!(%error, protocol, "a publisher could not be admitted");
-            PublishRefusal::Unavailable
-        })?;
-        let session = found.ok_or(PublishRefusal::BadKey)?;
+        let found = self.sessions.find_by_key(&StreamKey::presented(key)).await;
+        let session = found.map_err(|error| away(&error, protocol))?.ok_or(PublishRefusal::BadKey)?;
         if session_hint.is_some_and(|hint| hint != session.id.as_str()) {
             return Err(PublishRefusal::Forbidden);
         }
         if session.is_over() {
             return Err(PublishRefusal::Ended);
         }
-        tracing::info!(session.id = %session.id, user.id = %session.host_id, protocol, "publisher admitted");
-        Ok(PublishPermit { session_id: session.id, host_id: session.host_id })
+        Ok(PublishPermit { session_id: session.id, host_id: session.host_id, co_host: None })
+    }
+
+    /// By the ticket of a co-host, whose seat is looked up now: tickets outlive it. The host's own publishes as the host.
+    async fn admit_bearer(&self, ticket: Ticket, attempt: PublishAttempt) -> Result<PublishPermit, PublishRefusal> {
+        let PublishAttempt { session_hint, protocol, .. } = attempt;
+        let (Role::CoHost, ViewerIdentity::User(user_id)) = (ticket.role, ticket.viewer) else {
+            return Err(PublishRefusal::Forbidden);
+        };
+        let own = BroadcastName::co_host(ticket.session_id.clone(), user_id.clone()).to_string();
+        if session_hint.is_some_and(|hint| hint != ticket.session_id.as_str() && hint != own) {
+            return Err(PublishRefusal::Forbidden);
+        }
+        let found = self.sessions.find(&ticket.session_id).await;
+        let session = found.map_err(|error| away(&error, protocol))?.ok_or(PublishRefusal::BadKey)?;
+        if session.is_over() {
+            return Err(PublishRefusal::Ended);
+        }
+        let co_host = if user_id == session.host_id {
+            None
+        } else {
+            let seat = self.sessions.seat(&session, Some(&user_id)).await.map_err(|error| away(&error, protocol))?;
+            let seat = seat.filter(|seat| seat.is_approved()).ok_or(PublishRefusal::Forbidden)?;
+            Some(CoHostPermit { user_id, is_muted: seat.mute.is_muted() })
+        };
+        Ok(PublishPermit { session_id: session.id, host_id: session.host_id, co_host })
     }
 
     /// May this viewer watch? A ticket that does not hold is as good as none: public sessions play all the same.
     pub async fn admit_viewer(&self, attempt: WatchAttempt) -> Result<WatchPermit, WatchRefusal> {
         let WatchAttempt { session_id, ticket } = attempt;
-        let id = SessionId::parse(&session_id).ok_or(WatchRefusal::NotFound)?;
-        let found = self.sessions.find(&id).await.map_err(|error| {
+        let BroadcastName { session_id: id, co_host } =
+            BroadcastName::parse(&session_id).ok_or(WatchRefusal::NotFound)?;
+        let unavailable = |error: Error| {
             tracing::error!(%error, session.id = %id, "a viewer could not be admitted");
             WatchRefusal::Unavailable
-        })?;
-        let session = found.ok_or(WatchRefusal::NotFound)?;
+        };
+        let session = self.sessions.find(&id).await.map_err(unavailable)?.ok_or(WatchRefusal::NotFound)?;
         let read = ticket.as_ref().and_then(|ticket| self.sessions.ticket(&id, ticket));
         let viewer = read.as_ref().map(|(ticket, _)| ticket.viewer.clone());
-        if session.details.is_private && viewer.is_none() {
+        let user_id = viewer.as_ref().and_then(ViewerIdentity::user_id);
+        if !self.sessions.is_open_to(&session, user_id).await.map_err(unavailable)? {
             return Err(if ticket.is_some() { WatchRefusal::BadTicket } else { WatchRefusal::Forbidden });
         }
         if session.is_over() {
             return Err(WatchRefusal::Ended);
         }
-        if !is_host(&session, viewer.as_ref()) && self.sessions.is_full(&session) {
+        if co_host.is_some() && !self.sessions.is_co_host(&session, co_host.as_ref()).await.map_err(unavailable)? {
+            return Err(WatchRefusal::NotFound);
+        }
+        if self.sessions.is_full(&session)
+            && user_id != Some(&session.host_id)
+            && !self.sessions.is_co_host(&session, user_id).await.map_err(unavailable)?
+        {
             return Err(WatchRefusal::Forbidden);
         }
         Ok(WatchPermit { session_id: id, viewer, expires_at: read.map(|(_, expires_at)| expires_at.into()) })
     }
 }
 
-fn is_host(session: &Session, viewer: Option<&ViewerIdentity>) -> bool {
-    viewer.and_then(ViewerIdentity::user_id) == Some(&session.host_id)
+fn away(error: &Error, protocol: &'static str) -> PublishRefusal {
+    tracing::error!(%error, protocol, "a publisher could not be admitted");
+    PublishRefusal::Unavailable
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::both_engines;
+    use crate::caller::SignedIn;
     use crate::demo;
     use crate::presence::{LiveFact, Transport};
     use crate::session::{Created, Details, Role};
-    use crate::testing::stage::{Stage, caller, details};
+    use crate::testing::stage::{Stage, caller, details, guest};
 
     async fn publish(stage: &Stage, key: Secret, hint: Option<&str>) -> Result<PublishPermit, PublishRefusal> {
         let attempt = PublishAttempt { session_hint: hint.map(str::to_owned), key, protocol: "rtmp" };
@@ -161,7 +234,7 @@ mod tests {
             let host = stage.user("host").await;
             let Created { session, stream_key, .. } = stage.session(&host).await;
             let (id, key) = (session.id.clone(), stream_key.into_secret());
-            let permit = PublishPermit { session_id: id.clone(), host_id: host.user_id.clone() };
+            let permit = PublishPermit { session_id: id.clone(), host_id: host.user_id.clone(), co_host: None };
             assert_eq!(publish(&stage, key.clone(), None).await, Ok(permit.clone()));
             assert_eq!(publish(&stage, key.clone(), Some(id.as_str())).await, Ok(permit), "and takes over");
             let other = SessionId::generate();
@@ -200,6 +273,96 @@ mod tests {
             }
             stage.sessions.end(&host, open.as_str()).await.unwrap();
             assert_eq!(watch(&stage, open.as_str(), None).await, Err(WatchRefusal::Ended));
+        }
+
+        async fn ticket_of_a_co_host_admits_while_the_seat_is_theirs(db: TestDatabase) {
+            let stage = Stage::on(db).await;
+            let (host, fan) = (stage.user("host").await, stage.user("fan").await);
+            let id = stage.live_session(&host).await.session.id;
+            let join = async |user: &SignedIn, role| {
+                stage.sessions.join(&caller(user), id.as_str(), role).await.unwrap().token
+            };
+            let (own, watches) = (join(&host, Role::CoHost).await, join(&fan, Role::Viewer).await);
+            let (host_id, user_id) = (host.user_id.clone(), fan.user_id.clone());
+            let as_host = PublishPermit { session_id: id.clone(), host_id: host_id.clone(), co_host: None };
+            assert_eq!(publish(&stage, own.clone(), Some(id.as_str())).await, Ok(as_host));
+            assert_eq!(publish(&stage, watches, None).await, Err(PublishRefusal::Forbidden), "viewers do not publish");
+            let guest = stage.sessions.join(&guest(), id.as_str(), Role::Viewer).await.unwrap().token;
+            assert_eq!(publish(&stage, guest, None).await, Err(PublishRefusal::Forbidden));
+
+            stage.co_hosts.invite(&host, id.as_str(), user_id.as_str()).await.unwrap();
+            stage.co_hosts.accept(&fan, id.as_str()).await.unwrap();
+            let ticket = join(&fan, Role::CoHost).await;
+            for maker in [&host, &fan] {
+                let watches = join(maker, Role::Viewer).await;
+                assert_eq!(publish(&stage, watches, None).await, Err(PublishRefusal::Forbidden), "whoever it is");
+            }
+            let co_host = |is_muted| Some(CoHostPermit { user_id: user_id.clone(), is_muted });
+            let permit = |is_muted| PublishPermit {
+                session_id: id.clone(),
+                host_id: host_id.clone(),
+                co_host: co_host(is_muted),
+            };
+            let name = permit(false).broadcast().to_string();
+            assert_eq!((name.clone(), permit(false).publisher()), (format!("{id}-{user_id}"), &user_id));
+            for hint in [None, Some(id.as_str()), Some(name.as_str())] {
+                assert_eq!(publish(&stage, ticket.clone(), hint).await, Ok(permit(false)));
+            }
+            stage.co_hosts.mute(&fan, id.as_str(), user_id.as_str(), true).await.unwrap();
+            assert_eq!(publish(&stage, ticket.clone(), None).await, Ok(permit(true)));
+            let (other, others) = (SessionId::generate(), format!("{id}-{host_id}"));
+            for elsewhere in [other.as_str(), &others, "", user_id.as_str()] {
+                assert_eq!(publish(&stage, ticket.clone(), Some(elsewhere)).await, Err(PublishRefusal::Forbidden));
+            }
+            let forged = Secret::new(format!("{}x", ticket.reveal()));
+            assert_eq!(publish(&stage, forged, None).await, Err(PublishRefusal::BadKey));
+
+            stage.co_hosts.leave(&fan, id.as_str()).await.unwrap();
+            assert_eq!(publish(&stage, ticket.clone(), None).await, Err(PublishRefusal::Forbidden));
+            stage.co_hosts.invite(&host, id.as_str(), user_id.as_str()).await.unwrap();
+            assert_eq!(publish(&stage, ticket.clone(), None).await, Err(PublishRefusal::Forbidden), "invited is not there");
+            stage.co_hosts.accept(&fan, id.as_str()).await.unwrap();
+            assert_eq!(publish(&stage, ticket.clone(), None).await, Ok(permit(false)));
+            stage.sessions.end(&host, id.as_str()).await.unwrap();
+            assert_eq!(publish(&stage, ticket.clone(), None).await, Err(PublishRefusal::Ended));
+            stage.clock.advance(std::time::Duration::from_secs(3600));
+            assert_eq!(publish(&stage, ticket, None).await, Err(PublishRefusal::BadKey));
+        }
+
+        async fn co_hosts_are_watched_as_their_session_is(db: TestDatabase) {
+            let stage = Stage::on(db).await;
+            let (host, fan) = (stage.user("host").await, stage.user("fan").await);
+            let hidden = Details { is_private: true, max_viewers: Some(1), ..details("hidden") };
+            let id = stage.sessions.create(&host.user_id, hidden).await.unwrap().session.id;
+            let name = BroadcastName::co_host(id.clone(), fan.user_id.clone()).to_string();
+            let own = stage.sessions.join(&caller(&host), id.as_str(), Role::Viewer).await.unwrap().token;
+            let by_host = async || watch(&stage, &name, Some(own.reveal())).await.map(|permit| permit.session_id);
+            assert_eq!(by_host().await, Err(WatchRefusal::NotFound), "nobody's");
+            stage.co_hosts.invite(&host, id.as_str(), fan.user_id.as_str()).await.unwrap();
+            assert_eq!(by_host().await, Err(WatchRefusal::NotFound), "not yet");
+            stage.co_hosts.accept(&fan, id.as_str()).await.unwrap();
+            assert_eq!(by_host().await, Ok(id.clone()));
+            assert_eq!(watch(&stage, &name, None).await, Err(WatchRefusal::Forbidden));
+            assert_eq!(watch(&stage, &name, Some("forged")).await, Err(WatchRefusal::BadTicket));
+            let theirs = stage.sessions.join(&caller(&fan), id.as_str(), Role::CoHost).await.unwrap().token;
+            let by_fan = async || watch(&stage, id.as_str(), Some(theirs.reveal())).await.map(|permit| permit.viewer);
+            let (session_id, viewer_id) = (id.clone(), "v".to_owned());
+            let (transport, at) = (Transport::Hls, stage.now());
+            let joined = LiveFact::ViewerJoined { session_id, viewer_id, identity: None, transport, at };
+            stage.presence.tell(joined).await;
+            stage.presence.settle(&id).await;
+            assert_eq!(by_host().await, Ok(id.clone()), "full is for viewers");
+            assert_eq!(by_fan().await, Ok(Some(ViewerIdentity::User(fan.user_id.clone()))));
+            assert!(stage.sessions.join(&caller(&fan), id.as_str(), Role::Viewer).await.is_ok());
+            for nobody in [format!("{id}-{}", host.user_id), format!("{id}-"), format!("{id}-{}", UserId::generate())] {
+                assert_eq!(watch(&stage, &nobody, Some(own.reveal())).await, Err(WatchRefusal::NotFound));
+            }
+
+            stage.co_hosts.remove(&host, id.as_str(), fan.user_id.as_str()).await.unwrap();
+            assert_eq!(by_host().await, Err(WatchRefusal::NotFound));
+            assert_eq!(by_fan().await, Err(WatchRefusal::BadTicket), "and the private session is closed to them");
+            stage.sessions.end(&host, id.as_str()).await.unwrap();
+            assert_eq!(by_host().await, Err(WatchRefusal::Ended));
         }
 
         async fn full_session_admits_its_host_alone(db: TestDatabase) {

@@ -9,6 +9,7 @@ use tokio::sync::broadcast;
 
 use crate::chat::ChatMessage;
 use crate::clock::Timestamp;
+use crate::cohost::{Candidate, CoHostCard};
 use crate::id::{SessionId, UserId};
 use crate::session::SessionStats;
 
@@ -59,6 +60,33 @@ pub(crate) enum DomainEvent {
         session_id: SessionId,
         host_id: UserId,
         code: String,
+        at: Timestamp,
+    },
+    /// Somebody asks to be a co-host.
+    CoHostRequested {
+        session_id: SessionId,
+        host_id: UserId,
+        user: Arc<Candidate>,
+        at: Timestamp,
+    },
+    /// The host wants somebody as a co-host.
+    CoHostInvited {
+        session_id: SessionId,
+        user_id: UserId,
+        host: Arc<Candidate>,
+        at: Timestamp,
+    },
+    /// A request or an invitation of `user_id` came to nothing; `other_side` did not do it and is told.
+    CoHostDeclined {
+        session_id: SessionId,
+        user_id: UserId,
+        other_side: UserId,
+        at: Timestamp,
+    },
+    /// The co-hosts of a session, or how they stand, changed; these are all of them now.
+    CoHostsChanged {
+        session_id: SessionId,
+        co_hosts: Arc<Vec<CoHostCard>>,
         at: Timestamp,
     },
 }

@@ -86,6 +86,42 @@ id!(
     LoginId, "login_"
 );
 
+/// The name under which media carries a broadcast: the session's id for the host's, `<sessionId>-<userId>` for a co-host's.
+/// No id holds a dash, so the two halves are told apart.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct BroadcastName {
+    pub session_id: SessionId,
+    /// `None` for the host.
+    pub co_host: Option<UserId>,
+}
+
+impl BroadcastName {
+    pub const fn host(session_id: SessionId) -> Self {
+        Self { session_id, co_host: None }
+    }
+
+    pub const fn co_host(session_id: SessionId, user_id: UserId) -> Self {
+        Self { session_id, co_host: Some(user_id) }
+    }
+
+    /// `None` for anything that no broadcast of ours is called.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text.split_once('-') {
+            None => SessionId::parse(text).map(Self::host),
+            Some((session_id, user_id)) => Some(Self::co_host(SessionId::parse(session_id)?, UserId::parse(user_id)?)),
+        }
+    }
+}
+
+impl fmt::Display for BroadcastName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.co_host {
+            None => write!(f, "{}", self.session_id),
+            Some(user_id) => write!(f, "{}-{user_id}", self.session_id),
+        }
+    }
+}
+
 fn is_hex(tail: &str) -> bool {
     tail.len() == 32 && tail.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
@@ -102,6 +138,31 @@ mod tests {
             assert_eq!(SessionId::parse(later.as_str()), Some(later.clone()));
             later
         });
+    }
+
+    #[test]
+    fn broadcast_name_survives_its_text() {
+        let (session_id, user_id) = (SessionId::generate(), UserId::generate());
+        let host = BroadcastName::host(session_id.clone());
+        assert_eq!(host.to_string(), session_id.as_str());
+        let co_host = BroadcastName::co_host(session_id.clone(), user_id.clone());
+        assert_eq!(co_host.to_string(), format!("{session_id}-{user_id}"));
+        for name in [host, co_host] {
+            assert_eq!(BroadcastName::parse(&name.to_string()), Some(name));
+        }
+        for text in [
+            String::new(),
+            "-".to_owned(),
+            format!("{session_id}-"),
+            format!("-{user_id}"),
+            format!("{user_id}-{session_id}"),
+            format!("{session_id}-{user_id}-{user_id}"),
+            format!("{session_id}-{session_id}"),
+            format!("{session_id}_{user_id}"),
+            user_id.to_string(),
+        ] {
+            assert_eq!(BroadcastName::parse(&text), None, "{text}");
+        }
     }
 
     #[test]

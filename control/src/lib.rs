@@ -10,6 +10,7 @@ mod bus;
 pub mod caller;
 mod chat;
 pub mod clock;
+mod cohost;
 pub mod config;
 pub mod db;
 pub mod demo;
@@ -42,6 +43,7 @@ use self::bus::Bus;
 use self::caller::CallerReader;
 use self::chat::Chat;
 use self::clock::Clock;
+use self::cohost::CoHosts;
 use self::config::ControlConfig;
 use self::db::{Database, DbError};
 use self::demo::DemoShow;
@@ -100,13 +102,14 @@ impl Control {
         let sessions = Sessions::new(Parts {
             db: db.clone(),
             bus: bus.clone(),
-            plane,
+            plane: Arc::clone(&plane),
             presence: ingress.clone(),
             tickets: TicketPrinter::new(key, config.auth.ticket_ttl),
             clock: clock.clone(),
             config: config.session.clone(),
             public: config.public.clone(),
         });
+        let co_hosts = CoHosts::new(db.clone(), bus.clone(), clock.clone(), sessions.clone(), plane);
         let chat = Chat::new(db.clone(), bus.clone(), clock.clone(), sessions.clone(), &config.chat);
         let resumable = sessions.interrupt_all().await.map_err(BuildError::Sessions)?;
 
@@ -114,6 +117,7 @@ impl Control {
             .with(auth::namespace(auth))
             .with(user::namespace(users))
             .with(session::namespace(sessions.clone()))
+            .with(cohost::namespace(co_hosts.clone()))
             .with(chat::namespace(chat.clone()));
         let api = Api::new(table.clone(), callers.clone(), &config.api);
         let (presence, clock_of_ws) = (ingress.clone(), clock.clone());
@@ -123,8 +127,9 @@ impl Control {
         let router = api.router().merge(ws.router()).merge(pages);
 
         let workers = TaskTracker::new();
-        let reader = Ingress::new(sessions.clone(), bus.clone(), clock.clone(), &facts);
+        let reader = Ingress::new(sessions.clone(), co_hosts.clone(), bus.clone(), clock.clone(), &facts);
         workers.spawn(reader.run(facts, stop.clone()));
+        workers.spawn(co_hosts.run(stop.clone()));
         workers.spawn(ws.run_rooms(&bus, stop.clone()));
         workers.close();
         let admission = Admission::new(sessions.clone());

@@ -2,9 +2,11 @@
 //!
 //! The caller owns the trait: control declares it, the binary's bridge implements it over the media plane's handle.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
-use crate::id::SessionId;
+use crate::id::{SessionId, UserId};
 use crate::session::EndReason;
 
 /// Orders to the live plane. Each returns once the order is accepted; what came of it arrives as a
@@ -17,4 +19,15 @@ pub trait LivePlane: Send + Sync {
 
     /// Cuts one viewer off, on whatever transport it watches.
     async fn eject_viewer(&self, session_id: &SessionId, viewer_id: &str);
+
+    /// Ends what a co-host publishes, now and without a grace: they are no co-host any more. Should they become one again,
+    /// admission says so. Nobody publishing is no error.
+    async fn end_co_host(&self, session_id: &SessionId, user_id: &UserId);
+
+    /// Silences a co-host for everybody, or lets them be heard again. Given again for each publisher that goes live, and
+    /// also when nothing changed. Nobody publishing is no error.
+    async fn mute_co_host(&self, session_id: &SessionId, user_id: &UserId, muted: bool);
 }
+
+/// Handing an order over is a matter of microseconds; a plane that takes longer is stuck, and nobody need wait for it.
+pub(crate) const ORDER_TIMEOUT: Duration = Duration::from_secs(3);

@@ -31,6 +31,10 @@ pub enum LiveFact {
     /// Something about the incoming media that the host should know, such as B-frames. `code` is stable, for the
     /// app to translate.
     IngestWarning { session_id: SessionId, code: String, at: SystemTime },
+    /// A co-host's first media arrived, or media came back. Moves nothing but their place in the list.
+    CoHostLive { session_id: SessionId, user_id: UserId, at: SystemTime },
+    /// A co-host's publisher is gone, for whatever reason.
+    CoHostGone { session_id: SessionId, user_id: UserId, at: SystemTime },
 }
 
 impl LiveFact {
@@ -44,7 +48,9 @@ impl LiveFact {
             | Self::ViewerJoined { session_id, .. }
             | Self::ViewerLeft { session_id, .. }
             | Self::Audience { session_id, .. }
-            | Self::IngestWarning { session_id, .. } => session_id,
+            | Self::IngestWarning { session_id, .. }
+            | Self::CoHostLive { session_id, .. }
+            | Self::CoHostGone { session_id, .. } => session_id,
         }
     }
 }

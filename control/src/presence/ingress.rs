@@ -19,6 +19,7 @@ use super::audience::{Audience, Change, Direction, Visit};
 use super::fact::LiveFact;
 use crate::bus::{Bus, DomainEvent};
 use crate::clock::{Clock, Timestamp};
+use crate::cohost::CoHosts;
 use crate::error::Error;
 use crate::id::SessionId;
 use crate::session::{AudienceReport, Cause, EndReason, Moved, Sessions, VisitReport};
@@ -102,6 +103,7 @@ const SETTLE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The task's state.
 pub(crate) struct Ingress {
     sessions: Sessions,
+    co_hosts: CoHosts,
     bus: Bus,
     clock: Clock,
     board: Arc<Board>,
@@ -130,10 +132,10 @@ const FLUSH_EVERY: Duration = Duration::from_secs(1);
 const FLUSH_ROWS: usize = 500;
 
 impl Ingress {
-    pub(crate) fn new(sessions: Sessions, bus: Bus, clock: Clock, facts: &Facts) -> Self {
+    pub(crate) fn new(sessions: Sessions, co_hosts: CoHosts, bus: Bus, clock: Clock, facts: &Facts) -> Self {
         let board = Arc::clone(&facts.board);
         let (audiences, moves) = (HashMap::new(), VecDeque::new());
-        Self { sessions, bus, clock, board, audiences, moves, database_is_away: false }
+        Self { sessions, co_hosts, bus, clock, board, audiences, moves, database_is_away: false }
     }
 
     /// Reads facts until `stop`, then what is left in the queue, and writes everything down.
@@ -184,6 +186,7 @@ impl Ingress {
                 self.move_on(session_id, Cause::MediaLost, at.into(), None).await;
             }
             LiveFact::Ended { session_id, at, reason } => {
+                self.co_hosts.forget(&session_id);
                 self.move_on(session_id, Cause::Over, at.into(), Some(reason)).await;
             }
             LiveFact::ViewerJoined { session_id, viewer_id, identity, transport, at } => {
@@ -201,6 +204,10 @@ impl Ingress {
                 self.announce(session_id, changes);
             }
             LiveFact::IngestWarning { session_id, code, at } => self.warn_host(session_id, code, at.into()).await,
+            LiveFact::CoHostLive { session_id, user_id, at } => self.co_hosts.went_live(session_id, user_id, at.into()),
+            LiveFact::CoHostGone { session_id, user_id, at } => {
+                self.co_hosts.went_away(session_id, &user_id, at.into())
+            }
         }
     }
 

@@ -1,7 +1,6 @@
 //! The rules of sessions and the transactions that keep them. Publishes after commit.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::model::{Cause, Details, EndReason, HostCard, Role, Session, SessionState, SessionStats};
 use super::store::{self, ActiveFilter};
@@ -10,18 +9,19 @@ use super::ticket::{Ticket, TicketPrinter};
 use crate::bus::{Bus, DomainEvent};
 use crate::caller::{Caller, SignedIn};
 use crate::clock::{Clock, Timestamp};
+use crate::cohost::{self, Seat};
 use crate::config::{PublicConfig, SessionConfig};
 use crate::db::{Database, Transaction};
 use crate::error::{Code, Error, Refusal, SIGN_IN, Text};
 use crate::id::{GuestId, SessionId, UserId};
 use crate::plain_text::{Lines, plain};
-use crate::ports::LivePlane;
+use crate::ports::{LivePlane, ORDER_TIMEOUT};
 use crate::presence::{LiveIngress, ViewerIdentity};
 use crate::secret::Secret;
 
-const NO_SUCH_SESSION: Refusal =
+pub(crate) const NO_SUCH_SESSION: Refusal =
     Refusal::new(Code::NotFound, "no_such_session", Text::new("البث غير موجود", "There is no such session"));
-const SESSION_OVER: Refusal =
+pub(crate) const SESSION_OVER: Refusal =
     Refusal::new(Code::NotFound, "session_over", Text::new("انتهى هذا البث", "This session is over"));
 const PRIVATE: Refusal =
     Refusal::new(Code::Forbidden, "private_session", Text::new("هذا البث خاص", "This session is private"));
@@ -30,7 +30,7 @@ const FULL: Refusal = Refusal::new(
     "session_full",
     Text::new("اكتمل عدد المشاهدين في هذا البث", "This session has all the viewers it takes"),
 );
-const NOT_HOST: Refusal = Refusal::new(
+pub(crate) const NOT_HOST: Refusal = Refusal::new(
     Code::Forbidden,
     "not_host",
     Text::new("هذا الإجراء متاح لصاحب البث فقط", "Only the host of the session may do this"),
@@ -175,18 +175,18 @@ impl Sessions {
         Ok(stream_key)
     }
 
-    /// Admits somebody as a viewer, or the host as a co-host of their own show.
+    /// Admits somebody as a viewer, or as a co-host whom the host approved; the host is both in their own show. Limits on
+    /// viewers are not for those who make the show.
     pub(crate) async fn join(&self, caller: &Caller, session_id: &str, role: Role) -> Result<Joined, Error> {
         let session = self.visible(session_id, caller.user_id(), None).await?;
         let is_host = caller.user_id() == Some(&session.host_id);
         if session.is_over() {
             return Err(SESSION_OVER.into());
         }
-        if role == Role::CoHost && !is_host {
-            return Err(NOT_APPROVED.into());
-        }
-        if !is_host && self.is_full(&session) {
-            return Err(FULL.into());
+        let refusal = if role == Role::CoHost { NOT_APPROVED } else { FULL };
+        let is_reserved = role == Role::CoHost || self.is_full(&session);
+        if is_reserved && !is_host && !self.is_co_host(&session, caller.user_id()).await? {
+            return Err(refusal.into());
         }
         let known = caller.user_id().cloned().map(ViewerIdentity::User);
         let viewer = known.unwrap_or_else(|| ViewerIdentity::Guest(GuestId::generate()));
@@ -194,8 +194,8 @@ impl Sessions {
         let permissions = Permissions {
             chat: signed_in,
             send_gifts: signed_in && !is_host,
-            request_co_host: signed_in && role == Role::Viewer,
-            moderate: is_host,
+            request_co_host: signed_in && !is_host && role == Role::Viewer,
+            moderate: is_host || role == Role::CoHost,
         };
         let at = self.inner.clock.now();
         let ticket = Ticket { session_id: session.id, viewer, role };
@@ -243,21 +243,46 @@ impl Sessions {
     ) -> Result<Session, Error> {
         let id = SessionId::parse(session_id).ok_or(NO_SUCH_SESSION)?;
         let session = self.find(&id).await?.ok_or(NO_SUCH_SESSION)?;
-        let is_host = user_id == Some(&session.host_id);
-        let is_invited = || ticket.and_then(|ticket| self.ticket(&id, ticket)).is_some();
-        if session.details.is_private && !is_host && !is_invited() {
+        let bearer = ticket.and_then(|ticket| self.ticket(&id, ticket)).map(|(ticket, _)| ticket.viewer);
+        let bearer = bearer.as_ref().and_then(ViewerIdentity::user_id);
+        if !self.is_open_to(&session, user_id).await? && !self.is_open_to(&session, bearer).await? {
             return Err(PRIVATE.into());
         }
         Ok(session)
     }
 
+    /// Whether a session is public or this user is its host, a co-host or invited to be one, as of now: a ticket to a
+    /// private session is worth no more than its bearer's place in it.
+    pub(crate) async fn is_open_to(&self, session: &Session, user_id: Option<&UserId>) -> Result<bool, Error> {
+        if !session.details.is_private || user_id == Some(&session.host_id) {
+            return Ok(true);
+        }
+        Ok(self.seat(session, user_id).await?.is_some_and(|seat| seat.opens_private()))
+    }
+
+    /// Whether this user is an approved co-host of a session now.
+    pub(crate) async fn is_co_host(&self, session: &Session, user_id: Option<&UserId>) -> Result<bool, Error> {
+        Ok(self.seat(session, user_id).await?.is_some_and(|seat| seat.is_approved()))
+    }
+
+    /// Where a user stands as a co-host of a session.
+    pub(crate) async fn seat(&self, session: &Session, user_id: Option<&UserId>) -> Result<Option<Seat>, Error> {
+        let Some(user_id) = user_id else { return Ok(None) };
+        Ok(cohost::seat(&mut self.inner.db.reader().await?, &session.id, user_id).await?)
+    }
+
     /// What a ticket says, if it is good and for this session, and when it ends.
     pub(crate) fn ticket(&self, session_id: &SessionId, ticket: &Secret) -> Option<(Ticket, Timestamp)> {
+        self.any_ticket(ticket).filter(|(ticket, _)| ticket.session_id == *session_id)
+    }
+
+    /// What a ticket says, if it is good, whichever session it is for.
+    pub(crate) fn any_ticket(&self, ticket: &Secret) -> Option<(Ticket, Timestamp)> {
         let read = self.inner.tickets.read(ticket.reveal());
         if let Err(cause) = &read {
-            tracing::debug!(%cause, session.id = %session_id, "ticket refused");
+            tracing::debug!(%cause, "ticket refused");
         }
-        read.ok().filter(|(ticket, _)| ticket.session_id == *session_id)
+        read.ok()
     }
 
     /// Whether one more viewer is one too many.
@@ -282,6 +307,11 @@ impl Sessions {
     pub(crate) async fn unfinished_of(&self, host_id: &UserId) -> Result<Vec<Session>, Error> {
         let limit = self.inner.config.unfinished_per_host;
         Ok(store::unfinished_of(&mut self.inner.db.reader().await?, host_id, limit).await?)
+    }
+
+    /// Reads a session and keeps others from moving it until the transaction is over.
+    pub(crate) async fn hold(tx: &mut Transaction, id: &SessionId) -> Result<Option<Session>, Error> {
+        Ok(store::lock(tx, id).await?)
     }
 
     /// Counts a message into its session, in the transaction that posts it; `false` when the session takes none.
@@ -371,9 +401,6 @@ impl Sessions {
         }
     }
 }
-
-/// Handing an order over is a matter of microseconds; a plane that takes longer is stuck, and the host need not wait.
-const ORDER_TIMEOUT: Duration = Duration::from_secs(3);
 
 fn cleaned(details: Details) -> Result<Details, Error> {
     let title = plain(&details.title, Lines::One);

@@ -13,6 +13,7 @@ use crate::bus::{Bus, DomainEvent, Heard, Subscription};
 use crate::caller::{Caller, ClientAddress, Identity, Language, SignedIn, UserIdentity};
 use crate::chat::Chat;
 use crate::clock::{Clock, Timestamp};
+use crate::cohost::CoHosts;
 use crate::config::{ChatConfig, PublicConfig, SessionConfig};
 use crate::db::statements;
 use crate::id::{LoginId, SessionId, UserId};
@@ -33,6 +34,7 @@ pub(crate) struct Stage {
     pub(crate) clock: Clock,
     pub(crate) bus: Bus,
     pub(crate) sessions: Sessions,
+    pub(crate) co_hosts: CoHosts,
     pub(crate) chat: Chat,
     pub(crate) presence: LiveIngress,
     pub(crate) plane: Arc<NotedOrders>,
@@ -45,6 +47,8 @@ pub(crate) struct Stage {
 pub(crate) struct NotedOrders {
     pub(crate) ended: Mutex<Vec<(SessionId, EndReason)>>,
     pub(crate) ejected: Mutex<Vec<(SessionId, String)>>,
+    pub(crate) co_hosts_ended: Mutex<Vec<(SessionId, UserId)>>,
+    pub(crate) co_hosts_muted: Mutex<Vec<(SessionId, UserId, bool)>>,
 }
 
 #[async_trait]
@@ -55,6 +59,14 @@ impl LivePlane for NotedOrders {
 
     async fn eject_viewer(&self, session_id: &SessionId, viewer_id: &str) {
         self.ejected.lock().push((session_id.clone(), viewer_id.to_owned()));
+    }
+
+    async fn end_co_host(&self, session_id: &SessionId, user_id: &UserId) {
+        self.co_hosts_ended.lock().push((session_id.clone(), user_id.clone()));
+    }
+
+    async fn mute_co_host(&self, session_id: &SessionId, user_id: &UserId, muted: bool) {
+        self.co_hosts_muted.lock().push((session_id.clone(), user_id.clone(), muted));
     }
 }
 
@@ -75,11 +87,14 @@ impl Stage {
             config: SessionConfig::default(),
             public: PublicConfig::default(),
         });
+        let orders = Arc::clone(&plane) as Arc<dyn LivePlane>;
+        let co_hosts = CoHosts::new(db.clone(), bus.clone(), clock.clone(), sessions.clone(), orders);
         let chat = Chat::new(db.clone(), bus.clone(), clock.clone(), sessions.clone(), &ChatConfig::default());
         let stop = CancellationToken::new();
-        let ingress = Ingress::new(sessions.clone(), bus.clone(), clock.clone(), &facts);
+        let ingress = Ingress::new(sessions.clone(), co_hosts.clone(), bus.clone(), clock.clone(), &facts);
         tokio::spawn(ingress.run(facts, stop.clone()));
-        Self { db, clock, bus, sessions, chat, presence, plane, tokens, _presence_runs: stop.drop_guard() }
+        tokio::spawn(co_hosts.clone().run(stop.clone()));
+        Self { db, clock, bus, sessions, co_hosts, chat, presence, plane, tokens, _presence_runs: stop.drop_guard() }
     }
 
     /// Somebody with an account, signed in.

@@ -13,7 +13,8 @@ use super::log::{Class, Position, Reach};
 use crate::bus::DomainEvent;
 use crate::chat::ChatMessage;
 use crate::clock::Timestamp;
-use crate::id::SessionId;
+use crate::cohost::{Candidate, CoHostCard};
+use crate::id::{SessionId, UserId};
 use crate::secret::Secret;
 use crate::session::SessionStats;
 
@@ -68,6 +69,14 @@ pub(crate) enum FrameType {
     SessionStatus,
     SessionEnded,
     IngestWarning,
+    /// The co-hosts, all of them, after every change.
+    CoHosts,
+    /// Somebody asks to be a co-host; for the host.
+    CoHostRequested,
+    /// The host asks; for the one who is asked.
+    CoHostInvited,
+    /// A request or an invitation came to nothing; for whoever did not do it.
+    CoHostDeclined,
     /// Also the answer to `ping`, with `data.type` `pong`: that is how the app knows it.
     Notification,
     Error,
@@ -141,6 +150,9 @@ enum RoomData {
     Status { status: &'static str },
     Ended { session_id: SessionId, ended_at: Timestamp, stats: SessionStats },
     Warning { code: String },
+    CoHosts { co_hosts: Arc<Vec<CoHostCard>> },
+    Candidate(Arc<Candidate>),
+    Declined { user_id: UserId },
 }
 
 impl From<DomainEvent> for Announcement {
@@ -197,6 +209,24 @@ impl From<DomainEvent> for Announcement {
             DomainEvent::IngestWarned { session_id, host_id, code, at } => Self {
                 reach: Reach::Only(host_id),
                 ..ordered(session_id, Type::IngestWarning, RoomData::Warning { code }, at)
+            },
+            DomainEvent::CoHostsChanged { session_id, co_hosts, at } => {
+                ordered(session_id, Type::CoHosts, RoomData::CoHosts { co_hosts }, at)
+            }
+            DomainEvent::CoHostRequested { session_id, host_id, user, at } => Self {
+                reach: Reach::Only(host_id),
+                user_id: Some(user.user_id.to_string()),
+                ..ordered(session_id, Type::CoHostRequested, RoomData::Candidate(user), at)
+            },
+            DomainEvent::CoHostInvited { session_id, user_id, host, at } => Self {
+                reach: Reach::Only(user_id),
+                user_id: Some(host.user_id.to_string()),
+                ..ordered(session_id, Type::CoHostInvited, RoomData::Candidate(host), at)
+            },
+            DomainEvent::CoHostDeclined { session_id, user_id, other_side, at } => Self {
+                reach: Reach::Only(other_side),
+                user_id: Some(user_id.to_string()),
+                ..ordered(session_id, Type::CoHostDeclined, RoomData::Declined { user_id }, at)
             },
         }
     }

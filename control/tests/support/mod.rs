@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::extract::ConnectInfo;
 use chobi_control::Control;
 use chobi_control::config::{ControlConfig, DatabaseConfig, Rate, RateLimits};
-use chobi_control::id::SessionId;
+use chobi_control::id::{SessionId, UserId};
 use chobi_control::ports::LivePlane;
 use chobi_control::session::EndReason;
 use chobi_control::testing::TestDatabase;
@@ -37,6 +37,10 @@ impl LivePlane for NoMedia {
     async fn end_broadcast(&self, _: &SessionId, _: EndReason) {}
 
     async fn eject_viewer(&self, _: &SessionId, _: &str) {}
+
+    async fn end_co_host(&self, _: &SessionId, _: &UserId) {}
+
+    async fn mute_co_host(&self, _: &SessionId, _: &UserId, _: bool) {}
 }
 
 /// A response of the router.

@@ -19,7 +19,7 @@ struct Row {
 const ROLES: [&str; 4] = ["nobody", "somebody with a bad token", "a stranger", "the host"];
 
 /// Ends the session, so it comes last.
-fn rows(session: &str, host: &str) -> Vec<Row> {
+fn rows(session: &str, host: &str, stranger: &str) -> Vec<Row> {
     let row = |path, input, answers| Row { path, input, answers };
     let everybody = ["OK"; 4];
     let users = ["UNAUTHORIZED", "UNAUTHORIZED", "OK", "OK"];
@@ -47,6 +47,40 @@ fn rows(session: &str, host: &str) -> Vec<Row> {
             json!({"sessionId": session}),
             ["UNAUTHORIZED", "UNAUTHORIZED", "FORBIDDEN", "OK"],
         ),
+        row("coHosts.getCoHosts", json!({"sessionId": session}), guests),
+        row(
+            "coHosts.request",
+            json!({"sessionId": session}),
+            ["UNAUTHORIZED", "UNAUTHORIZED", "FORBIDDEN", "FORBIDDEN"],
+        ),
+        row(
+            "coHosts.invite",
+            json!({"sessionId": session, "userId": stranger}),
+            ["UNAUTHORIZED", "UNAUTHORIZED", "FORBIDDEN", "OK"],
+        ),
+        // From here on the stranger is invited.
+        row("coHosts.accept", json!({"sessionId": session}), ["UNAUTHORIZED", "UNAUTHORIZED", "OK", "FORBIDDEN"]),
+        row(
+            "coHosts.approve",
+            json!({"sessionId": session, "userId": stranger}),
+            ["UNAUTHORIZED", "UNAUTHORIZED", "FORBIDDEN", "OK"],
+        ),
+        row(
+            "coHosts.mute",
+            json!({"sessionId": session, "userId": stranger, "muted": true}),
+            ["UNAUTHORIZED", "UNAUTHORIZED", "OK", "OK"],
+        ),
+        row(
+            "coHosts.decline",
+            json!({"sessionId": session}),
+            ["UNAUTHORIZED", "UNAUTHORIZED", "CONFLICT", "FORBIDDEN"],
+        ),
+        row(
+            "coHosts.remove",
+            json!({"sessionId": session, "userId": stranger}),
+            ["UNAUTHORIZED", "UNAUTHORIZED", "FORBIDDEN", "OK"],
+        ),
+        row("coHosts.leave", json!({"sessionId": session}), ["UNAUTHORIZED", "UNAUTHORIZED", "FORBIDDEN", "FORBIDDEN"]),
         row("streaming.endSession", json!({"sessionId": session}), ["UNAUTHORIZED", "UNAUTHORIZED", "FORBIDDEN", "OK"]),
     ]
 }
@@ -59,7 +93,7 @@ both_engines! {
         let private = json!({"title": "Behind a door", "type": "video", "isPrivate": true});
         let (_, created) = served.mutate(Some(&host), "streaming.createSession", private).await;
         let session = created["session"]["id"].as_str().unwrap();
-        let rows = rows(session, host.user.user_id.as_str());
+        let rows = rows(session, host.user.user_id.as_str(), stranger.user.user_id.as_str());
 
         let table = served.control.table.clone();
         let known: BTreeSet<&str> = table.procedures().map(|procedure| procedure.path.as_str()).collect();

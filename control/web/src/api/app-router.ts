@@ -32,6 +32,13 @@ export interface AuthUser {
   joinedDate: string;
 }
 
+export interface Candidate {
+  userId: string;
+  name: string;
+  avatar: string;
+  since: Date;
+}
+
 export interface ChatMessage {
   id: string;
   sessionId: string;
@@ -45,6 +52,45 @@ export interface ChatMessage {
   isHighlighted: boolean;
 }
 
+export interface CoHostCard {
+  userId: string;
+  name: string;
+  avatar: string;
+  isLive: boolean;
+  isMuted: boolean;
+  mute: 'open' | 'self' | 'host';
+  broadcastId: string;
+}
+
+export interface CoHostMoved {
+  success: boolean;
+  state: 'requested' | 'invited' | 'approved' | 'declined' | 'removed' | 'left';
+  message: string;
+}
+
+export interface CoHostMuted {
+  success: boolean;
+  isMuted: boolean;
+  mute: 'open' | 'self' | 'host';
+  message: string;
+}
+
+export interface CoHostOverview {
+  coHosts: CoHostCard[];
+  requests?: Candidate[];
+  invitations?: Candidate[];
+  ownState?: 'requested' | 'invited' | 'approved' | 'declined' | 'removed' | 'left';
+}
+
+export interface CoHostSeat {
+  sessionId: string;
+  userId: string;
+}
+
+export interface CoHostSession {
+  sessionId: string;
+}
+
 export interface CreateSession {
   title: string;
   description?: string;
@@ -53,6 +99,11 @@ export interface CreateSession {
   isPrivate?: boolean;
   maxViewers?: number;
   scheduledAt?: Date;
+}
+
+export interface DeclineCoHost {
+  sessionId: string;
+  userId?: string;
 }
 
 export interface EndSession {
@@ -122,6 +173,12 @@ export interface MessagePage {
 export interface MessageSent {
   success: boolean;
   message: ChatMessage;
+}
+
+export interface MuteCoHost {
+  sessionId: string;
+  userId: string;
+  muted: boolean;
 }
 
 export interface MySessions {
@@ -349,6 +406,17 @@ type Procedures = {
   chat: {
     getMessages: TRPCQueryProcedure<{ input: GetMessages; output: MessagePage; meta: object }>;
     sendMessage: TRPCMutationProcedure<{ input: SendMessage; output: MessageSent; meta: object }>;
+  };
+  coHosts: {
+    accept: TRPCMutationProcedure<{ input: CoHostSession; output: CoHostMoved; meta: object }>;
+    approve: TRPCMutationProcedure<{ input: CoHostSeat; output: CoHostMoved; meta: object }>;
+    decline: TRPCMutationProcedure<{ input: DeclineCoHost; output: CoHostMoved; meta: object }>;
+    getCoHosts: TRPCQueryProcedure<{ input: CoHostSession; output: CoHostOverview; meta: object }>;
+    invite: TRPCMutationProcedure<{ input: CoHostSeat; output: CoHostMoved; meta: object }>;
+    leave: TRPCMutationProcedure<{ input: CoHostSession; output: CoHostMoved; meta: object }>;
+    mute: TRPCMutationProcedure<{ input: MuteCoHost; output: CoHostMuted; meta: object }>;
+    remove: TRPCMutationProcedure<{ input: CoHostSeat; output: CoHostMoved; meta: object }>;
+    request: TRPCMutationProcedure<{ input: CoHostSession; output: CoHostMoved; meta: object }>;
   };
   streaming: {
     createSession: TRPCMutationProcedure<{ input: CreateSession; output: SessionCreated; meta: object }>;
