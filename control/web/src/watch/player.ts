@@ -44,6 +44,8 @@ const RETRY_MAX_MS = 15_000;
 /** Further behind than this, catching up by pace would take too long: jump. There is no rewind a viewer could have meant. */
 const JUMP_AFTER_S = 6;
 const JUMP_EVERY_MS = 5000;
+/** A picture that stands still for so long while the playlist moves on is one that the engine will not bring back by itself. */
+const STUCK_AFTER_MS = 8000;
 const FINAL: ReadonlySet<PlayerState> = new Set(["ended", "private", "unsupported"]);
 
 export class Player {
@@ -270,6 +272,10 @@ export class Player {
       if (moved < 2) this.#playedMs += moved * 1000;
       if (!FINAL.has(this.state)) this.#set("playing");
       this.#chase(JUMP_AFTER_S);
+    } else if (this.#isStuck(now)) {
+      this.#movedAt = now;
+      this.#engine?.stop();
+      this.#askAgain(0);
     } else if (!video.paused && this.#everPlayed && (this.state === "playing" || this.state === "buffering")) {
       this.#stall(now);
     }
@@ -277,6 +283,13 @@ export class Player {
     const { dataset } = document.documentElement;
     if (delay !== null) dataset["delayMs"] = String(Math.round(delay));
     dataset["playedMs"] = String(Math.round(this.#playedMs));
+  }
+
+  /** WebRTC looks after itself. Of HLS, a player that waits for sound while its sound waits for the picture has been seen. */
+  #isStuck(now: number): boolean {
+    const waits = this.state === "loading" || this.state === "playing" || this.state === "buffering";
+    const advances = this.#movedAt > 0 && now - this.#advancedAt < INTERRUPTED_AFTER_MS;
+    return this.transport === "hls" && !this.#asking && waits && !this.video.paused && advances && now - this.#movedAt > STUCK_AFTER_MS;
   }
 
   #stall(now: number): void {

@@ -93,6 +93,16 @@ impl OpenEpoch {
         self.tracks.iter().map(|track| track.id)
     }
 
+    /// Whether some renditions have a part of this epoch and others not yet. Readers are told once all have: hls.js 1.6 never
+    /// gets over a discontinuity that it finds in the playlist of sound and not in that of the picture. One that has nothing for
+    /// as long as two parts of another take is not waited for.
+    pub(super) fn begins_apart(&self, renditions: &[Rendition]) -> bool {
+        let Stage::Running(running) = &self.stage else { return false };
+        let parts = |lane: &Lane| renditions[lane.rendition].parts_of(running.place.epoch);
+        let most = running.lanes.iter().map(parts).max().unwrap_or(0);
+        running.place.discontinuity > 0 && most == 1 && running.lanes.iter().any(|lane| parts(lane) == 0)
+    }
+
     pub(super) fn handle_frame(&mut self, show: &mut Show, frame: &Arc<Frame>) {
         let Some(lane) = self.lane_of(frame.track) else { return };
         match &mut self.stage {

@@ -198,6 +198,9 @@ impl Packager {
         if show.renditions.iter().all(|rendition| !rendition.changed) {
             return Vec::new();
         }
+        if self.epoch.as_ref().is_some_and(|epoch| epoch.begins_apart(&show.renditions)) {
+            return Vec::new();
+        }
         let positions: Vec<_> =
             show.renditions.iter().filter_map(|one| one.position().map(|position| (one.id, position))).collect();
         let facts =

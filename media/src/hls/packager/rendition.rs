@@ -178,6 +178,12 @@ impl Rendition {
         self.inits.retain(|(epoch, _)| Some(*epoch) >= needed || Some(*epoch) == newest);
     }
 
+    /// How many parts of this epoch there are, in its newest two segments.
+    pub(super) fn parts_of(&self, epoch: u64) -> usize {
+        let newest_first = self.open.iter().chain(self.window.iter().rev().map(|segment| &**segment));
+        newest_first.take(2).filter(|segment| segment.epoch == epoch).map(|segment| segment.parts.len()).sum()
+    }
+
     pub(crate) fn position(&self) -> Option<Position> {
         let open = self.open.as_ref().filter(|open| !open.parts.is_empty());
         let newest = open.or_else(|| self.window.back().map(|segment| &**segment))?;

@@ -338,6 +338,31 @@ fn a_returning_publisher_makes_one_discontinuity_and_numbers_go_on() {
 }
 
 #[test]
+fn all_renditions_show_a_discontinuity_at_once_unless_one_has_nothing_to_show() {
+    let marks = |theatre: &Theatre, id: &str| theatre.listing(id).segments.iter().map(|one| one.discontinuities).sum();
+    let script = Script::default();
+    let mut theatre = Theatre::new();
+    theatre.packager.handle_epoch(&script.epoch(zero()));
+    theatre.play(&script.frames(Duration::from_millis(4_300)));
+    theatre.packager.handle_epoch(&script.epoch(zero() + Duration::from_secs(5)));
+    let mut seen = Vec::new();
+    for frame in script.frames(Duration::from_secs(1)) {
+        theatre.play(&[frame]);
+        let marks: [u64; 2] = ["v0", "a0"].map(|id| marks(&theatre, id));
+        if seen.last() != Some(&marks) {
+            seen.push(marks);
+        }
+    }
+    assert_eq!(seen, [[0, 0], [1, 1]]);
+
+    theatre.packager.handle_epoch(&script.epoch(zero() + Duration::from_secs(9)));
+    let mut picture_only = script.frames(Duration::from_secs(1));
+    picture_only.retain(|frame| frame.track == TrackId(0));
+    theatre.play(&picture_only);
+    assert_eq!(["v0", "a0"].map(|id| marks(&theatre, id)), [2_u64, 1], "a silent track holds nobody up for long");
+}
+
+#[test]
 fn new_formats_bring_a_new_init() {
     let script = Script::default();
     let mut theatre = Theatre::new();
