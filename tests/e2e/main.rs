@@ -5,6 +5,7 @@ mod harness;
 
 mod bad_input;
 mod bench;
+mod co_hosts;
 mod codecs;
 mod configuration;
 mod encoders;

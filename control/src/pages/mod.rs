@@ -105,7 +105,7 @@ async fn watch(
     headers: HeaderMap,
 ) -> Response {
     if may_be_session_id(&session_id) {
-        pages.page("watch", StatusCode::OK, &uri, &headers)
+        pages.policy.apply_with(Devices::Talk, pages.bare_page("watch", StatusCode::OK, &uri, &headers))
     } else {
         pages.missing(&uri, &headers)
     }

@@ -13,6 +13,8 @@ pub(super) struct Policy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Devices {
     Closed,
+    /// The page of a show: a viewer may be let in beside the host.
+    Talk,
     /// The studio: it is what the page is for.
     Open,
 }
@@ -23,6 +25,10 @@ impl Devices {
             Self::Closed => {
                 "autoplay=(self), fullscreen=(self), picture-in-picture=(self), camera=(), microphone=(), \
                  display-capture=(), geolocation=(), payment=(), usb=()"
+            }
+            Self::Talk => {
+                "autoplay=(self), fullscreen=(self), picture-in-picture=(self), camera=(self), microphone=(self), \
+                 display-capture=(), screen-wake-lock=(self), geolocation=(), payment=(), usb=()"
             }
             Self::Open => {
                 "autoplay=(self), fullscreen=(self), picture-in-picture=(self), camera=(self), microphone=(self), \

@@ -57,13 +57,17 @@ async fn every_answer_carries_the_policy() {
 }
 
 #[tokio::test]
-async fn only_the_studio_may_ask_for_camera_microphone_and_screen() {
+async fn pages_may_ask_for_the_devices_that_they_are_for() {
     let devices = ["camera", "microphone", "display-capture"];
-    for path in ["/", "/watch/session_1", "/assets/site-0A1B2C3D.css", "/nowhere", "/studio/", "/studio/x"] {
+    for path in ["/", "/watch/", "/assets/site-0A1B2C3D.css", "/nowhere", "/studio/", "/studio/x"] {
         let answer = get_with(path, &[BROWSER]).await;
         for device in devices {
             assert!(answer.header("permissions-policy").contains(&format!("{device}=()")), "{path}: {device}");
         }
+    }
+    let watch = get_with("/watch/session_1", &[BROWSER]).await;
+    for device in ["camera=(self)", "microphone=(self)", "display-capture=()"] {
+        assert!(watch.header("permissions-policy").contains(device), "{device}");
     }
     let studio = get_with("/studio", &[BROWSER]).await;
     assert_eq!((studio.status, studio.body.as_str()), (StatusCode::OK, "studio ar\n"));

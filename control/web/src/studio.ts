@@ -20,6 +20,9 @@ import { stayAwake } from "./studio/awake.js";
 import { openAuthDialog } from "./ui/auth-dialog.js";
 import { startHeader } from "./ui/header.js";
 import { fillIcons } from "./ui/icons.js";
+import { HostDesk } from "./guests/host-desk.js";
+import { Roster } from "./guests/roster.js";
+import { Tiles } from "./guests/tiles.js";
 import { Chat } from "./watch/chat.js";
 import { showWarning } from "./watch/host.js";
 import { Room, type RoomEvent } from "./watch/room.js";
@@ -46,6 +49,9 @@ let show: KeptShow | null = null;
 let onAir: OnAir | null = null;
 let room: Room | null = null;
 let chat: Chat | null = null;
+let roster: Roster | null = null;
+let tiles: Tiles | null = null;
+let hostDesk: HostDesk | null = null;
 let inRoom = false;
 let over = false;
 
@@ -100,7 +106,11 @@ async function choose(chosen: KeptShow): Promise<void> {
   // A phone was scrolled down to the form; what matters now is the picture.
   window.scrollTo({ top: 0 });
   onAir = new OnAir(chosen, remember, (stats) => finish(stats));
-  chat = new Chat(chosen.sessionId, () => chosen.hostId, () => openAuthDialog());
+  roster = new Roster(chosen.sessionId, showGuests);
+  hostDesk = new HostDesk(chosen.sessionId, roster);
+  tiles = new Tiles(() => null, (card) => hostDesk?.tools(card) ?? []);
+  const invite = { label: t("inviteGuest"), drawing: "broadcast", run: (userId: string) => hostDesk?.invite(userId) } as const;
+  chat = new Chat(chosen.sessionId, () => chosen.hostId, () => openAuthDialog(), invite);
   room = new Room(chosen.sessionId, () => null, hear);
   room.connect();
   if (chosen.by === "encoder") showEncoder("waiting");
@@ -175,6 +185,7 @@ function hear(event: RoomEvent): void {
       inRoom = true;
       chat?.connected();
       if (!event.recovered) void chat?.refresh();
+      void roster?.refresh();
       return event.status === "ended" ? finish(null) : void refresh();
     case "lost":
       inRoom = false;
@@ -185,11 +196,21 @@ function hear(event: RoomEvent): void {
       return chat?.receive(event.message);
     case "status":
       return void refresh();
+    case "coHosts":
+      return roster?.hear(event.coHosts, true);
+    case "coHostNews":
+      return void roster?.refresh();
     case "warning":
       return showWarning(event.code);
     case "ended":
       return finish(null);
   }
+}
+
+function showGuests(): void {
+  if (over || !roster) return;
+  hostDesk?.show();
+  tiles?.show(roster.coHosts, null);
 }
 
 async function refresh(): Promise<void> {
@@ -218,6 +239,8 @@ function finish(stats: SessionStats | null): void {
   desk.close();
   chat?.close();
   room?.stop();
+  tiles?.close();
+  hostDesk?.close();
   be("ended");
   must<HTMLElement>("#on-air").hidden = true;
   const again = { label: t("newShow"), run: () => location.assign("/studio") };

@@ -7,6 +7,9 @@ import { t } from "./i18n/index.js";
 import { openAuthDialog } from "./ui/auth-dialog.js";
 import { startHeader } from "./ui/header.js";
 import { fillIcons } from "./ui/icons.js";
+import { Booth } from "./guests/booth.js";
+import { Roster } from "./guests/roster.js";
+import { Tiles } from "./guests/tiles.js";
 import { Chat } from "./watch/chat.js";
 import { startControls } from "./watch/controls.js";
 import { showHostTools, showWarning } from "./watch/host.js";
@@ -32,6 +35,9 @@ let joined: Joined | null = null;
 let joining: Promise<Joined> | null = null;
 let retry = 0;
 
+const roster = new Roster(sessionId, () => showGuests());
+const tiles = new Tiles(() => joined?.ticket ?? null, undefined, must<HTMLVideoElement>("#video"));
+const booth = new Booth(sessionId, roster, () => tiles.show(roster.coHosts, booth.self));
 const player = new Player(must("#video"), showPlayer, (qualities) => controls.setQualities(qualities));
 const controls = startControls(player);
 const room = new Room(sessionId, () => joined?.ticket ?? null, hear);
@@ -41,6 +47,7 @@ function hear(event: RoomEvent): void {
     case "joined":
       chat.connected();
       if (!event.recovered) void chat.refresh();
+      void roster.refresh();
       return void stand(event.status);
     case "refused":
       return refuse(event.code, event.reason);
@@ -52,6 +59,10 @@ function hear(event: RoomEvent): void {
       return chat.receive(event.message);
     case "status":
       return void (event.live && stand("live"));
+    case "coHosts":
+      return roster.hear(event.coHosts, joined?.isHost === true);
+    case "coHostNews":
+      return void roster.refresh();
     case "warning":
       return showWarning(event.code);
     case "ended":
@@ -70,6 +81,7 @@ async function stand(now: SessionStatus): Promise<void> {
     return refuse(codeOf(error), reasonOf(error), wording(error));
   }
   chat.permit(joined.mayChat);
+  booth.permit(joined.mayCoHost);
   if (joined.isHost) showHostTools(sessionId);
   if (now === "waiting" && !player.isLoaded) {
     setState("waiting", () => status.show("waiting"));
@@ -106,7 +118,14 @@ function refuse(code: string | null, reason: string | null, said?: string): void
   }
 }
 
+function showGuests(): void {
+  booth.show();
+  tiles.show(roster.coHosts, booth.self);
+}
+
 function finish(): void {
+  booth.close();
+  tiles.close();
   window.clearTimeout(retry);
   player.expectEnd();
   chat.close();
@@ -148,6 +167,7 @@ onAccountChange(() => {
   // Somebody else is looking now: permissions differ, and a private show may open.
   joined = joining = null;
   chat.accountChanged();
+  booth.close();
   room.rejoin();
   if (!player.isLoaded) again(ROOM_PATIENCE_MS);
 });

@@ -15,7 +15,8 @@ async function exchange(connection, url, token, only) {
   return { status: 201, location: response.headers.get("location"), etag: response.headers.get("etag") };
 }
 
-globalThis.watchByWhep = async (name, url, token, only) => {
+/** `places`: how many pictures and sounds are offered room for. */
+globalThis.watchByWhep = async (name, url, token, only, places = 1) => {
   const connection = new RTCPeerConnection();
   const video = document.createElement("video");
   video.autoplay = true;
@@ -23,11 +24,19 @@ globalThis.watchByWhep = async (name, url, token, only) => {
   document.body.append(video);
   const stream = new MediaStream();
   video.srcObject = stream;
-  connection.ontrack = ({ track }) => stream.addTrack(track);
-  connection.addTransceiver("video", { direction: "recvonly" });
-  connection.addTransceiver("audio", { direction: "recvonly" });
+  const streams = {};
+  connection.ontrack = ({ track, streams: [from] }) => {
+    (streams[from?.id] ??= []).push(track);
+    if (Object.keys(streams).length === 1) stream.addTrack(track);
+    // Chromium decodes the sound of a track only where something plays it.
+    else if (track.kind === "audio") document.body.append(Object.assign(document.createElement("audio"), { autoplay: true, srcObject: from }));
+  };
+  for (let place = 0; place < places; place++) {
+    connection.addTransceiver("video", { direction: "recvonly" });
+    connection.addTransceiver("audio", { direction: "recvonly" });
+  }
   const started = performance.now();
-  const peer = { connection, video, started, firstFrameMs: null };
+  const peer = { connection, video, streams, started, firstFrameMs: null };
   video.requestVideoFrameCallback(() => (peer.firstFrameMs = performance.now() - started));
   peers[name] = peer;
   return Object.assign(peer, await exchange(connection, url, token, only)) && { status: peer.status, problem: peer.problem };
@@ -83,6 +92,31 @@ globalThis.look = async (name) => {
     if (report.type === "candidate-pair" && report.nominated) seen.roundTrip = report.currentRoundTripTime;
   }
   return seen;
+};
+
+/** By the name of their stream: frames decoded, and how loud it has been since the last call (RMS of the whole time between). */
+globalThis.lookAtStreams = async (name) => {
+  const peer = peers[name];
+  const { connection, streams } = peer;
+  const reports = [...(await connection.getStats()).values()].filter(({ type }) => type === "inbound-rtp");
+  const before = peer.heard ?? {};
+  peer.heard = {};
+  const of = (tracks) => {
+    const seen = { frames: null, loudness: null };
+    for (const track of tracks) {
+      const report = reports.find(({ trackIdentifier }) => trackIdentifier === track.id);
+      if (!report) continue;
+      if (track.kind === "video") seen.frames = report.framesDecoded ?? 0;
+      else {
+        const { totalAudioEnergy: energy = 0, totalSamplesDuration: time = 0 } = report;
+        const [energyThen, timeThen] = before[track.id] ?? [0, 0];
+        peer.heard[track.id] = [energy, time];
+        seen.loudness = time > timeThen ? Math.sqrt((energy - energyThen) / (time - timeThen)) : 0;
+      }
+    }
+    return seen;
+  };
+  return Object.fromEntries(Object.entries(streams).map(([id, tracks]) => [id, of(tracks)]));
 };
 
 globalThis.hangUp = async (name, token) => {

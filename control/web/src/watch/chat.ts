@@ -6,6 +6,7 @@ import { signedInUser } from "../api/tokens.js";
 import { h, must, setText } from "../dom.js";
 import { counted, number, t, timeOfDay } from "../i18n/index.js";
 import { hue, initial } from "../ui/avatar.js";
+import { icon, type IconName } from "../ui/icons.js";
 import type { RoomMessage } from "./room.js";
 
 const PAGE = 50;
@@ -16,6 +17,12 @@ export const MESSAGE_MAX = 500;
 const COUNTER_FROM = MESSAGE_MAX - 100;
 /** Closer to the bottom than this many pixels counts as reading along. */
 const BOTTOM_SLACK = 60;
+
+export interface ChatTool {
+  label: string;
+  drawing: IconName;
+  run: (userId: string) => void;
+}
 
 export class Chat {
   readonly #list = must<HTMLOListElement>("#chat-list");
@@ -40,6 +47,8 @@ export class Chat {
     private readonly sessionId: string,
     private readonly hostId: () => string | null,
     onSignIn: () => void,
+    /** What a host can do about the writer of a line. */
+    private readonly tool: ChatTool | null = null,
   ) {
     must("#chat-sign-in").addEventListener("click", onSignIn);
     this.#scroller.addEventListener("scroll", () => this.#onScroll(), { passive: true });
@@ -167,9 +176,13 @@ export class Chat {
     const name = h("bdi", { class: "chat-name" }, message.userName);
     const badge = message.userId === this.hostId() ? h("span", { class: "chat-badge" }, t("host")) : null;
     const time = h("time", { class: "chat-time", datetime: message.timestamp.toISOString() }, timeOfDay(message.timestamp));
+    const isOwn = message.userId === signedInUser()?.id;
+    const tool = this.tool && !isOwn
+      ? h("button", { type: "button", class: "chat-tool", "aria-label": this.tool.label, title: this.tool.label, onclick: () => this.tool?.run(message.userId) }, icon(this.tool.drawing))
+      : null;
     const face = h("span", { class: "avatar small", "aria-hidden": "true" }, initial(message.userName));
-    const line = h("li", { class: "chat-line", "data-id": message.id, "data-highlighted": message.isHighlighted, "data-own": message.userId === signedInUser()?.id },
-      face, h("div", { class: "chat-bubble" }, h("p", { class: "chat-who" }, name, badge, time), h("p", { class: "chat-text", dir: "auto" }, message.message)));
+    const line = h("li", { class: "chat-line", "data-id": message.id, "data-highlighted": message.isHighlighted, "data-own": isOwn },
+      face, h("div", { class: "chat-bubble" }, h("p", { class: "chat-who" }, name, badge, time, tool), h("p", { class: "chat-text", dir: "auto" }, message.message)));
     line.style.setProperty("--hue", String(hue(message.userId)));
     return line;
   }

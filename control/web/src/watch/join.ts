@@ -7,6 +7,7 @@ export interface Joined {
   ticket: string;
   mayChat: boolean;
   isHost: boolean;
+  mayCoHost: boolean;
 }
 
 export async function join(sessionId: string): Promise<Joined> {
@@ -16,6 +17,7 @@ export async function join(sessionId: string): Promise<Joined> {
     ticket: answer.viewerSession.token,
     // Guests read only, whatever the permission says: without an account there is nobody to write as.
     isHost: answer.viewerSession.permissions.canModerate,
+    mayCoHost: answer.viewerSession.permissions.canRequestCoHost,
     mayChat: answer.viewerSession.permissions.canChat || signedInUser() === null,
   };
 }

@@ -1,5 +1,6 @@
 // The page's socket to one session's room. In: frames of /ws. Out: RoomEvents. Driven by watch.ts.
 // It stays connected by itself: a lost socket is reopened with growing, jittered pauses, at once when the network or the tab returns.
+import type { CoHostCard } from "../api/app-router.js";
 import { freshAccessToken } from "../api/client.js";
 
 export interface RoomMessage {
@@ -21,6 +22,10 @@ export type RoomEvent =
   | { kind: "viewers"; count: number }
   | { kind: "message"; message: RoomMessage }
   | { kind: "status"; live: boolean }
+  /** All who publish beside the host, after every change. */
+  | { kind: "coHosts"; coHosts: CoHostCard[] }
+  /** A request, an invitation, or its end: for the one whom it concerns. */
+  | { kind: "coHostNews" }
   /** For the host alone: the encoder sends something viewers suffer from. */
   | { kind: "warning"; code: string }
   | { kind: "ended" };
@@ -124,6 +129,14 @@ export class Room {
         break;
       case "ingest_warning":
         this.on({ kind: "warning", code: String(data["code"]) });
+        break;
+      case "co_hosts":
+        if (Array.isArray(data["coHosts"])) this.on({ kind: "coHosts", coHosts: data["coHosts"] as CoHostCard[] });
+        break;
+      case "co_host_requested":
+      case "co_host_invited":
+      case "co_host_declined":
+        this.on({ kind: "coHostNews" });
         break;
       case "viewer_joined":
       case "viewer_left":

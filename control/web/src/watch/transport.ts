@@ -11,8 +11,13 @@ export type Unfit = "ice" | "media" | "codec" | "absent" | "busy";
 const PASSING: ReadonlySet<Unfit> = new Set(["media", "absent", "busy"]);
 
 export class TransportChoice {
-  readonly #insisted = insisted();
+  readonly #insisted: Transport | null;
   #unfit: Unfit | null = null;
+
+  /** `isMain`: the picture that the page's address and its tests speak of. */
+  constructor(private readonly isMain = true) {
+    this.#insisted = isMain ? insisted() : null;
+  }
 
   get now(): Transport {
     if (this.#insisted) return this.#insisted;
@@ -23,7 +28,7 @@ export class TransportChoice {
   giveUpWebRtc(reason: Unfit): boolean {
     if (this.#insisted) return false;
     this.#unfit = reason;
-    document.documentElement.dataset["playerFallback"] = reason;
+    if (this.isMain) document.documentElement.dataset["playerFallback"] = reason;
     return true;
   }
 
@@ -31,7 +36,7 @@ export class TransportChoice {
   reconsider(): boolean {
     if (this.#unfit === null || !PASSING.has(this.#unfit)) return false;
     this.#unfit = null;
-    delete document.documentElement.dataset["playerFallback"];
+    if (this.isMain) delete document.documentElement.dataset["playerFallback"];
     return this.now === "whep";
   }
 }

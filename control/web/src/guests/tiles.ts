@@ -1,0 +1,47 @@
+// The co-hosts' row under the picture. In: the roster, the host's picture whose loudness they share. Out: a tile each. Tests read
+// <html data-guests>, the number of those who are live.
+import type { CoHostCard } from "../api/app-router.js";
+import { must } from "../dom.js";
+import { Tile } from "./tile.js";
+
+export class Tiles {
+  readonly #row = must<HTMLUListElement>("#guests");
+  readonly #tiles = new Map<string, Tile>();
+
+  constructor(
+    private readonly ticket: () => string | null,
+    private readonly tools: (card: CoHostCard) => Node[] = () => [],
+    private readonly main: HTMLVideoElement | null = null,
+  ) {
+    main?.addEventListener("volumechange", () => this.#tiles.forEach((tile) => tile.follow(main)));
+  }
+
+  /** `except`: somebody who sees themselves elsewhere. */
+  show(coHosts: CoHostCard[], except: string | null): void {
+    const shown = coHosts.filter(({ userId }) => userId !== except);
+    for (const [userId, tile] of this.#tiles) {
+      if (shown.some((card) => card.userId === userId)) continue;
+      tile.stop();
+      tile.element.remove();
+      this.#tiles.delete(userId);
+    }
+    for (const card of shown) this.#tileOf(card).show(card);
+    this.#row.hidden = this.#row.childElementCount === 0;
+    document.documentElement.dataset["guests"] = String(coHosts.filter(({ isLive }) => isLive).length);
+  }
+
+  /** The show is over. */
+  close(): void {
+    this.show([], null);
+  }
+
+  #tileOf(card: CoHostCard): Tile {
+    const known = this.#tiles.get(card.userId);
+    if (known) return known;
+    const tile = new Tile(card.userId, card.broadcastId, this.ticket, this.tools(card));
+    if (this.main) tile.follow(this.main);
+    this.#tiles.set(card.userId, tile);
+    this.#row.append(tile.element);
+    return tile;
+  }
+}
