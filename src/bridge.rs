@@ -160,6 +160,9 @@ fn fact(event: MediaEvent) -> Option<LiveFact> {
             viewers: viewers.into_iter().map(entry).collect(),
             at,
         },
+        MediaEvent::ActiveSpeaker { broadcast, speaker, at } => {
+            LiveFact::ActiveSpeaker { session_id: session_id(&broadcast)?, co_host: name(&speaker)?.co_host, at }
+        }
         MediaEvent::IngestWarning { broadcast, code } => {
             let code = match code {
                 WarningCode::LongGop => "long_gop",

@@ -62,6 +62,12 @@ pub(crate) enum DomainEvent {
         code: String,
         at: Timestamp,
     },
+    /// Another one of those on air is the loudest: the host (`None`) or a co-host.
+    SpeakerChanged {
+        session_id: SessionId,
+        co_host: Option<UserId>,
+        at: Timestamp,
+    },
     /// Somebody asks to be a co-host.
     CoHostRequested {
         session_id: SessionId,

@@ -2,7 +2,7 @@
 
 use crate::config::{HlsConfig, HubConfig, RtmpConfig, WebrtcConfig};
 use crate::hls;
-use crate::hub::Hub;
+use crate::hub::{Hub, tell_speakers};
 use crate::ingest::{demo, rtmp};
 use crate::model::BroadcastId;
 use crate::seam::{Admission, EventSink, Order, Orders};
@@ -81,13 +81,15 @@ impl Media {
         };
         let webrtc = webrtc::Service::start(config.webrtc, &config.data_dir, around).await?;
         let address = config.rtmp.listen;
-        let (mut listener, _bound) = rtmp::Listener::bind(config.rtmp, hub.clone(), admission, events, cancel.clone())
-            .await
-            .map_err(|source| StartError::Rtmp { address, source })?;
+        let (mut listener, _bound) =
+            rtmp::Listener::bind(config.rtmp, hub.clone(), admission, Arc::clone(&events), cancel.clone())
+                .await
+                .map_err(|source| StartError::Rtmp { address, source })?;
         if let Some(rtmps) = config.rtmps {
             let address = rtmps.listen;
             listener.bind_tls(rtmps).await.map_err(|source| StartError::Rtmps { address, source })?;
         }
+        tasks.spawn(tell_speakers(hub.clone(), Arc::clone(&events), cancel.clone()));
         tasks.spawn(listener.run());
         tasks.spawn(carry_out(orders, hub.clone(), hls.clone(), webrtc.ejector(), cancel.clone()));
         Ok(Self { hub, hls, webrtc, tasks, cancel })

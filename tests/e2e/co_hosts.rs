@@ -94,6 +94,8 @@ async fn one_peer_sees_and_hears_the_host_and_whoever_was_let_in() -> Result<()>
     room.next("viewer_joined", |frame| frame["data"]["viewerCount"] == 2).await?;
     ensure!(room.all("viewer_joined").len() == 2, "whoever watches a co-host is not counted again");
 
+    room.next("active_speaker", |_| true).await.context("somebody is heard")?;
+
     // HLS has the co-host beside the host.
     let playlist = holds_playlist(&server, id, &guest.id).await?;
     ensure!(playlist.contains(&format!("URI=\"../{theirs}/v0/index.m3u8\"")), "{playlist}");
@@ -103,6 +105,13 @@ async fn one_peer_sees_and_hears_the_host_and_whoever_was_let_in() -> Result<()>
     co_host_in(&room, |one| one["isMuted"] == true).await?;
     receives(&page, "both", "the co-host to be silent", |seen| {
         seen[&theirs]["loudness"].as_f64() < Some(0.001) && plays(&seen["chobi"])
+    })
+    .await?;
+    holds(Limit::EVENT, "the host to have the floor, now that the other is silent", async || {
+        let told = room.all("active_speaker");
+        let last = told.last().map(|frame| &frame["data"]["userId"]);
+        ensure!(last == Some(&Value::Null), "the last was {last:?}");
+        Ok(true)
     })
     .await?;
     show.host.api.mutate("coHosts.mute", json!({ "sessionId": id, "userId": guest.id, "muted": false })).await?;

@@ -237,7 +237,6 @@ async fn simulcast_layers_are_chosen_from_and_are_hls_renditions() -> Result<()>
 
 /// A browser changes the size of its picture as it likes; whoever comes by HLS then, plays all the same.
 #[tokio::test]
-#[ignore = "known fault: a viewer who comes by HLS right after a change of size is left at loading in about one of five runs"]
 async fn hls_plays_a_browser_s_show_whatever_size_it_has_now() -> Result<()> {
     let server = Server::start().await?;
     let api = Api::of(&server)?;

@@ -31,6 +31,8 @@ pub enum LiveFact {
     /// Something about the incoming media that the host should know, such as B-frames. `code` is stable, for the
     /// app to translate.
     IngestWarning { session_id: SessionId, code: String, at: SystemTime },
+    /// Among several who publish, another one is the loudest: the host (`None`) or a co-host.
+    ActiveSpeaker { session_id: SessionId, co_host: Option<UserId>, at: SystemTime },
     /// A co-host's first media arrived, or media came back. Moves nothing but their place in the list.
     CoHostLive { session_id: SessionId, user_id: UserId, at: SystemTime },
     /// A co-host's publisher is gone, for whatever reason.
@@ -49,6 +51,7 @@ impl LiveFact {
             | Self::ViewerLeft { session_id, .. }
             | Self::Audience { session_id, .. }
             | Self::IngestWarning { session_id, .. }
+            | Self::ActiveSpeaker { session_id, .. }
             | Self::CoHostLive { session_id, .. }
             | Self::CoHostGone { session_id, .. } => session_id,
         }

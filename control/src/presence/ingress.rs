@@ -204,6 +204,9 @@ impl Ingress {
                 self.announce(session_id, changes);
             }
             LiveFact::IngestWarning { session_id, code, at } => self.warn_host(session_id, code, at.into()).await,
+            LiveFact::ActiveSpeaker { session_id, co_host, at } => {
+                self.bus.publish(DomainEvent::SpeakerChanged { session_id, co_host, at: at.into() });
+            }
             LiveFact::CoHostLive { session_id, user_id, at } => self.co_hosts.went_live(session_id, user_id, at.into()),
             LiveFact::CoHostGone { session_id, user_id, at } => {
                 self.co_hosts.went_away(session_id, &user_id, at.into())

@@ -71,6 +71,8 @@ pub(crate) enum FrameType {
     IngestWarning,
     /// The co-hosts, all of them, after every change.
     CoHosts,
+    /// Who is the loudest of those on air; no `userId` means the host.
+    ActiveSpeaker,
     /// Somebody asks to be a co-host; for the host.
     CoHostRequested,
     /// The host asks; for the one who is asked.
@@ -151,6 +153,7 @@ enum RoomData {
     Ended { session_id: SessionId, ended_at: Timestamp, stats: SessionStats },
     Warning { code: String },
     CoHosts { co_hosts: Arc<Vec<CoHostCard>> },
+    Speaker { user_id: Option<UserId> },
     Candidate(Arc<Candidate>),
     Declined { user_id: UserId },
 }
@@ -213,6 +216,11 @@ impl From<DomainEvent> for Announcement {
             DomainEvent::CoHostsChanged { session_id, co_hosts, at } => {
                 ordered(session_id, Type::CoHosts, RoomData::CoHosts { co_hosts }, at)
             }
+            DomainEvent::SpeakerChanged { session_id, co_host, at } => Self {
+                class: Class::BestEffort,
+                user_id: co_host.as_ref().map(ToString::to_string),
+                ..ordered(session_id, Type::ActiveSpeaker, RoomData::Speaker { user_id: co_host }, at)
+            },
             DomainEvent::CoHostRequested { session_id, host_id, user, at } => Self {
                 reach: Reach::Only(host_id),
                 user_id: Some(user.user_id.to_string()),

@@ -198,6 +198,8 @@ function hear(event: RoomEvent): void {
       return void refresh();
     case "coHosts":
       return roster?.hear(event.coHosts, true);
+    case "speaker":
+      return tiles?.speaks(event.userId);
     case "coHostNews":
       return void roster?.refresh();
     case "warning":

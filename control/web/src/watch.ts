@@ -61,6 +61,8 @@ function hear(event: RoomEvent): void {
       return void (event.live && stand("live"));
     case "coHosts":
       return roster.hear(event.coHosts, joined?.isHost === true);
+    case "speaker":
+      return tiles.speaks(event.userId);
     case "coHostNews":
       return void roster.refresh();
     case "warning":

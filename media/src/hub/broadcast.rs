@@ -2,13 +2,14 @@
 
 use super::lifecycle::{Phase, Presence, Situation};
 use super::publisher::{Publisher, Revoked, WriteSide};
+use super::speaker::SILENCE;
 use super::subscriber::{self, Feeder, Subscriber};
 use crate::metrics;
 use crate::model::{BroadcastId, TrackId};
 use crate::seam::{BroadcastEnd, Protocol};
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
@@ -18,6 +19,8 @@ pub struct Broadcast {
     /// The show it is a part of: a co-host's.
     part_of: Option<BroadcastId>,
     muted: AtomicBool,
+    /// Of the loudest packet of sound since it was last looked at (RFC 6464).
+    level: AtomicU8,
     slot: Mutex<Slot>,
     /// Rung whenever the write side comes back into the slot.
     vacated: Notify,
@@ -78,6 +81,7 @@ impl Broadcast {
             id,
             part_of,
             muted: AtomicBool::new(false),
+            level: AtomicU8::new(SILENCE),
             slot: Mutex::new(Slot::Vacant(side)),
             vacated: Notify::new(),
             joiners: Mutex::default(),
@@ -121,6 +125,17 @@ impl Broadcast {
 
     pub(super) fn is_muted(&self) -> bool {
         self.muted.load(Ordering::Relaxed)
+    }
+
+    /// A packet of sound said how loud it is, in decibels below the loudest there is.
+    pub(crate) fn heard(&self, level: u8) {
+        if !self.is_muted() {
+            self.level.fetch_min(level, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn take_level(&self) -> u8 {
+        self.level.swap(SILENCE, Ordering::Relaxed)
     }
 
     pub fn phase(&self) -> Phase {

@@ -14,6 +14,7 @@ mod gop;
 mod lifecycle;
 mod publisher;
 mod registry;
+mod speaker;
 mod subscriber;
 #[cfg(test)]
 mod tests;
@@ -22,4 +23,5 @@ pub use broadcast::{Broadcast, ClaimError};
 pub use lifecycle::Phase;
 pub use publisher::{Publisher, Revoked};
 pub use registry::Hub;
+pub(crate) use speaker::tell_speakers;
 pub use subscriber::{Feed, Subscriber};

@@ -81,6 +81,21 @@ impl Hub {
         parts
     }
 
+    /// How loud everybody is in the shows of several people, host and co-hosts.
+    pub(super) fn levels(&self) -> HashMap<BroadcastId, Vec<(BroadcastId, u8)>> {
+        let broadcasts = self.shared.broadcasts.lock();
+        let mut shows: HashMap<_, Vec<_>> = HashMap::new();
+        for part in broadcasts.values() {
+            if let Some(show) = part.part_of() {
+                shows.entry(show.clone()).or_default().push((part.id().clone(), part.take_level()));
+            }
+        }
+        for (show, levels) in &mut shows {
+            levels.extend(broadcasts.get(show).map(|host| (host.id().clone(), host.take_level())));
+        }
+        shows
+    }
+
     async fn open(
         &self,
         id: BroadcastId,

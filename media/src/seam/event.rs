@@ -63,6 +63,14 @@ pub enum MediaEvent {
         viewers: Vec<PresentViewer>,
         at: SystemTime,
     },
+    /// In a show of several people, another one is the loudest now.
+    ActiveSpeaker {
+        /// The show's.
+        broadcast: BroadcastId,
+        /// Of whom is heard: the show's own, or a co-host's.
+        speaker: BroadcastId,
+        at: SystemTime,
+    },
     /// Something in the publication will trouble viewers; the broadcaster should be told.
     IngestWarning {
         broadcast: BroadcastId,

@@ -30,6 +30,12 @@ export class Tiles {
     document.documentElement.dataset["guests"] = String(coHosts.filter(({ isLive }) => isLive).length);
   }
 
+  /** Who is the loudest now; null for the host, whose picture needs no frame. */
+  speaks(userId: string | null): void {
+    document.documentElement.dataset["speaker"] = userId ?? "host";
+    for (const [id, tile] of this.#tiles) tile.element.dataset["speaks"] = String(id === userId);
+  }
+
   /** The show is over. */
   close(): void {
     this.show([], null);

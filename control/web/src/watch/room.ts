@@ -24,6 +24,8 @@ export type RoomEvent =
   | { kind: "status"; live: boolean }
   /** All who publish beside the host, after every change. */
   | { kind: "coHosts"; coHosts: CoHostCard[] }
+  /** Another one of those on air is the loudest; null for the host. */
+  | { kind: "speaker"; userId: string | null }
   /** A request, an invitation, or its end: for the one whom it concerns. */
   | { kind: "coHostNews" }
   /** For the host alone: the encoder sends something viewers suffer from. */
@@ -132,6 +134,9 @@ export class Room {
         break;
       case "co_hosts":
         if (Array.isArray(data["coHosts"])) this.on({ kind: "coHosts", coHosts: data["coHosts"] as CoHostCard[] });
+        break;
+      case "active_speaker":
+        this.on({ kind: "speaker", userId: typeof data["userId"] === "string" ? data["userId"] : null });
         break;
       case "co_host_requested":
       case "co_host_invited":

@@ -100,6 +100,9 @@ impl Receiver {
             self.arrivals.received(now, header.ssrc, sequence);
         }
         let Some(track) = self.sources.track_of(&header, &marks, &self.tracks) else { return };
+        if let (Source::Audio, Some(level)) = (self.tracks[track].source, marks.audio_level) {
+            self.publisher.broadcast().heard(level);
+        }
         self.tracks[track].receive(&header, packet, now);
         self.hand_on(now);
     }

@@ -14,6 +14,7 @@ pub(super) struct MarkIds {
     transport_sequence: Option<u8>,
     rid: Option<u8>,
     repaired_rid: Option<u8>,
+    audio_level: Option<u8>,
 }
 
 /// What a packet's header extensions say.
@@ -22,6 +23,8 @@ pub(super) struct Marks<'a> {
     pub(super) transport_sequence: Option<u16>,
     /// The layer it is of, or that it mends.
     rid: Option<&'a [u8]>,
+    /// Decibels below the loudest there is (RFC 6464 section 3); of sound.
+    pub(super) audio_level: Option<u8>,
 }
 
 /// Sources by SSRC, newest last.
@@ -41,6 +44,7 @@ impl MarkIds {
             transport_sequence: sections.iter().find_map(|section| section.transport_cc),
             rid: simulcast.map(|simulcast| simulcast.rid),
             repaired_rid: simulcast.and_then(|simulcast| simulcast.repaired_rid),
+            audio_level: sections.iter().find_map(|section| section.audio_level),
         }
     }
 }
@@ -53,6 +57,9 @@ impl<'a> Marks<'a> {
                 marks.transport_sequence = value.try_into().ok().map(u16::from_be_bytes);
             } else if ids.rid == Some(id) || ids.repaired_rid == Some(id) {
                 marks.rid = Some(value);
+            } else if ids.audio_level == Some(id) {
+                // The first bit is the sender's own guess whether this is speech.
+                marks.audio_level = value.first().map(|byte| byte & 0x7f);
             }
         }
         marks
