@@ -30,18 +30,24 @@ run: deps-run web ## Build, then start the server with a demo show (ARGS="…" a
 	exec cargo run --release --locked --quiet --bin chobi -- serve --demo $(ARGS)
 
 .PHONY: test
-test: deps-test check test-rust ## Everything that must hold: format, lints, pages, all tests, the browser included
+test: deps-test format web-check test-rust fuzz ## Everything that must hold: format, lints, pages, all tests, the browser included
 	$(call heading,All good)
 
 .PHONY: check
-check: web-check ## Format, lints and page types, without running tests
-	$(call heading,Format)
-	cargo fmt --all --check
+check: format web-check ## Format, lints and page types, without building or running tests
 	$(call heading,Lints with warnings as errors)
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
+.PHONY: format
+format:
+	$(call heading,Format)
+	cargo fmt --all --check
+
 .PHONY: test-rust
+test-rust: export RUSTC_WORKSPACE_WRAPPER := $(CURDIR)/.ci/lint
 test-rust: web $(browser)/node_modules/.package-lock.json
+	$(call heading,Building with lints; warnings are errors)
+	cargo build --workspace --all-targets --locked
 	$(call heading,Tests)
 	cargo test --workspace --locked --no-fail-fast
 

@@ -133,6 +133,19 @@ pub fn depacketize_vp8(bytes: &[u8]) {
     depacketize(Depacketizer::vp8(), bytes, |unit| assert!(unit.payload.len() <= sent));
 }
 
+/// Payloads of VP9, as above.
+pub fn depacketize_vp9(bytes: &[u8]) {
+    let sent = bytes.len();
+    depacketize(Depacketizer::vp9(), bytes, |unit| assert!(unit.payload.len() <= sent));
+}
+
+/// Payloads of AV1, as above.
+pub fn depacketize_av1(bytes: &[u8]) {
+    let sent = bytes.len();
+    // Every OBU is given its size, up to eight bytes of it.
+    depacketize(Depacketizer::av1(), bytes, |unit| assert!(unit.payload.len() <= sent * 9));
+}
+
 fn depacketize(mut depacketizer: Depacketizer, mut bytes: &[u8], check: impl Fn(&AccessUnit)) {
     let (mut timestamp, mut keyframe) = (0_u32, false);
     while let [flags, length, rest @ ..] = bytes {
