@@ -131,7 +131,7 @@ mod tests {
         let mut floor = Floor::default();
         (0..4).for_each(|_| drop(floor.look(&[(id("a"), 20), (id("b"), 127)])));
         assert_eq!(floor.speaker, Some(id("a")));
-        let told: Vec<_> = (0..4).filter_map(|_| floor.look(&[(id("b"), 50)])).collect();
+        let told: Vec<_> = (0..8).filter_map(|_| floor.look(&[(id("b"), 50)])).collect();
         assert_eq!(told, [id("b")]);
         assert_eq!(floor.loudness.len(), 1);
         assert_eq!(floor.look(&[]), None);
