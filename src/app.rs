@@ -86,6 +86,7 @@ impl App {
             rtmps,
             hub: server.hub.clone(),
             hls: server.hls.clone(),
+            storage: server.storage.clone(),
             webrtc: server.webrtc.clone(),
         };
         let gatekeeper = Arc::new(Gatekeeper(control.admission()));
@@ -104,7 +105,7 @@ impl App {
         let readiness = Readiness::default();
         // The pages answer what no route takes.
         let public = control.router().merge(media.router());
-        let operators = ops::router(metrics, readiness.clone(), Arc::clone(&control));
+        let operators = ops::router(metrics, readiness.clone(), Arc::clone(&control), media.storage_health());
         Ok(Self {
             control,
             media,

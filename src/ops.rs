@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use chobi_control::Control;
+use chobi_media::store::StorageHealth;
 use http::{StatusCode, header};
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::sync::Arc;
@@ -29,15 +30,21 @@ struct Ops {
     metrics: PrometheusHandle,
     readiness: Readiness,
     control: Arc<Control>,
+    storage: StorageHealth,
 }
 
-pub(crate) fn router(metrics: PrometheusHandle, readiness: Readiness, control: Arc<Control>) -> Router {
+pub(crate) fn router(
+    metrics: PrometheusHandle,
+    readiness: Readiness,
+    control: Arc<Control>,
+    storage: StorageHealth,
+) -> Router {
     Router::new()
         .route("/metrics", get(render))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .fallback(crate::http::not_found)
-        .with_state(Ops { metrics, readiness, control })
+        .with_state(Ops { metrics, readiness, control, storage })
 }
 
 async fn render(State(ops): State<Ops>) -> impl IntoResponse {
@@ -50,7 +57,14 @@ async fn ready(State(ops): State<Ops>) -> (StatusCode, String) {
         return (StatusCode::SERVICE_UNAVAILABLE, "starting or draining\n".to_owned());
     }
     match ops.control.readiness().await {
-        Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
+        // Shows go on without the bucket, so traffic should still come here.
+        Ok(()) => (
+            StatusCode::OK,
+            match ops.storage.trouble() {
+                None => "ready\n".to_owned(),
+                Some(trouble) => format!("ready\ndegraded: {trouble}\n"),
+            },
+        ),
         Err(problem) => (StatusCode::SERVICE_UNAVAILABLE, format!("{problem}\n")),
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 pub use crate::hls::HlsConfig;
 pub use crate::ingest::rtmp::RtmpConfig;
+pub use crate::store::StorageConfig;
 pub use crate::webrtc::WebrtcConfig;
 
 /// How broadcasts wait and what they keep.

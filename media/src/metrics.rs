@@ -28,6 +28,20 @@ pub(crate) const HLS_BYTES: &str = "chobi_hls_bytes_total";
 pub(crate) const HLS_SEGMENTS: &str = "chobi_hls_segments_total";
 /// Segments that could not be kept on disk.
 pub(crate) const STORE_FAILURES: &str = "chobi_store_failures_total";
+/// Objects that the bucket has acknowledged.
+pub(crate) const STORE_UPLOADS: &str = "chobi_store_uploads_total";
+/// How long each of them took.
+pub(crate) const STORE_UPLOAD_SECONDS: &str = "chobi_store_upload_seconds";
+/// Attempts that failed, of objects and playlists, by `reason` (timed_out, unreachable, busy, denied, refused, disk).
+pub(crate) const STORE_UPLOAD_FAILURES: &str = "chobi_store_upload_failures_total";
+/// Attempts that were not an object's first.
+pub(crate) const STORE_UPLOAD_RETRIES: &str = "chobi_store_upload_retries_total";
+/// Segments on the disk that the bucket lacks.
+pub(crate) const STORE_BACKLOG_SEGMENTS: &str = "chobi_store_backlog_segments";
+/// How much of the show that is furthest behind they are.
+pub(crate) const STORE_BACKLOG_SECONDS: &str = "chobi_store_backlog_seconds";
+/// Bytes of objects on the disk while there is a bucket.
+pub(crate) const STORE_SPOOL_BYTES: &str = "chobi_store_spool_bytes";
 /// Viewers present now, by `transport`.
 pub(crate) const VIEWERS: &str = "chobi_viewers";
 /// WebRTC peers by `role` (viewer, publisher).

@@ -1,11 +1,12 @@
 //! The plane as a whole: its stations wired together, started and stopped.
 
-use crate::config::{HlsConfig, HubConfig, RtmpConfig, WebrtcConfig};
+use crate::config::{HlsConfig, HubConfig, RtmpConfig, StorageConfig, WebrtcConfig};
 use crate::hls;
 use crate::hub::{Hub, tell_speakers};
 use crate::ingest::{demo, rtmp};
 use crate::model::BroadcastId;
 use crate::seam::{Admission, EventSink, Order, Orders};
+use crate::store::StorageHealth;
 use crate::tls::Rtmps;
 use crate::webrtc::{self, Surroundings};
 use axum::Router;
@@ -26,6 +27,7 @@ pub struct MediaConfig {
     pub rtmps: Option<Rtmps>,
     pub hub: HubConfig,
     pub hls: HlsConfig,
+    pub storage: StorageConfig,
     pub webrtc: WebrtcConfig,
 }
 
@@ -67,6 +69,7 @@ impl Media {
         let (hub, opened) = Hub::new(config.hub, Arc::clone(&events));
         let hls = hls::Service::start(
             config.hls,
+            config.storage,
             &config.data_dir,
             opened,
             Arc::clone(&admission),
@@ -103,6 +106,11 @@ impl Media {
     /// Resolves when a part of the plane has died that cannot be made again: the process should be started anew.
     pub fn broken(&self) -> impl Future<Output = ()> + 'static {
         self.webrtc.broken().cancelled_owned()
+    }
+
+    /// How the bucket is, for operators.
+    pub fn storage_health(&self) -> StorageHealth {
+        self.hls.storage_health()
     }
 
     /// A broadcast that was live when the server stopped: its playlist goes on, its publisher is waited for.

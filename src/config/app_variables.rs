@@ -5,11 +5,16 @@ use serde_json::Value;
 use std::fmt::Write;
 
 /// Variables that stand for one key as they are.
-const PLAIN: [(&str, &str); 4] = [
+const PLAIN: [(&str, &str); 9] = [
     ("DATABASE_URL", "database.url"),
     ("RTMP_SERVER_URL", "public.rtmp_url"),
     ("HLS_SERVER_URL", "public.hls_url"),
     ("JWT_SECRET", "auth.jwt_secret"),
+    ("S3_BUCKET", "storage.bucket"),
+    ("AWS_REGION", "storage.region"),
+    ("AWS_ENDPOINT_URL_S3", "storage.endpoint"),
+    ("AWS_ACCESS_KEY_ID", "storage.access_key_id"),
+    ("AWS_SECRET_ACCESS_KEY", "storage.secret_access_key"),
 ];
 
 /// Reads them; answers what was set but is of no use, a line each.
@@ -81,10 +86,6 @@ fn notices(environment: &[(String, String)]) -> Vec<String> {
     let lines = [
         (&["MONGODB_"][..], "MONGODB_* is not used: analytics live in the SQL database"),
         (&["REDIS_"][..], "REDIS_* is not used yet: this version runs as one node with its bus in the process"),
-        (
-            &["S3_BUCKET", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"][..],
-            "S3_BUCKET and the AWS keys are not used yet: this version keeps segments on the local disk",
-        ),
     ];
     lines.into_iter().filter(|(prefixes, _)| is_set(prefixes)).map(|(_, line)| line.to_owned()).collect()
 }

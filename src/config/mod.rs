@@ -11,7 +11,7 @@ use crate::http::HttpConfig;
 use crate::telemetry::LogConfig;
 use crate::tls::TlsConfig;
 use chobi_control::config::ControlConfig;
-use chobi_media::config::{HlsConfig, HubConfig, RtmpConfig, WebrtcConfig};
+use chobi_media::config::{HlsConfig, HubConfig, RtmpConfig, StorageConfig, WebrtcConfig};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -44,6 +44,7 @@ pub struct ServerConfig {
     pub rtmp: RtmpConfig,
     pub hub: HubConfig,
     pub hls: HlsConfig,
+    pub storage: StorageConfig,
     pub webrtc: WebrtcConfig,
 }
 
@@ -83,6 +84,7 @@ impl Default for ServerConfig {
             rtmp: RtmpConfig::default(),
             hub: HubConfig::default(),
             hls: HlsConfig::default(),
+            storage: StorageConfig::default(),
             webrtc: WebrtcConfig::default(),
         }
     }
@@ -206,7 +208,8 @@ impl Config {
                 faults.push(Fault::cross(settings, key, "nobody could be served".into(), "choose at least 1"));
             }
         }
-        for fault in server.rtmp.faults().into_iter().chain(server.hls.faults()).chain(server.webrtc.faults()) {
+        let media = server.rtmp.faults().into_iter().chain(server.hls.faults());
+        for fault in media.chain(server.storage.faults()).chain(server.webrtc.faults()) {
             faults.push(Fault::cross(settings, fault.key, fault.problem, &fault.mend));
         }
         for fault in self.control.faults() {

@@ -99,11 +99,49 @@ fn postgres_variables_make_one_url() {
 
 #[test]
 fn what_is_set_but_unused_is_said_once() {
-    let pairs =
-        [("MONGODB_URI", "x"), ("MONGODB_DB", "y"), ("REDIS_HOST", "r"), ("S3_BUCKET", "b"), ("AWS_CA_BUNDLE", "x")];
+    let pairs = [("MONGODB_URI", "x"), ("MONGODB_DB", "y"), ("REDIS_HOST", "r"), ("AWS_CA_BUNDLE", "x")];
     let notices = load_text("", &pairs).unwrap().notices;
-    assert_eq!(notices.len(), 3);
+    assert_eq!(notices.len(), 2);
     assert!(notices[0].contains("analytics live in the SQL database"));
+}
+
+#[test]
+fn the_apps_variables_name_the_bucket_and_its_keys_stay_secret() {
+    let file = "[storage]\nbucket = \"other\"\nchecksum = \"when_required\"\nspool_max_bytes = 20000000\n";
+    let pairs = [
+        ("S3_BUCKET", "chobi-shows"),
+        ("AWS_REGION", "eu-central-1"),
+        ("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9000"),
+        ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
+        ("AWS_SECRET_ACCESS_KEY", "hunter2"),
+        ("CHOBI_STORAGE__PREFIX", "live"),
+    ];
+    let storage = load_text(file, &pairs).unwrap().config.server.storage;
+    assert_eq!((storage.bucket.as_str(), storage.region.as_str()), ("chobi-shows", "eu-central-1"));
+    assert_eq!((storage.endpoint.as_str(), storage.prefix.as_str()), ("http://127.0.0.1:9000", "live"));
+    assert_eq!((storage.access_key_id.as_str(), storage.secret_access_key.expose()), ("AKIDEXAMPLE", "hunter2"));
+    assert!(storage.has_bucket() && storage.spool_max_bytes == 20_000_000);
+    assert!(!format!("{storage:?}").contains("hunter2"));
+}
+
+#[test]
+fn every_fault_of_a_bucket_is_named_with_its_mend() {
+    let pairs = [("S3_BUCKET", "https://b"), ("AWS_ENDPOINT_URL_S3", "minio:9000"), ("AWS_REGION", "eu central")];
+    let found = load_text("[storage]\nchecksum = \"never\"\n", &pairs).unwrap_err();
+    let keys: Vec<_> = found.iter().map(|fault| fault.key.as_str()).collect();
+    let expected = [
+        "storage.checksum",
+        "storage.bucket",
+        "storage.access_key_id",
+        "storage.secret_access_key",
+        "storage.region",
+        "storage.endpoint",
+    ];
+    assert_eq!(keys, expected);
+    assert!(found.iter().all(|fault| !fault.mend.is_empty()));
+    assert_eq!((found[1].origin.as_str(), found[5].origin.as_str()), ("S3_BUCKET", "AWS_ENDPOINT_URL_S3"));
+    // Keys alone ask for nothing: many machines have them for other programs.
+    assert!(load_text("", &[("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "y")]).is_ok());
 }
 
 #[test]

@@ -7,8 +7,10 @@
 //! 3. `packager` decides where parts and segments end, keeps the live window and renders playlists (rfc8216bis).
 //! 4. `show` holds the newest snapshots, `delivery` serves them, holds requests for what is not there yet, and counts
 //!    viewers.
-//! 5. `recording` reads back what the store kept: after a restart, and once a show is over.
+//! 5. `recording` reads back what the store kept: after a restart, and once a show is over. `bucket` writes the same as
+//!    playlists that lie beside the segments in a bucket.
 
+mod bucket;
 mod config;
 mod delivery;
 mod from_hub;

@@ -124,7 +124,7 @@ impl Recording {
     }
 
     /// No segment is longer, rounded to whole seconds.
-    fn target_duration(&self) -> u64 {
+    pub(crate) fn target_duration(&self) -> u64 {
         self.ended.unwrap_or(0).max(target_for(self.longest))
     }
 
@@ -156,6 +156,8 @@ impl Recording {
     }
 
     fn take_segment(&mut self, entry: &SegmentEntry) {
+        // The line of its epoch may be lost; the number is used up all the same.
+        self.next_epoch = self.next_epoch.max(entry.epoch + 1);
         let Some(rendition) = self.renditions.get_mut(&entry.rendition) else { return };
         // A line that was lost leaves a hole in the numbers; a playlist cannot have one, so a gap stands for it.
         let next = rendition.segments.last().map_or(entry.number, |last| last.number + 1);
@@ -207,15 +209,26 @@ impl Recording {
 
     /// The whole show, for a player that comes after its end.
     pub(crate) fn playlists(&self) -> RecordingPlaylists {
-        let shown = || self.renditions.iter().filter(|(_, rendition)| !rendition.segments.is_empty());
+        let choices = self.choices();
         let target_duration = self.target_duration();
-        let independent = shown().all(|(_, rendition)| rendition.segments.iter().all(|segment| segment.independent));
-        let media = shown()
-            .map(|(id, rendition)| (*id, Text::new(render_recording(target_duration, &rendition.segments))))
+        let segments = |choice: &Choice| self.segments(choice.id);
+        let independent = choices.iter().all(|choice| segments(choice).iter().all(|segment| segment.independent));
+        let media = choices
+            .iter()
+            .map(|choice| (choice.id, Text::new(render_recording(target_duration, segments(choice)))))
             .collect();
-        let choices: Vec<Choice> = shown().map(|(id, rendition)| rendition.choice(*id)).collect();
         let multivariant = Text::new(render_multivariant(&choices, independent, ""));
         RecordingPlaylists { choices, independent, multivariant, media }
+    }
+
+    /// The renditions that have segments.
+    pub(crate) fn choices(&self) -> Vec<Choice> {
+        let shown = self.renditions.iter().filter(|(_, rendition)| !rendition.segments.is_empty());
+        shown.map(|(id, rendition)| rendition.choice(*id)).collect()
+    }
+
+    pub(crate) fn segments(&self, id: RenditionId) -> &[Segment] {
+        self.renditions.get(&id).map_or(&[], |rendition| &rendition.segments)
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! In: broadcasts as the hub opens them. Out: a router, viewer events, recordings on disk.
 
+use super::bucket::BucketPlaylists;
 use super::config::HlsConfig;
 use super::delivery::{self, Gates, PassKey, Viewers};
 use super::from_hub;
@@ -10,7 +11,7 @@ use super::show::Show;
 use crate::hub::Broadcast;
 use crate::model::{BroadcastId, ViewerId};
 use crate::seam::{Admission, EventSink};
-use crate::store::{DiskStore, Keeper, StoreError};
+use crate::store::{Bucket, DiskStore, Keeper, LiveRules, StorageConfig, StorageHealth, StoreError};
 use axum::Router;
 use parking_lot::RwLock;
 use std::collections::HashMap;
@@ -73,9 +74,11 @@ const SNAPSHOT_EVERY: Duration = Duration::from_secs(10);
 const SILENT_TARGETS: u32 = 3;
 
 impl Service {
-    /// Starts the packager of every broadcast that `opened` brings. Recordings lie under `<data_dir>/hls`.
+    /// Starts the packager of every broadcast that `opened` brings. Recordings lie under `<data_dir>/hls`; where `storage`
+    /// names a bucket they go on to it.
     pub fn start(
         config: HlsConfig,
+        storage: StorageConfig,
         data_dir: &Path,
         opened: mpsc::Receiver<Arc<Broadcast>>,
         admission: Arc<dyn Admission>,
@@ -86,7 +89,18 @@ impl Service {
         let pass_key = PassKey::load_or_create(&path).map_err(|source| ServiceError::PassKey { path, source })?;
         let disk = DiskStore::new(data_dir.join("hls"));
         let keeping = TaskTracker::new();
-        let keeper = Keeper::start(Arc::new(disk.clone()), disk, config.store_queue_segments, &keeping);
+        let queue = config.store_queue_segments;
+        let keeper = if storage.has_bucket() {
+            let live = LiveRules {
+                segment_duration: config.segment_duration,
+                window_segments: config.window_segments,
+                end_linger: config.end_linger,
+            };
+            let bucket = Bucket { config: storage, live, playlists: Arc::new(BucketPlaylists) };
+            Keeper::start_spooling(disk, bucket, queue, &keeping)
+        } else {
+            Keeper::start(Arc::new(disk.clone()), disk, queue, &keeping)
+        };
         let shared = Arc::new(Shared {
             config,
             shows: Shows::default(),
@@ -145,7 +159,12 @@ impl Service {
     pub async fn stopped(&self) {
         self.tasks.close();
         self.tasks.wait().await;
-        self.shared.keeper.settle().await;
+        self.shared.keeper.stop().await;
+    }
+
+    /// How the bucket is, where there is one.
+    pub fn storage_health(&self) -> StorageHealth {
+        self.shared.keeper.health()
     }
 }
 

@@ -12,10 +12,19 @@ use bytes::Bytes;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 #[derive(Debug, Clone)]
 pub struct DiskStore {
     root: PathBuf,
+}
+
+/// An object as it lies there.
+#[derive(Debug)]
+pub(super) struct Stored {
+    pub(super) key: ObjectKey,
+    pub(super) bytes: u64,
+    pub(super) written: SystemTime,
 }
 
 impl DiskStore {
@@ -27,6 +36,34 @@ impl DiskStore {
     /// The folder of a broadcast, where its journal lies too.
     pub fn folder(&self, broadcast: &BroadcastId) -> PathBuf {
         self.root.join(broadcast.as_str())
+    }
+
+    /// Every broadcast there is a folder of. Reads folders, as does `sizes`: call them where that may wait.
+    pub(super) fn broadcasts(&self) -> Result<Vec<BroadcastId>, StoreError> {
+        let found = children(&self.root, |name| BroadcastId::parse(name).ok());
+        let found = found.map_err(StoreError::disk("list", &self.root))?;
+        Ok(found.into_iter().map(|(broadcast, _)| broadcast).collect())
+    }
+
+    /// The objects of a broadcast and what they take.
+    pub(super) fn sizes(&self, broadcast: &BroadcastId) -> Result<Vec<Stored>, StoreError> {
+        let folder = self.folder(broadcast);
+        let keys = list_objects(&folder, broadcast).map_err(StoreError::disk("list", folder))?;
+        let size = |key: ObjectKey| {
+            let about = fs::metadata(self.path(&key)).ok()?;
+            Some(Stored { bytes: about.len(), written: about.modified().unwrap_or(SystemTime::UNIX_EPOCH), key })
+        };
+        Ok(keys.into_iter().filter_map(size).collect())
+    }
+
+    /// Removes one object. Nothing happens when there is none.
+    pub(super) async fn remove(&self, key: &ObjectKey) -> Result<(), StoreError> {
+        let path = self.path(key);
+        blocking(move || match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(StoreError::disk("remove", path)(error)),
+            _ => Ok(()),
+        })
+        .await
     }
 
     fn path(&self, key: &ObjectKey) -> PathBuf {

@@ -3,10 +3,8 @@
 //! In: entries. Out: the same entries after a restart. Driven by the keeper; read when a show is resumed or replayed.
 //! A line is torn when the process dies while writing it; only the last can be, and it is dropped.
 
-use super::{RenditionId, StoreError};
+use super::{RenditionId, StoreError, lines};
 use serde::{Deserialize, Serialize};
-use std::fs::{self, OpenOptions};
-use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -69,20 +67,7 @@ pub const FILE: &str = "index.jsonl";
 /// Appends one line.
 pub(super) fn append(folder: &Path, entry: &Entry) -> Result<(), StoreError> {
     let path = folder.join(FILE);
-    let mut line = serde_json::to_vec(entry).expect("entries hold nothing JSON cannot say");
-    line.push(b'\n');
-    let mut options = OpenOptions::new();
-    let options = options.append(true).create(true);
-    let mut file = match options.open(&path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            fs::create_dir_all(folder).map_err(StoreError::disk("make", folder))?;
-            options.open(&path)
-        }
-        opened => opened,
-    }
-    .map_err(StoreError::disk("open", &path))?;
-    // One write, so that a line is torn only by a crash within it.
-    file.write_all(&line).map_err(StoreError::disk("append to", &path))?;
+    let file = lines::append(&path, entry)?;
     if matches!(entry, Entry::Ended { .. } | Entry::Stopped) {
         // The one moment at which waiting for the platter costs nothing: nothing comes after.
         file.sync_all().map_err(StoreError::disk("sync", &path))?;
@@ -92,34 +77,18 @@ pub(super) fn append(folder: &Path, entry: &Entry) -> Result<(), StoreError> {
 
 /// All entries, oldest first; none where there is no journal.
 pub(super) fn read(folder: &Path) -> Result<Vec<Entry>, StoreError> {
-    let path = folder.join(FILE);
-    let text = match fs::read(&path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        read => read.map_err(StoreError::disk("read", &path))?,
-    };
-    let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    let mut torn = 0_usize;
-    let entries = lines.filter_map(|line| serde_json::from_slice(line).inspect_err(|_| torn += 1).ok()).collect();
-    if torn > 0 {
-        tracing::warn!(path = %path.display(), lines = torn, "lines of a journal cannot be read and are left out");
-    }
-    Ok(entries)
+    lines::read(&folder.join(FILE))
 }
 
-/// Ends a torn last line, so that the next one starts on its own. Called before the first append of a process.
+/// Ends a torn last line. Called before the first append of a process.
 pub(super) fn mend(folder: &Path) -> Result<(), StoreError> {
-    let path = folder.join(FILE);
-    let torn = fs::read(&path).is_ok_and(|text| text.last().is_some_and(|byte| *byte != b'\n'));
-    if torn {
-        let mut file = OpenOptions::new().append(true).open(&path).map_err(StoreError::disk("open", &path))?;
-        file.write_all(b"\n").map_err(StoreError::disk("mend", &path))?;
-    }
-    Ok(())
+    lines::mend(&folder.join(FILE))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn segment(number: u64) -> Entry {
         Entry::Segment(SegmentEntry {

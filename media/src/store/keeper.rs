@@ -1,10 +1,15 @@
 //! The one writer: takes closed segments from packagers and brings them to the store, in order.
 //!
-//! In: objects and journal entries, through a bounded queue. Out: files; what waits can be read meanwhile.
-//! When the queue is full, what does not fit is not kept: counted, told at most once a second, and live goes on.
+//! In: objects and journal entries, through a bounded queue. Out: files, and word to the uploader where there is a
+//! bucket; what waits can be read meanwhile, what has left the disk is read from the bucket.
+//! When the queue or the spool is full, what does not fit is not kept: counted, told at most once a second, and live
+//! goes on.
 
 use super::journal::{self, Entry};
-use super::{DiskStore, ObjectKey, SegmentStore, StoreError, disk};
+use super::uploader::Uploader;
+use super::{
+    DiskStore, LiveRules, ObjectKey, PlaylistWriter, SegmentStore, StorageConfig, StorageHealth, StoreError, disk,
+};
 use crate::metrics;
 use crate::model::BroadcastId;
 use bytes::Bytes;
@@ -23,6 +28,15 @@ pub struct Keeper {
     waiting: Waiting,
     store: Arc<dyn SegmentStore>,
     disk: DiskStore,
+    uploader: Option<Uploader>,
+}
+
+/// The bucket that objects go on to, and who writes its playlists.
+#[derive(Debug)]
+pub struct Bucket {
+    pub config: StorageConfig,
+    pub live: LiveRules,
+    pub playlists: Arc<dyn PlaylistWriter>,
 }
 
 /// Objects that are not yet in the store; read from here until they are.
@@ -48,11 +62,28 @@ const TELL_EVERY: Duration = Duration::from_secs(1);
 impl Keeper {
     /// Objects go to `store`, journals to the folders of `disk`. The worker ends when all clones are gone.
     pub fn start(store: Arc<dyn SegmentStore>, disk: DiskStore, queue: usize, tasks: &TaskTracker) -> Self {
+        Self::begin(store, disk, queue, None, tasks)
+    }
+
+    /// The same, with the files of `disk` as the spool of a bucket.
+    pub fn start_spooling(disk: DiskStore, bucket: Bucket, queue: usize, tasks: &TaskTracker) -> Self {
+        let uploader = Uploader::start(bucket.config, bucket.live, disk.clone(), bucket.playlists);
+        Self::begin(Arc::new(disk.clone()), disk, queue, Some(uploader), tasks)
+    }
+
+    fn begin(
+        store: Arc<dyn SegmentStore>,
+        disk: DiskStore,
+        queue: usize,
+        uploader: Option<Uploader>,
+        tasks: &TaskTracker,
+    ) -> Self {
         let (jobs, receiver) = mpsc::channel(queue);
-        let keeper = Self { jobs, waiting: Waiting::default(), store, disk };
+        let keeper = Self { jobs, waiting: Waiting::default(), store, disk, uploader };
         let worker = Worker {
             store: Arc::clone(&keeper.store),
             disk: keeper.disk.clone(),
+            uploader: keeper.uploader.clone(),
             waiting: Arc::clone(&keeper.waiting),
             untold: 0,
             told: None,
@@ -82,13 +113,17 @@ impl Keeper {
         }
     }
 
-    /// The object, from the queue or the store.
+    /// The object, from the queue, the store or the bucket.
     pub async fn get(&self, key: &ObjectKey) -> Result<Option<Vec<Bytes>>, StoreError> {
         let waiting = self.waiting.lock().get(key).cloned();
-        match waiting {
-            Some(chunks) => Ok(Some(chunks)),
-            None => Ok(self.store.get(key).await?.map(|bytes| vec![bytes])),
+        if waiting.is_some() {
+            return Ok(waiting);
         }
+        let mut found = self.store.get(key).await?;
+        if let (None, Some(uploader)) = (&found, &self.uploader) {
+            found = uploader.get(key).await?;
+        }
+        Ok(found.map(|bytes| vec![bytes]))
     }
 
     /// The journal of a broadcast.
@@ -106,8 +141,25 @@ impl Keeper {
     /// Removes all that is kept of a broadcast.
     pub async fn delete(&self, broadcast: &BroadcastId) -> Result<(), StoreError> {
         self.settle().await;
+        if let Some(uploader) = &self.uploader {
+            return uploader.delete(broadcast).await;
+        }
         self.store.delete(broadcast).await?;
         self.disk.delete(broadcast).await
+    }
+
+    /// How the bucket is.
+    pub fn health(&self) -> StorageHealth {
+        self.uploader.as_ref().map_or_else(StorageHealth::default, Uploader::health)
+    }
+
+    /// Waits until everything given so far is written, then ends the uploads; what is missing in the bucket is brought
+    /// there by the next run.
+    pub async fn stop(&self) {
+        self.settle().await;
+        if let Some(uploader) = &self.uploader {
+            uploader.stop().await;
+        }
     }
 
     fn full(&self) -> StoreError {
@@ -119,6 +171,7 @@ impl Keeper {
 struct Worker {
     store: Arc<dyn SegmentStore>,
     disk: DiskStore,
+    uploader: Option<Uploader>,
     waiting: Waiting,
     /// Failures since the last that was told.
     untold: u64,
@@ -138,7 +191,7 @@ impl Worker {
     }
 
     async fn keep(&mut self, key: ObjectKey, chunks: Vec<Bytes>, entry: Option<Entry>) {
-        let kept = self.store.put(&key, chunks).await;
+        let kept = self.put(&key, chunks).await;
         let failed = kept.is_err();
         if let Err(error) = kept {
             self.failed(&error);
@@ -152,10 +205,22 @@ impl Worker {
         self.waiting.lock().remove(&key);
     }
 
+    async fn put(&self, key: &ObjectKey, chunks: Vec<Bytes>) -> Result<(), StoreError> {
+        let Some(uploader) = &self.uploader else { return self.store.put(key, chunks).await };
+        let bytes = chunks.iter().map(|chunk| chunk.len() as u64).sum();
+        uploader.spool().reserve(bytes).await?;
+        self.store.put(key, chunks).await.inspect_err(|_| uploader.spool().release(bytes))
+    }
+
     async fn note(&mut self, broadcast: &BroadcastId, entry: Entry) {
-        let folder = self.disk.folder(broadcast);
-        if let Err(error) = disk::blocking(move || journal::append(&folder, &entry)).await {
-            self.failed(&error);
+        let (folder, line) = (self.disk.folder(broadcast), entry.clone());
+        match disk::blocking(move || journal::append(&folder, &line)).await {
+            Ok(()) => {
+                if let Some(uploader) = &self.uploader {
+                    uploader.tell(broadcast, entry).await;
+                }
+            }
+            Err(error) => self.failed(&error),
         }
     }
 

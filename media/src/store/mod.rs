@@ -4,18 +4,29 @@
 //! broadcast names them in order. The [`Keeper`] writes both behind a bounded queue, off the packaging path: live goes
 //! on whatever the disk does.
 //!
-//! Order: object first, then its journal line, so that every line names an object that is there.
+//! Order: object first, then its journal line, so that every line names an object that is there. With a bucket the disk
+//! is a spool: the [`uploader`] brings each object on, then writes playlists that name it, then lets it go when room is
+//! needed.
 
+mod config;
 mod disk;
 mod error;
 pub mod journal;
 mod keeper;
 mod key;
+mod lines;
+mod s3;
+mod spool;
+mod uploader;
+mod uploads;
 
+pub use config::{ChecksumMode, StorageConfig};
 pub use disk::DiskStore;
-pub use error::StoreError;
-pub use keeper::Keeper;
+pub use error::{BucketFault, StoreError};
+pub use keeper::{Bucket, Keeper};
 pub use key::{ObjectKey, ObjectName, RenditionId, RenditionKind, parse_number};
+pub use s3::S3Store;
+pub use uploader::{LiveRules, Playlist, PlaylistWriter, StorageHealth};
 
 use crate::model::BroadcastId;
 use async_trait::async_trait;

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use bytes::Bytes;
-use chobi_media::config::HubConfig;
+use chobi_media::config::{HubConfig, StorageConfig};
 use chobi_media::hls::{HlsConfig, Service};
 use chobi_media::hub::{Hub, Publisher, Revoked};
 use chobi_media::model::{BroadcastId, Epoch, Frame};
@@ -118,13 +118,17 @@ impl Stage {
     }
 
     pub(crate) fn with(data_dir: &Path, config: HlsConfig) -> Self {
+        Self::with_storage(data_dir, config, StorageConfig::default())
+    }
+
+    pub(crate) fn with_storage(data_dir: &Path, config: HlsConfig, storage: StorageConfig) -> Self {
         let heard = Arc::new(Heard(watch::Sender::new(Vec::new())));
         let door = Arc::new(Door::default());
         let cancel = CancellationToken::new();
         let events = Arc::clone(&heard) as Arc<dyn EventSink>;
         let (hub, opened) = Hub::new(HubConfig::default(), Arc::clone(&events));
         let admission = Arc::clone(&door) as Arc<dyn Admission>;
-        let service = Service::start(config, data_dir, opened, admission, events, cancel.clone()).unwrap();
+        let service = Service::start(config, storage, data_dir, opened, admission, events, cancel.clone()).unwrap();
         Self { hub, router: service.router(), service, heard, door, cancel }
     }
 

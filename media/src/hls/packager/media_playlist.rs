@@ -27,17 +27,27 @@ pub(crate) fn render_delta(snapshot: &RenditionSnapshot) -> String {
 
 /// The playlist of an ended show with everything it ever had.
 pub(crate) fn render_recording(target_duration: u64, segments: &[Segment]) -> String {
+    write_ordinary(target_duration, segments, "#EXT-X-PLAYLIST-TYPE:VOD\n", true)
+}
+
+/// The live playlist for players that are served by a store: whole segments only, nothing to wait for.
+pub(crate) fn render_window(target_duration: u64, segments: &[Segment], over: bool) -> String {
+    write_ordinary(target_duration, segments, "", over)
+}
+
+fn write_ordinary(target_duration: u64, segments: &[Segment], kind: &str, over: bool) -> String {
     let mut text = String::with_capacity(256 + segments.len() * SEGMENT_BYTES);
     header(&mut text, target_duration, segments.iter().all(|segment| segment.independent));
-    text.push_str("#EXT-X-PLAYLIST-TYPE:VOD\n");
-    let first = segments.first();
-    sequence(&mut text, first);
+    text.push_str(kind);
+    sequence(&mut text, segments.first());
     let mut init = None;
     for segment in segments {
         begin_segment(&mut text, segment, &mut init);
         end_segment(&mut text, segment);
     }
-    text.push_str("#EXT-X-ENDLIST\n");
+    if over {
+        text.push_str("#EXT-X-ENDLIST\n");
+    }
     text
 }
 

@@ -22,7 +22,7 @@ mod snapshot;
 mod tests;
 
 pub(crate) use bit_rate::PeakBitRate;
-pub(crate) use media_playlist::render_recording;
+pub(crate) use media_playlist::{render_recording, render_window};
 pub(crate) use multivariant_playlist::{
     Alternative, Choice, render as render_multivariant, render_with as render_multivariant_with,
 };

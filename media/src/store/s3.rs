@@ -1,0 +1,282 @@
+//! Objects in an S3 bucket: `<prefix>/<broadcast>/<rendition>/<epoch>/<object>`.
+//!
+//! In: objects and playlists. Out: the same behind any S3-compatible service, asked path style. One call is one
+//! attempt: the SDK's own retries are off, whoever calls decides. Amazon S3 API, version 2006-03-01.
+
+use super::error::BucketFault;
+use super::{ChecksumMode, ObjectKey, ObjectName, RenditionId, RenditionKind, SegmentStore, StorageConfig, StoreError};
+use crate::model::BroadcastId;
+use async_trait::async_trait;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::{
+    BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    StalledStreamProtectionConfig,
+};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{Delete, ObjectIdentifier};
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use bytes::{Bytes, BytesMut};
+use std::time::Duration;
+
+/// Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct S3Store {
+    client: Client,
+    bucket: String,
+    /// Empty, or ending with a slash.
+    prefix: String,
+    /// For a whole call, its body included.
+    limit: Duration,
+}
+
+/// How long a playlist may be kept by those between the bucket and its players.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlaylistAge {
+    Live,
+    Ended,
+}
+
+/// Connecting to a service that is there takes well under a second, also around the world.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const PLAYLIST: &str = "application/vnd.apple.mpegurl";
+const IMMUTABLE: &str = "public, max-age=31536000, immutable";
+/// The most one call of DeleteObjects takes.
+const DELETE_BATCH: usize = 1_000;
+
+impl S3Store {
+    /// Connects with the first call, not here.
+    pub fn new(config: &StorageConfig) -> Self {
+        let keys =
+            Credentials::new(&config.access_key_id, config.secret_access_key.expose(), None, None, "configuration");
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(CONNECT_TIMEOUT.min(config.attempt_timeout))
+            .operation_attempt_timeout(config.attempt_timeout)
+            .build();
+        let (on_request, on_response) = match config.checksum {
+            ChecksumMode::WhenSupported => {
+                (RequestChecksumCalculation::WhenSupported, ResponseChecksumValidation::WhenSupported)
+            }
+            ChecksumMode::WhenRequired => {
+                (RequestChecksumCalculation::WhenRequired, ResponseChecksumValidation::WhenRequired)
+            }
+        };
+        let http = aws_smithy_http_client::Builder::new();
+        let http = if config.endpoint.starts_with("http://") {
+            http.build_http()
+        } else {
+            http.tls_provider(Provider::rustls(CryptoMode::Ring)).build_https()
+        };
+        let mut sdk = aws_sdk_s3::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new(config.region.clone()))
+            .credentials_provider(keys)
+            .force_path_style(true)
+            .http_client(http)
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(timeouts)
+            // One limit per attempt is enough; a second one would only blur which of them fired.
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .request_checksum_calculation(on_request)
+            .response_checksum_validation(on_response);
+        if !config.endpoint.is_empty() {
+            sdk = sdk.endpoint_url(config.endpoint.trim_end_matches('/'));
+        }
+        Self {
+            client: Client::from_conf(sdk.build()),
+            bucket: config.bucket.clone(),
+            prefix: if config.prefix.is_empty() { String::new() } else { format!("{}/", config.prefix) },
+            limit: config.attempt_timeout,
+        }
+    }
+
+    /// Writes a playlist of a broadcast, `index.m3u8` or `<rendition>/index.m3u8`, over the one before.
+    pub async fn put_playlist(
+        &self,
+        broadcast: &BroadcastId,
+        path: &str,
+        text: String,
+        age: PlaylistAge,
+    ) -> Result<(), StoreError> {
+        let key = format!("{}{broadcast}/{path}", self.prefix);
+        let caching = match age {
+            PlaylistAge::Live => "no-cache",
+            PlaylistAge::Ended => "max-age=300",
+        };
+        self.put_as(key, Bytes::from(text), PLAYLIST, caching).await
+    }
+
+    async fn put_as(&self, key: String, body: Bytes, kind: &str, caching: &str) -> Result<(), StoreError> {
+        let put = self
+            .client
+            .put_object()
+            .bucket(&self.bucket)
+            .key(&key)
+            .content_type(kind)
+            .cache_control(caching)
+            .body(ByteStream::from(body))
+            .send();
+        self.within("put", &key, put).await?.map_err(fault("put", &key)).map(drop)
+    }
+
+    /// The call, or that it took too long. The SDK's own limit ends with the head of an answer, not with its body.
+    async fn within<T>(&self, action: &'static str, key: &str, call: impl Future<Output = T>) -> Result<T, StoreError> {
+        tokio::time::timeout(self.limit, call).await.map_err(|_| StoreError::Bucket {
+            action,
+            key: key.to_owned(),
+            fault: BucketFault::TimedOut,
+            detail: format!("no answer within {:?}", self.limit),
+        })
+    }
+
+    fn key(&self, key: &ObjectKey) -> String {
+        format!("{}{key}", self.prefix)
+    }
+
+    /// Keys that begin with `prefix`, page by page.
+    async fn keys_below(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        let (mut keys, mut next) = (Vec::new(), None);
+        loop {
+            let page = self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix);
+            let page = page.set_continuation_token(next.take()).send();
+            let page = self.within("list", prefix, page).await?.map_err(fault("list", prefix))?;
+            keys.extend(page.contents().iter().filter_map(|object| object.key().map(str::to_owned)));
+            match page.next_continuation_token() {
+                Some(token) if page.is_truncated() == Some(true) => next = Some(token.to_owned()),
+                _ => return Ok(keys),
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl SegmentStore for S3Store {
+    async fn put(&self, key: &ObjectKey, chunks: Vec<Bytes>) -> Result<(), StoreError> {
+        // As delivery answers them.
+        let kind = match key.rendition.kind {
+            RenditionKind::Video => "video/mp4",
+            RenditionKind::Audio => "audio/mp4",
+        };
+        self.put_as(self.key(key), joined(chunks), kind, IMMUTABLE).await
+    }
+
+    async fn get(&self, key: &ObjectKey) -> Result<Option<Bytes>, StoreError> {
+        let key = self.key(key);
+        let get = async {
+            match self.client.get_object().bucket(&self.bucket).key(&key).send().await {
+                Ok(object) => object.body.collect().await.map(|body| Some(body.into_bytes())).map_err(|error| {
+                    let detail = error.to_string();
+                    StoreError::Bucket { action: "get", key: key.clone(), fault: BucketFault::Unreachable, detail }
+                }),
+                Err(SdkError::ServiceError(error)) if error.err().is_no_such_key() => Ok(None),
+                Err(error) => Err(fault("get", &key)(error)),
+            }
+        };
+        self.within("get", &key, get).await?
+    }
+
+    async fn list(&self, broadcast: &BroadcastId) -> Result<Vec<ObjectKey>, StoreError> {
+        let folder = format!("{}{broadcast}/", self.prefix);
+        let keys = self.keys_below(&folder).await?;
+        Ok(keys.iter().filter_map(|key| parse_key(broadcast, key.strip_prefix(&folder)?)).collect())
+    }
+
+    async fn delete(&self, broadcast: &BroadcastId) -> Result<(), StoreError> {
+        let folder = format!("{}{broadcast}/", self.prefix);
+        for batch in self.keys_below(&folder).await?.chunks(DELETE_BATCH) {
+            let named = |key: &String| ObjectIdentifier::builder().key(key).build().expect("the key is set");
+            let objects = batch.iter().map(named).collect();
+            let delete = Delete::builder().set_objects(Some(objects)).quiet(true).build().expect("objects are set");
+            let call = self.client.delete_objects().bucket(&self.bucket).delete(delete).send();
+            let answer = self.within("delete", &folder, call).await?.map_err(fault("delete", &folder))?;
+            if let Some(error) = answer.errors().first() {
+                let detail = format!("{}: {}", error.code().unwrap_or("?"), error.message().unwrap_or(""));
+                return Err(StoreError::Bucket {
+                    action: "delete",
+                    key: error.key().unwrap_or(&folder).to_owned(),
+                    fault: BucketFault::Refused,
+                    detail,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn joined(mut chunks: Vec<Bytes>) -> Bytes {
+    if chunks.len() == 1 {
+        return chunks.remove(0);
+    }
+    let mut whole = BytesMut::with_capacity(chunks.iter().map(Bytes::len).sum());
+    chunks.iter().for_each(|chunk| whole.extend_from_slice(chunk));
+    whole.freeze()
+}
+
+/// `<rendition>/<epoch>/<object>`; playlists are none.
+fn parse_key(broadcast: &BroadcastId, path: &str) -> Option<ObjectKey> {
+    let mut words = path.split('/');
+    let key = ObjectKey {
+        broadcast: broadcast.clone(),
+        rendition: RenditionId::parse(words.next()?)?,
+        epoch: super::parse_number(words.next()?)?,
+        object: ObjectName::parse(words.next()?)?,
+    };
+    words.next().is_none().then_some(key)
+}
+
+/// What the SDK says, in our words: without bodies and headers, which may hold anything.
+fn fault<E>(
+    action: &'static str,
+    key: &str,
+) -> impl FnOnce(SdkError<E, aws_sdk_s3::config::http::HttpResponse>) -> StoreError
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
+    let key = key.to_owned();
+    move |error| {
+        let status = error.raw_response().map(|response| response.status().as_u16());
+        let fault = match (&error, status) {
+            (SdkError::TimeoutError(_), _) => BucketFault::TimedOut,
+            (SdkError::DispatchFailure(failure), _) if failure.is_timeout() => BucketFault::TimedOut,
+            (SdkError::DispatchFailure(_), _) => BucketFault::Unreachable,
+            (_, Some(401 | 403)) => BucketFault::Denied,
+            (_, Some(429 | 500..=599)) => BucketFault::Busy,
+            _ => BucketFault::Refused,
+        };
+        let detail = match (&error, status) {
+            (SdkError::ServiceError(answer), Some(status)) => {
+                let said = answer.err();
+                format!("{status} {}: {}", said.code().unwrap_or("?"), said.message().unwrap_or("no reason given"))
+            }
+            _ => innermost(&error),
+        };
+        StoreError::Bucket { action, key, fault, detail }
+    }
+}
+
+/// The last cause in the chain is the one that tells: "connection refused" under "dispatch failure".
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_objects_are_listed() {
+        let broadcast = BroadcastId::parse("session_1").unwrap();
+        let parsed = |path| parse_key(&broadcast, path).map(|key| key.to_string());
+        assert_eq!(parsed("v0/3/17.m4s").as_deref(), Some("session_1/v0/3/17.m4s"));
+        assert_eq!(parsed("a0/0/init.mp4").as_deref(), Some("session_1/a0/0/init.mp4"));
+        for other in ["index.m3u8", "v0/index.m3u8", "v0/3/17.m4s/x", "v0/03/17.m4s", ""] {
+            assert_eq!(parsed(other), None, "{other}");
+        }
+    }
+}

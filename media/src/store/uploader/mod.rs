@@ -1,0 +1,271 @@
+//! Brings what the spool holds into the bucket, show by show, and never loses any of it.
+//!
+//! In: journal entries, each after its object and itself are on the disk; what an earlier run left there. Out: objects in
+//! the bucket, then playlists that name them, then marks that say so (`uploads.jsonl`).
+//! Driven by the keeper, which waits here when a show's queue is full; live goes on regardless.
+//!
+//! Only what the journal names is uploaded: an epoch whose line was lost may be numbered again, and its objects must not
+//! be in the bucket then under the same keys.
+
+mod backlog;
+#[cfg(test)]
+mod backlog_tests;
+mod health;
+mod shipment;
+
+use self::backlog::Rules;
+use self::health::Health;
+use self::shipment::Shipment;
+use super::journal::Entry;
+use super::spool::Spool;
+use super::{DiskStore, ObjectKey, S3Store, SegmentStore, StorageConfig, StoreError, disk, journal};
+use crate::model::BroadcastId;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+
+/// What a bucket says of a show. Implemented by whoever knows playlists.
+pub trait PlaylistWriter: std::fmt::Debug + Send + Sync + 'static {
+    /// The live playlists: `entries` are an epoch and the segments to list, `kept` those that can be had. `over`: nothing
+    /// will follow.
+    fn live(&self, entries: Vec<Entry>, target_duration: u64, over: bool) -> Vec<Playlist>;
+
+    /// The playlists of a whole show.
+    fn recording(&self, entries: Vec<Entry>) -> Vec<Playlist>;
+}
+
+/// Media playlists stand before those that name them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Playlist {
+    /// Below the broadcast: `index.m3u8`, `v0/index.m3u8`.
+    pub path: String,
+    pub text: String,
+}
+
+/// What of the live playlist's rules the uploader needs.
+#[derive(Debug, Clone, Copy)]
+pub struct LiveRules {
+    pub segment_duration: Duration,
+    pub window_segments: usize,
+    /// How long the live playlist of an ended show stays before the whole recording takes its place.
+    pub end_linger: Duration,
+}
+
+/// Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Uploader {
+    node: Arc<Node>,
+}
+
+/// What the shipments of this node share.
+#[derive(Debug)]
+struct Node {
+    config: StorageConfig,
+    live: LiveRules,
+    bucket: S3Store,
+    disk: DiskStore,
+    spool: Spool,
+    playlists: Arc<dyn PlaylistWriter>,
+    /// One per upload on its way.
+    uploads: Semaphore,
+    /// One per object that is read from the bucket: readers must not take all memory either.
+    reads: Semaphore,
+    health: Health,
+    shows: Mutex<Shows>,
+    tasks: TaskTracker,
+    cancel: CancellationToken,
+}
+
+type Shows = HashMap<BroadcastId, Shipping>;
+
+/// A show whose shipment runs.
+#[derive(Debug)]
+struct Shipping {
+    notes: mpsc::Sender<Entry>,
+    /// Drops what is on its way: the show is deleted.
+    abandon: CancellationToken,
+    task: JoinHandle<()>,
+    /// Started for what an earlier run left.
+    is_earlier: bool,
+}
+
+/// Whether the bucket is well, for whoever asks.
+#[derive(Debug, Clone, Default)]
+pub struct StorageHealth(Option<Arc<Node>>);
+
+/// Entries that may wait for a shipment. It takes them at once but for a moment of reading the disk; the keeper waits.
+const NOTES: usize = 64;
+/// Shows of earlier runs that are finished at one time. Each reads its journal; more would crowd out what is live.
+const FINISHING: usize = 4;
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// Objects read from the bucket at one time, each some megabytes.
+const READS: usize = 32;
+
+impl Uploader {
+    pub(super) fn start(
+        config: StorageConfig,
+        live: LiveRules,
+        disk: DiskStore,
+        playlists: Arc<dyn PlaylistWriter>,
+    ) -> Self {
+        let node = Arc::new(Node {
+            live,
+            bucket: S3Store::new(&config),
+            spool: Spool::new(disk.clone(), config.spool_max_bytes),
+            disk,
+            playlists,
+            uploads: Semaphore::new(config.uploads_per_node),
+            reads: Semaphore::new(READS),
+            config,
+            health: Health::default(),
+            shows: Mutex::default(),
+            tasks: TaskTracker::new(),
+            cancel: CancellationToken::new(),
+        });
+        node.tasks.spawn(finish_earlier(Arc::clone(&node)));
+        Self { node }
+    }
+
+    pub(super) fn spool(&self) -> &Spool {
+        &self.node.spool
+    }
+
+    pub(super) fn health(&self) -> StorageHealth {
+        StorageHealth(Some(Arc::clone(&self.node)))
+    }
+
+    /// An entry that is in the journal now. Waits while the show's shipment is busy.
+    pub(super) async fn tell(&self, broadcast: &BroadcastId, mut entry: Entry) {
+        loop {
+            let notes = match self.node.note(broadcast, entry) {
+                Ok(()) => return,
+                Err((unsent, notes)) => {
+                    entry = unsent;
+                    notes
+                }
+            };
+            // Room, or the end of the shipment: both are for the next round.
+            drop(notes.reserve().await);
+        }
+    }
+
+    /// The object, from the bucket.
+    pub(super) async fn get(&self, key: &ObjectKey) -> Result<Option<Bytes>, StoreError> {
+        let _read = self.node.reads.acquire().await.map_err(|_| StoreError::Closed)?;
+        self.node.bucket.get(key).await
+    }
+
+    /// Removes a broadcast from the bucket and the disk.
+    pub(super) async fn delete(&self, broadcast: &BroadcastId) -> Result<(), StoreError> {
+        let shipping = self.node.shows.lock().remove(broadcast);
+        if let Some(shipping) = shipping {
+            shipping.abandon.cancel();
+            // A shipment that panicked is gone as well.
+            let _ = shipping.task.await;
+        }
+        // The bucket first: with the folder on the disk the call can be made again.
+        self.node.bucket.delete(broadcast).await?;
+        self.node.spool.delete(broadcast).await
+    }
+
+    /// Lets what is on its way arrive, within a moment; the next run goes on with the rest.
+    pub(super) async fn stop(&self) {
+        self.node.cancel.cancel();
+        self.node.tasks.close();
+        self.node.tasks.wait().await;
+    }
+}
+
+impl StorageHealth {
+    /// What is wrong with the bucket; `None` when all is well, or there is none.
+    pub fn trouble(&self) -> Option<String> {
+        self.0.as_ref()?.health.trouble()
+    }
+}
+
+impl Node {
+    /// Hands an entry to the shipment of its show, or starts one, which reads it in the journal. When there is no room it
+    /// comes back, with what to wait for.
+    fn note(self: &Arc<Self>, broadcast: &BroadcastId, entry: Entry) -> Result<(), (Entry, mpsc::Sender<Entry>)> {
+        // Under the lock, so that no shipment ends between being looked up and being told.
+        let mut shows = self.shows.lock();
+        let Some(shipping) = shows.get(broadcast) else {
+            self.start_shipment(&mut shows, broadcast, false);
+            return Ok(());
+        };
+        match shipping.notes.try_send(entry) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(entry)) => Err((entry, shipping.notes.clone())),
+            // It panicked.
+            Err(TrySendError::Closed(_)) => {
+                self.start_shipment(&mut shows, broadcast, false);
+                Ok(())
+            }
+        }
+    }
+
+    fn start_shipment(self: &Arc<Self>, shows: &mut Shows, broadcast: &BroadcastId, is_earlier: bool) {
+        let (notes, inbox) = mpsc::channel(NOTES);
+        let abandon = CancellationToken::new();
+        let shipment = Shipment::new(Arc::clone(self), broadcast.clone(), abandon.clone());
+        let span = tracing::info_span!("upload", broadcast.id = %broadcast);
+        let task = self.tasks.spawn(shipment.run(inbox).instrument(span));
+        shows.insert(broadcast.clone(), Shipping { notes, abandon, task, is_earlier });
+    }
+
+    /// Takes a shipment off the list, unless it was told something that it has not seen.
+    fn leave(&self, broadcast: &BroadcastId, inbox: &mpsc::Receiver<Entry>) -> bool {
+        let mut shows = self.shows.lock();
+        if inbox.is_empty() {
+            shows.remove(broadcast);
+        }
+        inbox.is_empty()
+    }
+
+    fn rules(&self) -> Rules {
+        Rules {
+            gap_after: self.config.gap_after,
+            window_segments: self.live.window_segments,
+            segment_secs: self.live.segment_duration.as_secs().max(1),
+        }
+    }
+
+    async fn journal(&self, broadcast: &BroadcastId) -> Result<Vec<Entry>, StoreError> {
+        let folder = self.disk.folder(broadcast);
+        disk::blocking(move || journal::read(&folder)).await
+    }
+}
+
+/// Counts the spool, then starts the shipments of shows that an earlier run did not finish, a few at a time.
+async fn finish_earlier(node: Arc<Node>) {
+    let counting = Arc::clone(&node);
+    let unfinished = disk::blocking(move || counting.spool.count()).await.unwrap_or_else(|error| {
+        let error = &error as &dyn std::error::Error;
+        tracing::error!(error, "the spool cannot be read; what earlier runs left there is not uploaded");
+        Vec::new()
+    });
+    node.spool.open();
+    if !unfinished.is_empty() {
+        tracing::info!(shows = unfinished.len(), "going on with uploads of earlier runs");
+    }
+    for broadcast in unfinished {
+        while node.shows.lock().values().filter(|show| show.is_earlier).count() >= FINISHING {
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+                () = node.cancel.cancelled() => return,
+            }
+        }
+        let mut shows = node.shows.lock();
+        if !shows.contains_key(&broadcast) {
+            node.start_shipment(&mut shows, &broadcast, true);
+        }
+    }
+}

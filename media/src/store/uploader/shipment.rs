@@ -1,0 +1,425 @@
+//! The uploads of one show.
+//!
+//! In: journal entries; at the start the journal itself and the marks of earlier runs. Out: objects, then the live
+//! playlists; once the show is over the playlists of the whole recording, again after each gap that was mended.
+//! Runs while the show sends segments or lacks some in the bucket. All that it knows can be read back from the disk, so
+//! it may end at any moment.
+
+use super::super::journal::{self, Entry};
+use super::super::s3::PlaylistAge;
+use super::super::uploads::{self, Mark, Uploads};
+use super::super::{ObjectKey, ObjectName, SegmentStore, StoreError, disk};
+use super::backlog::{Backlog, Listing, Next};
+use super::{Node, Playlist};
+use crate::metrics;
+use crate::model::BroadcastId;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+pub(super) struct Shipment {
+    node: Arc<Node>,
+    broadcast: BroadcastId,
+    abandon: CancellationToken,
+    backlog: Backlog,
+    stage: Stage,
+    /// Uploads on their way, at most `uploads_per_session`.
+    uploads: JoinSet<Upload>,
+    /// Playlists on their way: one job at a time, so that none overtakes a newer one.
+    pages: JoinSet<Result<Written, StoreError>>,
+    pages_failed: u32,
+    pages_after: Instant,
+    /// What the bucket's playlists say, so that none is written twice.
+    written: HashMap<String, String>,
+    /// How long the journal was when the recording's playlists were made.
+    recorded_bytes: u64,
+    stirred: Instant,
+}
+
+/// Which playlists the bucket should have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Live,
+    /// The live playlist says that the show is over; players have until then to see it.
+    Lingering(Instant),
+    /// The playlists of the whole recording; `news`: they do not say all that is known.
+    Recorded {
+        news: bool,
+    },
+}
+
+/// How an upload went.
+struct Upload {
+    order: u64,
+    key: ObjectKey,
+    outcome: Outcome,
+}
+
+enum Outcome {
+    /// `noted`: a restart will know.
+    Done {
+        bytes: u64,
+        noted: bool,
+    },
+    /// There is no such file.
+    Missing,
+    Failed(StoreError),
+}
+
+/// Playlists that the bucket has now.
+struct Written {
+    playlists: Vec<Playlist>,
+    age: PlaylistAge,
+    /// How long the journal was that the playlists of a recording were made from.
+    journal_bytes: u64,
+}
+
+/// Uploads on their way when the server stops may still arrive; the next run repeats those that do not.
+const STOP_LIMIT: Duration = Duration::from_secs(2);
+/// The playlists of a recording with gaps are written at most this often while gaps are mended.
+const REWRITE_AFTER: Duration = Duration::from_secs(5);
+/// A show that sends nothing and lacks nothing is let go; its next entry takes it up again.
+const IDLE: Duration = Duration::from_secs(60);
+const PAGES_BACKOFF_MAX: Duration = Duration::from_secs(5);
+const RETRY_READ: Duration = Duration::from_secs(1);
+
+impl Shipment {
+    pub(super) fn new(node: Arc<Node>, broadcast: BroadcastId, abandon: CancellationToken) -> Self {
+        let (backlog, now) = (Backlog::new(broadcast.clone(), node.rules()), Instant::now());
+        Self {
+            node,
+            broadcast,
+            abandon,
+            backlog,
+            stage: Stage::Live,
+            uploads: JoinSet::new(),
+            pages: JoinSet::new(),
+            pages_failed: 0,
+            pages_after: now,
+            written: HashMap::new(),
+            recorded_bytes: 0,
+            stirred: now,
+        }
+    }
+
+    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Entry>) {
+        let abandon = self.abandon.clone();
+        tokio::select! {
+            () = self.ship(&mut inbox) => {}
+            // What is on its way is dropped with us.
+            () = abandon.cancelled() => {}
+        }
+        self.node.health.set_waiting(&self.broadcast, 0, Duration::ZERO);
+    }
+
+    async fn ship(&mut self, inbox: &mut mpsc::Receiver<Entry>) {
+        let stop = self.node.cancel.clone();
+        tokio::select! {
+            () = self.recover() => {}
+            () = stop.cancelled() => return,
+        }
+        loop {
+            // What has arrived by now is not late.
+            while let Some(Ok(upload)) = self.uploads.try_join_next() {
+                self.take_upload(upload).await;
+            }
+            let now = Instant::now();
+            let wake = [self.start_uploads(now), self.start_pages(now)].into_iter().flatten().min();
+            self.tell_waiting();
+            if self.is_done() && self.leave(inbox).await {
+                return;
+            }
+            let idle_until = self.stirred + IDLE;
+            tokio::select! {
+                Some(entry) = inbox.recv() => self.note(entry),
+                Some(upload) = self.uploads.join_next() => match upload {
+                    Ok(upload) => self.take_upload(upload).await,
+                    Err(error) => tracing::error!(%error, "an upload broke off"),
+                },
+                Some(pages) = self.pages.join_next() => match pages {
+                    Ok(pages) => self.take_pages(pages),
+                    Err(error) => tracing::error!(%error, "playlists broke off"),
+                },
+                () = tokio::time::sleep_until(wake.unwrap_or(idle_until).min(idle_until.max(now + RETRY_READ))) => {}
+                () = stop.cancelled() => return self.arrive().await,
+            }
+        }
+    }
+
+    /// Reads what is known of the show. A disk that cannot be read is asked again; nothing can be done without it.
+    async fn recover(&mut self) {
+        loop {
+            match self.read_back().await {
+                Ok(()) => return,
+                Err(error) => self.node.health.failed(&error),
+            }
+            tokio::time::sleep(RETRY_READ).await;
+        }
+    }
+
+    async fn read_back(&mut self) -> Result<(), StoreError> {
+        let folder = self.node.disk.folder(&self.broadcast);
+        let (entries, known) =
+            disk::blocking(move || Ok((journal::read(&folder)?, uploads::recover(&folder)?))).await?;
+        let (now, wall) = (Instant::now(), SystemTime::now());
+        // An epoch has no time of its own; its init is as old as the first segment that needs it.
+        let mut waited = Duration::ZERO;
+        for entry in entries
+            .into_iter()
+            .rev()
+            .map(|entry| {
+                if let Entry::Segment(segment) = &entry {
+                    waited = age(segment.at_micros, segment.duration_nanos, wall);
+                }
+                (waited, entry)
+            })
+            .collect::<Vec<_>>()
+            .into_iter()
+            .rev()
+        {
+            self.backlog.take(entry.1, entry.0, &known, now);
+            // Settled as it is read, so that a long show takes no more than its window.
+            self.backlog.has_news(now);
+        }
+        if self.backlog.is_over() {
+            self.stage = Stage::Recorded { news: true };
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, entry: Entry) {
+        let now = Instant::now();
+        self.stirred = now;
+        self.backlog.take(entry, Duration::ZERO, &Uploads::default(), now);
+        if !self.backlog.is_over() {
+            self.stage = Stage::Live;
+        }
+    }
+
+    /// Answers when to look again.
+    fn start_uploads(&mut self, now: Instant) -> Option<Instant> {
+        while self.uploads.len() < self.node.config.uploads_per_session {
+            match self.backlog.next(now) {
+                Next::Upload { order, key, is_retry } => {
+                    if is_retry {
+                        ::metrics::counter!(metrics::STORE_UPLOAD_RETRIES).increment(1);
+                    }
+                    self.uploads.spawn(upload(Arc::clone(&self.node), order, key));
+                }
+                Next::Rest(until) => return Some(until),
+                Next::Nothing => return None,
+            }
+        }
+        None
+    }
+
+    async fn take_upload(&mut self, Upload { order, key, outcome }: Upload) {
+        let now = Instant::now();
+        self.stirred = now;
+        match outcome {
+            Outcome::Done { bytes, noted } => {
+                self.backlog.uploaded(order);
+                if noted {
+                    self.node.spool.is_uploaded(key, bytes);
+                }
+            }
+            Outcome::Missing => {
+                tracing::error!(%key, "a segment is not on the disk any more and was not uploaded: it is lost");
+                ::metrics::counter!(metrics::STORE_FAILURES).increment(1);
+                self.mark(Mark::lost(&key)).await;
+                self.backlog.lost(order);
+            }
+            Outcome::Failed(error) => {
+                self.node.health.failed(&error);
+                return self.backlog.failed(order, now, rand::random());
+            }
+        }
+        if let Stage::Recorded { news } = &mut self.stage {
+            *news = true;
+        }
+    }
+
+    /// Answers when to look again.
+    fn start_pages(&mut self, now: Instant) -> Option<Instant> {
+        if !self.pages.is_empty() {
+            return None;
+        }
+        let has_news = self.backlog.has_news(now);
+        match self.stage {
+            Stage::Live if now < self.pages_after => return Some(self.pages_after),
+            Stage::Live if has_news => match self.backlog.listing() {
+                Some(listing) => self.write_live(&listing),
+                // Nothing of it can be watched; it is over as it is.
+                None if self.backlog.is_settled() => self.stage = Stage::Recorded { news: true },
+                None => {}
+            },
+            Stage::Live => {}
+            Stage::Lingering(until) if now < until => return Some(until),
+            Stage::Lingering(_) => {
+                self.stage = Stage::Recorded { news: true };
+                return self.start_pages(now);
+            }
+            Stage::Recorded { news: false } => {}
+            Stage::Recorded { news: true } => {
+                let gaps = !self.backlog.is_empty();
+                if now < self.pages_after && (gaps || self.pages_failed > 0) {
+                    return Some(self.pages_after);
+                }
+                self.stage = Stage::Recorded { news: false };
+                let (node, broadcast) = (Arc::clone(&self.node), self.broadcast.clone());
+                self.pages.spawn(async move {
+                    let folder = node.disk.folder(&broadcast);
+                    let journal_bytes = disk::blocking(move || Ok(uploads::journal_bytes(&folder))).await?;
+                    let playlists = recorded_playlists(&node, &broadcast).await?;
+                    write_all(&node, &broadcast, playlists, PlaylistAge::Ended, journal_bytes).await
+                });
+            }
+        }
+        self.backlog.next_gap()
+    }
+
+    fn write_live(&mut self, listing: &Listing) {
+        let playlists = self.node.playlists.live(listing.entries.clone(), listing.target_duration, listing.over);
+        let age = if listing.over { PlaylistAge::Ended } else { PlaylistAge::Live };
+        let changed = |playlist: &Playlist| listing.over || self.written.get(&playlist.path) != Some(&playlist.text);
+        let playlists: Vec<_> = playlists.into_iter().filter(changed).collect();
+        let (node, broadcast) = (Arc::clone(&self.node), self.broadcast.clone());
+        self.pages.spawn(async move { write_all(&node, &broadcast, playlists, age, 0).await });
+    }
+
+    fn take_pages(&mut self, pages: Result<Written, StoreError>) {
+        let now = Instant::now();
+        match pages {
+            Ok(Written { playlists, age, journal_bytes }) => {
+                self.pages_failed = 0;
+                self.recorded_bytes = journal_bytes;
+                match (self.stage, age) {
+                    (Stage::Live, PlaylistAge::Live) => {
+                        self.written.extend(playlists.into_iter().map(|one| (one.path, one.text)));
+                    }
+                    (Stage::Live, PlaylistAge::Ended) => {
+                        self.written.clear();
+                        // It may have been taken up again meanwhile.
+                        if self.backlog.is_over() {
+                            self.stage = Stage::Lingering(now + self.node.live.end_linger);
+                        }
+                    }
+                    (Stage::Lingering(_) | Stage::Recorded { .. }, _) => self.pages_after = now + REWRITE_AFTER,
+                }
+            }
+            Err(error) => {
+                self.node.health.failed(&error);
+                self.pages_failed = self.pages_failed.saturating_add(1);
+                let doubled = Duration::from_millis(200) * 2_u32.saturating_pow(self.pages_failed.min(6));
+                self.pages_after = now + doubled.min(PAGES_BACKOFF_MAX).mul_f64(rand::random());
+                // Some may be written: all are again.
+                self.written.clear();
+                match &mut self.stage {
+                    Stage::Recorded { news } => *news = true,
+                    Stage::Live | Stage::Lingering(_) => self.backlog.repeat_news(),
+                }
+            }
+        }
+    }
+
+    /// Nothing is left to do, or nothing has happened for long.
+    fn is_done(&self) -> bool {
+        let still = self.uploads.is_empty() && self.pages.is_empty() && self.backlog.is_empty();
+        let finished = self.stage == Stage::Recorded { news: false };
+        let idle = self.stage == Stage::Live && !self.backlog.is_unsaid() && self.stirred.elapsed() >= IDLE;
+        still && (finished || idle)
+    }
+
+    /// Ends the shipment, unless something came in.
+    async fn leave(&mut self, inbox: &mpsc::Receiver<Entry>) -> bool {
+        if self.stage == (Stage::Recorded { news: false }) {
+            self.mark(Mark::Complete { journal_bytes: self.recorded_bytes }).await;
+        }
+        self.node.leave(&self.broadcast, inbox)
+    }
+
+    async fn mark(&self, mark: Mark) {
+        let folder = self.node.disk.folder(&self.broadcast);
+        if let Err(error) = disk::blocking(move || uploads::append(&folder, &mark)).await {
+            self.node.health.failed(&error);
+        }
+    }
+
+    /// The server stops: what is on its way may arrive.
+    async fn arrive(&mut self) {
+        let arrived = async {
+            while let Some(upload) = self.uploads.join_next().await {
+                if let Ok(upload) = upload {
+                    self.take_upload(upload).await;
+                }
+            }
+            while self.pages.join_next().await.is_some() {}
+        };
+        let _ = tokio::time::timeout(STOP_LIMIT, arrived).await;
+    }
+
+    fn tell_waiting(&self) {
+        let (segments, length) = self.backlog.waiting();
+        self.node.health.set_waiting(&self.broadcast, segments, length);
+    }
+}
+
+/// One attempt. The bytes are read when its turn has come, so what waits takes no memory.
+async fn upload(node: Arc<Node>, order: u64, key: ObjectKey) -> Upload {
+    let outcome = attempt(&node, &key).await.unwrap_or_else(Outcome::Failed);
+    Upload { order, key, outcome }
+}
+
+async fn attempt(node: &Node, key: &ObjectKey) -> Result<Outcome, StoreError> {
+    let _turn = node.uploads.acquire().await.map_err(|_| StoreError::Closed)?;
+    let Some(object) = node.disk.get(key).await? else { return Ok(Outcome::Missing) };
+    let (bytes, began) = (object.len() as u64, Instant::now());
+    node.bucket.put(key, vec![object]).await?;
+    node.health.uploaded(began.elapsed());
+    let (folder, mark) = (node.disk.folder(&key.broadcast), Mark::uploaded(key));
+    let noted = disk::blocking(move || uploads::append(&folder, &mark)).await;
+    if let Err(error) = &noted {
+        node.health.failed(error);
+    }
+    Ok(Outcome::Done { bytes, noted: noted.is_ok() })
+}
+
+/// Writes playlists in their order: what one names is there before it.
+async fn write_all(
+    node: &Node,
+    broadcast: &BroadcastId,
+    playlists: Vec<Playlist>,
+    age: PlaylistAge,
+    journal_bytes: u64,
+) -> Result<Written, StoreError> {
+    for playlist in &playlists {
+        let _turn = node.uploads.acquire().await.map_err(|_| StoreError::Closed)?;
+        node.bucket.put_playlist(broadcast, &playlist.path, playlist.text.clone(), age).await?;
+        node.health.is_well();
+    }
+    Ok(Written { playlists, age, journal_bytes })
+}
+
+/// The whole show, as far as the bucket has it.
+async fn recorded_playlists(node: &Node, broadcast: &BroadcastId) -> Result<Vec<Playlist>, StoreError> {
+    let mut entries = node.journal(broadcast).await?;
+    let folder = node.disk.folder(broadcast);
+    let known = disk::blocking(move || uploads::read(&folder)).await?;
+    for entry in &mut entries {
+        if let Entry::Segment(segment) = entry {
+            segment.kept &= known.has(segment.rendition, segment.epoch, ObjectName::Segment(segment.number))
+                && known.has(segment.rendition, segment.init_epoch, ObjectName::Init);
+        }
+    }
+    Ok(node.playlists.recording(entries))
+}
+
+/// How long ago a segment was whole, by the wall clock.
+fn age(at_micros: u64, duration_nanos: u64, now: SystemTime) -> Duration {
+    let whole = UNIX_EPOCH + Duration::from_micros(at_micros) + Duration::from_nanos(duration_nanos);
+    now.duration_since(whole).unwrap_or_default()
+}

@@ -1,0 +1,205 @@
+//! A real S3 server, and a watcher at its door that is told of every object and looks at every playlist.
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use s3s::auth::SimpleAuth;
+use s3s::service::{S3Service, S3ServiceBuilder};
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+
+pub(crate) const BUCKET: &str = "chobi-shows";
+pub(crate) const KEY_ID: &str = "AKIDTEST";
+pub(crate) const KEY: &str = "a-secret-access-key";
+
+pub(crate) struct Service {
+    pub(crate) address: SocketAddr,
+    watcher: Arc<Watcher>,
+    folder: TempDir,
+}
+
+/// How the service answers uploads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mood {
+    Fine,
+    /// 503 SlowDown.
+    Busy,
+    /// 403 AccessDenied.
+    Denying,
+    /// 503 for one object, whose key ends so; all else is fine.
+    Picky(&'static str),
+}
+
+struct Watcher {
+    s3: S3Service,
+    /// The bucket's files.
+    root: PathBuf,
+    mood: Mutex<Mood>,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// Headers of the last upload of a key.
+    headers: BTreeMap<String, HeaderMap>,
+    bytes: BTreeMap<String, Bytes>,
+    /// Every text a playlist had.
+    playlists: BTreeMap<String, Vec<String>>,
+    refused: usize,
+    wrong: Vec<String>,
+}
+
+impl Service {
+    pub(crate) async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join(BUCKET);
+        std::fs::create_dir(&root).unwrap();
+        let mut builder = S3ServiceBuilder::new(s3s_fs::FileSystem::new(folder.path()).unwrap());
+        builder.set_auth(SimpleAuth::from_single(KEY_ID, KEY));
+        let (mood, seen) = (Mutex::new(Mood::Fine), Mutex::default());
+        let watcher = Arc::new(Watcher { s3: builder.build(), root, mood, seen });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(accept(listener, Arc::clone(&watcher)));
+        Self { address, watcher, folder }
+    }
+
+    pub(crate) fn set_mood(&self, mood: Mood) {
+        *self.watcher.mood.lock().unwrap() = mood;
+    }
+
+    /// Uploads turned away by the mood so far.
+    pub(crate) fn refused(&self) -> usize {
+        self.watcher.seen.lock().unwrap().refused
+    }
+
+    /// What the bucket holds below its prefix, by key; playlists too.
+    pub(crate) fn objects(&self) -> BTreeMap<String, Vec<u8>> {
+        let mut found = BTreeMap::new();
+        collect(&self.folder.path().join(BUCKET), &mut String::new(), &mut found);
+        found
+    }
+
+    pub(crate) fn text(&self, key: &str) -> Option<String> {
+        std::fs::read_to_string(self.watcher.root.join(key)).ok()
+    }
+
+    pub(crate) fn header(&self, key: &str, name: &str) -> String {
+        let seen = self.watcher.seen.lock().unwrap();
+        let value = seen.headers.get(key).and_then(|headers| headers.get(name));
+        value.map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default()
+    }
+
+    /// Every text that a playlist had, oldest first.
+    pub(crate) fn texts(&self, key: &str) -> Vec<String> {
+        self.watcher.seen.lock().unwrap().playlists.get(key).cloned().unwrap_or_default()
+    }
+
+    /// A playlist never named what was not there, and no key was ever given other bytes.
+    pub(crate) fn assert_never_wrong(&self) {
+        let seen = self.watcher.seen.lock().unwrap();
+        assert!(seen.wrong.is_empty(), "{:#?}", seen.wrong);
+        assert!(!seen.playlists.is_empty(), "no playlist was ever written");
+    }
+}
+
+async fn accept(listener: TcpListener, watcher: Arc<Watcher>) {
+    loop {
+        let (socket, _) = listener.accept().await.unwrap();
+        let watcher = Arc::clone(&watcher);
+        let service = hyper::service::service_fn(move |request| Arc::clone(&watcher).answer(request));
+        tokio::spawn(async move {
+            // A connection that is cut is what the tests are about.
+            let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(socket), service).await;
+        });
+    }
+}
+
+impl Watcher {
+    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<s3s::Body>, Infallible> {
+        let (method, headers) = (request.method().clone(), request.headers().clone());
+        let key = request.uri().path().strip_prefix(&format!("/{BUCKET}/")).unwrap_or_default().to_owned();
+        if method == Method::PUT
+            && let Some(refusal) = self.refusal(&key)
+        {
+            self.seen.lock().unwrap().refused += 1;
+            return Ok(refusal);
+        }
+        let response = self.s3.call(request.map(s3s::Body::from)).await.expect("the S3 server answers");
+        if method == Method::PUT && response.status().is_success() {
+            self.look_at(&key, headers);
+        }
+        Ok(response)
+    }
+
+    fn refusal(&self, key: &str) -> Option<Response<s3s::Body>> {
+        let (status, code) = match *self.mood.lock().unwrap() {
+            Mood::Busy => (StatusCode::SERVICE_UNAVAILABLE, "SlowDown"),
+            Mood::Denying => (StatusCode::FORBIDDEN, "AccessDenied"),
+            Mood::Picky(end) if key.ends_with(end) => (StatusCode::SERVICE_UNAVAILABLE, "SlowDown"),
+            Mood::Picky(_) | Mood::Fine => return None,
+        };
+        let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>not now</Message></Error>");
+        let response = Response::builder().status(status).header("content-type", "application/xml");
+        Some(response.body(s3s::Body::from(body)).unwrap())
+    }
+
+    fn look_at(&self, key: &str, headers: HeaderMap) {
+        let bytes = Bytes::from(std::fs::read(self.root.join(key)).unwrap());
+        let mut seen = self.seen.lock().unwrap();
+        seen.headers.insert(key.to_owned(), headers);
+        if key.ends_with(".m3u8") {
+            let text = String::from_utf8(bytes.to_vec()).unwrap();
+            seen.wrong.extend(missing(&self.root, key, &text));
+            seen.playlists.entry(key.to_owned()).or_default().push(text);
+        } else if let Some(before) = seen.bytes.insert(key.to_owned(), bytes.clone())
+            && before != bytes
+        {
+            seen.wrong.push(format!("{key} was given other bytes"));
+        }
+    }
+}
+
+/// What a playlist names, gaps aside, that is not in the bucket.
+fn missing(root: &Path, key: &str, text: &str) -> Vec<String> {
+    let folder = root.join(key).parent().unwrap().to_owned();
+    let mut gap = false;
+    let mut missing = Vec::new();
+    for line in text.lines() {
+        let named = match line.split_once("URI=\"").and_then(|(_, rest)| rest.split_once('"')) {
+            Some((uri, _)) => Some(uri),
+            None if line.starts_with('#') => {
+                gap |= line == "#EXT-X-GAP";
+                None
+            }
+            None => (!std::mem::take(&mut gap)).then_some(line),
+        };
+        if let Some(named) = named.filter(|named| !folder.join(named).is_file()) {
+            missing.push(format!("{key} names {named}, which is not there"));
+        }
+    }
+    missing
+}
+
+fn collect(folder: &Path, prefix: &mut String, found: &mut BTreeMap<String, Vec<u8>>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        let length = prefix.len();
+        prefix.push_str(&name);
+        if entry.file_type().unwrap().is_dir() {
+            prefix.push('/');
+            collect(&entry.path(), prefix, found);
+        } else {
+            found.insert(prefix.clone(), std::fs::read(entry.path()).unwrap());
+        }
+        prefix.truncate(length);
+    }
+}

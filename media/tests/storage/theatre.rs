@@ -1,0 +1,138 @@
+//! A stage whose shows go on to a bucket, with everything between.
+
+use super::clip::CLIP;
+use super::line::Line;
+use super::service::{BUCKET, KEY, KEY_ID, Service};
+use super::stage::{FIRST, LIMIT, SHOW, Stage, uris, write};
+use chobi_media::config::StorageConfig;
+use chobi_media::hls::HlsConfig;
+use chobi_media::hub::Publisher;
+use chobi_media::seam::Secret;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+use tempfile::TempDir;
+
+pub(crate) const PREFIX: &str = "live";
+
+pub(crate) struct Theatre {
+    pub(crate) service: Service,
+    pub(crate) line: Line,
+    pub(crate) data: TempDir,
+    pub(crate) storage: StorageConfig,
+}
+
+impl Theatre {
+    pub(crate) async fn new() -> Self {
+        let service = Service::start().await;
+        let line = Line::to(service.address).await;
+        let storage = StorageConfig {
+            bucket: BUCKET.to_owned(),
+            endpoint: format!("http://{}", line.address),
+            access_key_id: KEY_ID.to_owned(),
+            secret_access_key: Secret::new(KEY),
+            prefix: PREFIX.to_owned(),
+            ..StorageConfig::default()
+        };
+        Self { service, line, data: tempfile::tempdir().unwrap(), storage }
+    }
+
+    /// The server starts, for the first time or again.
+    pub(crate) fn open(&self) -> Stage {
+        // The live playlist gives way to the recording soon.
+        let config = HlsConfig { end_linger: Duration::from_millis(200), ..HlsConfig::default() };
+        Stage::with_storage(self.data.path(), config, self.storage.clone())
+    }
+
+    /// What the disk has of the show: inits and segments, by key.
+    pub(crate) fn spooled(&self) -> BTreeMap<String, Vec<u8>> {
+        let mut found = BTreeMap::new();
+        let root = self.data.path().join("hls");
+        for folder in [SHOW] {
+            collect(&root.join(folder), &format!("{PREFIX}/{folder}"), &mut found);
+        }
+        found
+    }
+
+    pub(crate) fn playlist(&self, path: &str) -> Option<String> {
+        self.service.text(&format!("{PREFIX}/{SHOW}/{path}"))
+    }
+
+    /// Waits for something in the bucket or on the disk.
+    pub(crate) async fn eventually(&self, what: &str, mut condition: impl FnMut(&Self) -> bool) {
+        let wait = async {
+            while !condition(self) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let waited = tokio::time::timeout(LIMIT, wait).await;
+        assert!(
+            waited.is_ok(),
+            "waited in vain for: {what}\n{:#?}\n{:#?}",
+            self.playlist("v0/index.m3u8"),
+            self.service.objects().keys()
+        );
+    }
+
+    /// Waits until nothing is left to do for the show.
+    pub(crate) async fn complete(&self) {
+        let marks = self.data.path().join("hls").join(SHOW).join("uploads.jsonl");
+        self.eventually("the show to be complete in the bucket", |_| {
+            let marks = std::fs::read_to_string(&marks).unwrap_or_default();
+            marks.lines().last().is_some_and(|last| last.contains("complete"))
+        })
+        .await;
+    }
+
+    /// Every object of the disk is in the bucket, byte for byte; the playlists there list all segments and no gap.
+    pub(crate) fn assert_whole(&self, segments: u64) {
+        let (disk, bucket) = (self.spooled(), self.service.objects());
+        assert!(disk.len() > 4);
+        for (key, bytes) in &disk {
+            assert!(bucket.get(key) == Some(bytes), "{key} is not in the bucket as it is on the disk");
+        }
+        for rendition in ["v0", "a0"] {
+            let playlist = self.playlist(&format!("{rendition}/index.m3u8")).unwrap();
+            assert!(playlist.ends_with("#EXT-X-ENDLIST\n") && !playlist.contains("#EXT-X-GAP"), "{playlist}");
+            let parsed = m3u8_rs::parse_media_playlist_res(playlist.as_bytes()).unwrap();
+            assert_eq!(parsed.playlist_type, Some(m3u8_rs::MediaPlaylistType::Vod));
+            assert_eq!(parsed.media_sequence, FIRST);
+            assert_eq!(parsed.segments.len() as u64, segments, "{rendition}: {playlist}");
+        }
+        self.service.assert_never_wrong();
+    }
+}
+
+/// A viewer asks the server itself for all that the live playlist lists, and gets it: whatever the bucket does.
+pub(crate) async fn watch(stage: &Stage, segment: u64) {
+    for rendition in ["v0", "a0"] {
+        let playlist = stage.playlist_with(rendition, segment).await;
+        assert!(!playlist.contains("#EXT-X-GAP"), "{playlist}");
+        for uri in uris(&playlist, "").iter().chain(&uris(&playlist, "#EXT-X-MAP")) {
+            assert!(!stage.fetch(&format!("/hls/{SHOW}/{rendition}/{uri}")).await.is_empty());
+        }
+    }
+}
+
+/// The clip, eight seconds, as one epoch. Answers its publisher; a show of one clip has `SEGMENTS` when it is over.
+pub(crate) async fn play(stage: &Stage) -> Publisher {
+    let mut publisher = stage.publish(SHOW).await;
+    write(&mut publisher, CLIP.epoch(), &CLIP.frames).await;
+    publisher
+}
+
+/// Segments of the clip once the show is over, and those that are whole before.
+pub(crate) const SEGMENTS: u64 = 4;
+pub(crate) const WHOLE: u64 = 3;
+
+fn collect(folder: &Path, prefix: &str, found: &mut BTreeMap<String, Vec<u8>>) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            collect(&entry.path(), &format!("{prefix}/{name}"), found);
+        } else if name.ends_with(".mp4") || name.ends_with(".m4s") {
+            found.insert(format!("{prefix}/{name}"), std::fs::read(entry.path()).unwrap());
+        }
+    }
+}
