@@ -69,8 +69,7 @@ impl Media {
         let (hub, opened) = Hub::new(config.hub, Arc::clone(&events));
         let hls = hls::Service::start(
             config.hls,
-            config.storage,
-            &config.data_dir,
+            hls::Shelf { data_dir: &config.data_dir, storage: config.storage },
             opened,
             Arc::clone(&admission),
             Arc::clone(&events),

@@ -24,4 +24,4 @@ mod text;
 
 pub use config::HlsConfig;
 pub use in_memory::{Packaged, package_in_memory};
-pub use service::{Service, ServiceError};
+pub use service::{Service, ServiceError, Shelf};

@@ -60,6 +60,15 @@ pub(super) struct Shows {
     by_id: RwLock<HashMap<BroadcastId, Arc<Show>>>,
 }
 
+/// Where recordings last.
+#[derive(Debug)]
+pub struct Shelf<'a> {
+    /// They lie under `<data_dir>/hls`.
+    pub data_dir: &'a Path,
+    /// Where this names a bucket, they go on to it.
+    pub storage: StorageConfig,
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
     #[error("cannot read or make the pass key {}", path.display())]
@@ -74,12 +83,10 @@ const SNAPSHOT_EVERY: Duration = Duration::from_secs(10);
 const SILENT_TARGETS: u32 = 3;
 
 impl Service {
-    /// Starts the packager of every broadcast that `opened` brings. Recordings lie under `<data_dir>/hls`; where `storage`
-    /// names a bucket they go on to it.
+    /// Starts the packager of every broadcast that `opened` brings.
     pub fn start(
         config: HlsConfig,
-        storage: StorageConfig,
-        data_dir: &Path,
+        Shelf { data_dir, storage }: Shelf<'_>,
         opened: mpsc::Receiver<Arc<Broadcast>>,
         admission: Arc<dyn Admission>,
         events: Arc<dyn EventSink>,

@@ -5,7 +5,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use bytes::Bytes;
 use chobi_media::config::{HubConfig, StorageConfig};
-use chobi_media::hls::{HlsConfig, Service};
+use chobi_media::hls::{HlsConfig, Service, Shelf};
 use chobi_media::hub::{Hub, Publisher, Revoked};
 use chobi_media::model::{BroadcastId, Epoch, Frame};
 use chobi_media::seam::{
@@ -128,7 +128,8 @@ impl Stage {
         let events = Arc::clone(&heard) as Arc<dyn EventSink>;
         let (hub, opened) = Hub::new(HubConfig::default(), Arc::clone(&events));
         let admission = Arc::clone(&door) as Arc<dyn Admission>;
-        let service = Service::start(config, storage, data_dir, opened, admission, events, cancel.clone()).unwrap();
+        let service =
+            Service::start(config, Shelf { data_dir, storage }, opened, admission, events, cancel.clone()).unwrap();
         Self { hub, router: service.router(), service, heard, door, cancel }
     }
 

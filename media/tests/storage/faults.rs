@@ -36,7 +36,9 @@ async fn survives(theatre: Theatre, mend: impl FnOnce(&Theatre)) -> Theatre {
 
 #[tokio::test]
 async fn a_slow_line_delays_and_loses_nothing() {
-    let theatre = Theatre::new().await;
+    let mut theatre = Theatre::new().await;
+    // One at a time for all of the node: objects and playlists take turns.
+    theatre.storage.uploads_per_node = 1;
     theatre.line.set(State::Slow(Duration::from_millis(20)));
     let stage = theatre.open();
     let publisher = play(&stage).await;

@@ -40,6 +40,21 @@ async fn what_waits_when_the_server_stops_is_uploaded_by_the_next_run() {
     assert_eq!(theatre.service.texts(&format!("{PREFIX}/{SHOW}/index.m3u8")).len(), before);
 }
 
+#[tokio::test]
+async fn a_show_from_before_there_was_a_bucket_is_brought_to_it() {
+    let theatre = Theatre::new().await;
+    let stage = Stage::new(theatre.data.path());
+    let publisher = play(&stage).await;
+    stage.end(SHOW, publisher).await;
+    watch(&stage, SEGMENTS).await;
+    stage.stop().await;
+
+    let stage = theatre.open();
+    theatre.complete().await;
+    theatre.assert_whole(SEGMENTS);
+    stage.stop().await;
+}
+
 #[test]
 fn a_crash_in_the_middle_of_uploads_loses_nothing() {
     let world = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();

@@ -47,10 +47,7 @@ impl Theatre {
     /// What the disk has of the show: inits and segments, by key.
     pub(crate) fn spooled(&self) -> BTreeMap<String, Vec<u8>> {
         let mut found = BTreeMap::new();
-        let root = self.data.path().join("hls");
-        for folder in [SHOW] {
-            collect(&root.join(folder), &format!("{PREFIX}/{folder}"), &mut found);
-        }
+        collect(&self.data.path().join("hls").join(SHOW), &format!("{PREFIX}/{SHOW}"), &mut found);
         found
     }
 

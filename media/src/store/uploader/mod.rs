@@ -10,6 +10,7 @@
 mod backlog;
 #[cfg(test)]
 mod backlog_tests;
+mod carrier;
 mod health;
 mod shipment;
 
@@ -18,7 +19,7 @@ use self::health::Health;
 use self::shipment::Shipment;
 use super::journal::Entry;
 use super::spool::Spool;
-use super::{DiskStore, ObjectKey, S3Store, SegmentStore, StorageConfig, StoreError, disk, journal};
+use super::{DiskStore, ObjectKey, S3Store, SegmentStore, StorageConfig, StoreError, disk};
 use crate::model::BroadcastId;
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -103,6 +104,8 @@ pub struct StorageHealth(Option<Arc<Node>>);
 
 /// Entries that may wait for a shipment. It takes them at once but for a moment of reading the disk; the keeper waits.
 const NOTES: usize = 64;
+/// A shipment that takes no entry for so long cannot read its disk.
+const STUCK_AFTER: Duration = Duration::from_secs(5);
 /// Shows of earlier runs that are finished at one time. Each reads its journal; more would crowd out what is live.
 const FINISHING: usize = 4;
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
@@ -116,6 +119,8 @@ impl Uploader {
         disk: DiskStore,
         playlists: Arc<dyn PlaylistWriter>,
     ) -> Self {
+        let endpoint = if config.endpoint.is_empty() { "AWS" } else { &config.endpoint };
+        tracing::info!(bucket = config.bucket, endpoint, prefix = config.prefix, "segments go on to a bucket");
         let node = Arc::new(Node {
             live,
             bucket: S3Store::new(&config),
@@ -153,7 +158,9 @@ impl Uploader {
                 }
             };
             // Room, or the end of the shipment: both are for the next round.
-            drop(notes.reserve().await);
+            if tokio::time::timeout(STUCK_AFTER, notes.reserve()).await.is_err() {
+                self.node.abandon(broadcast, &notes);
+            }
         }
     }
 
@@ -230,17 +237,24 @@ impl Node {
         inbox.is_empty()
     }
 
+    /// Ends a shipment that hears nothing any more, so that one show does not hold up the others. Another begins with
+    /// the next entry and reads what this one knew on the disk.
+    fn abandon(&self, broadcast: &BroadcastId, notes: &mpsc::Sender<Entry>) {
+        let mut shows = self.shows.lock();
+        if shows.get(broadcast).is_some_and(|shipping| shipping.notes.same_channel(notes))
+            && let Some(shipping) = shows.remove(broadcast)
+        {
+            tracing::error!(broadcast.id = %broadcast, "the uploads of a show are stuck and begin anew");
+            shipping.abandon.cancel();
+        }
+    }
+
     fn rules(&self) -> Rules {
         Rules {
             gap_after: self.config.gap_after,
             window_segments: self.live.window_segments,
             segment_secs: self.live.segment_duration.as_secs().max(1),
         }
-    }
-
-    async fn journal(&self, broadcast: &BroadcastId) -> Result<Vec<Entry>, StoreError> {
-        let folder = self.disk.folder(broadcast);
-        disk::blocking(move || journal::read(&folder)).await
     }
 }
 

@@ -8,16 +8,18 @@
 use super::super::journal::{self, Entry};
 use super::super::s3::PlaylistAge;
 use super::super::uploads::{self, Mark, Uploads};
-use super::super::{ObjectKey, ObjectName, SegmentStore, StoreError, disk};
+use super::super::{StoreError, disk};
 use super::backlog::{Backlog, Listing, Next};
+use super::carrier::{self, Outcome, Upload, Written};
 use super::{Node, Playlist};
 use crate::metrics;
 use crate::model::BroadcastId;
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -29,12 +31,14 @@ pub(super) struct Shipment {
     stage: Stage,
     /// Uploads on their way, at most `uploads_per_session`.
     uploads: JoinSet<Upload>,
+    /// Which object each of them is.
+    orders: HashMap<task::Id, u64>,
     /// Playlists on their way: one job at a time, so that none overtakes a newer one.
     pages: JoinSet<Result<Written, StoreError>>,
     pages_failed: u32,
     pages_after: Instant,
-    /// What the bucket's playlists say, so that none is written twice.
-    written: HashMap<String, String>,
+    /// Hashes of what the bucket's live playlists say, so that none is written twice.
+    written: HashMap<String, u64>,
     /// How long the journal was when the recording's playlists were made.
     recorded_bytes: u64,
     stirred: Instant,
@@ -50,32 +54,6 @@ enum Stage {
     Recorded {
         news: bool,
     },
-}
-
-/// How an upload went.
-struct Upload {
-    order: u64,
-    key: ObjectKey,
-    outcome: Outcome,
-}
-
-enum Outcome {
-    /// `noted`: a restart will know.
-    Done {
-        bytes: u64,
-        noted: bool,
-    },
-    /// There is no such file.
-    Missing,
-    Failed(StoreError),
-}
-
-/// Playlists that the bucket has now.
-struct Written {
-    playlists: Vec<Playlist>,
-    age: PlaylistAge,
-    /// How long the journal was that the playlists of a recording were made from.
-    journal_bytes: u64,
 }
 
 /// Uploads on their way when the server stops may still arrive; the next run repeats those that do not.
@@ -97,6 +75,7 @@ impl Shipment {
             backlog,
             stage: Stage::Live,
             uploads: JoinSet::new(),
+            orders: HashMap::new(),
             pages: JoinSet::new(),
             pages_failed: 0,
             pages_after: now,
@@ -124,8 +103,8 @@ impl Shipment {
         }
         loop {
             // What has arrived by now is not late.
-            while let Some(Ok(upload)) = self.uploads.try_join_next() {
-                self.take_upload(upload).await;
+            while let Some(upload) = self.uploads.try_join_next_with_id() {
+                self.take_joined(upload).await;
             }
             let now = Instant::now();
             let wake = [self.start_uploads(now), self.start_pages(now)].into_iter().flatten().min();
@@ -136,14 +115,8 @@ impl Shipment {
             let idle_until = self.stirred + IDLE;
             tokio::select! {
                 Some(entry) = inbox.recv() => self.note(entry),
-                Some(upload) = self.uploads.join_next() => match upload {
-                    Ok(upload) => self.take_upload(upload).await,
-                    Err(error) => tracing::error!(%error, "an upload broke off"),
-                },
-                Some(pages) = self.pages.join_next() => match pages {
-                    Ok(pages) => self.take_pages(pages),
-                    Err(error) => tracing::error!(%error, "playlists broke off"),
-                },
+                Some(upload) = self.uploads.join_next_with_id() => self.take_joined(upload).await,
+                Some(pages) = self.pages.join_next() => self.take_pages(pages.unwrap_or(Err(StoreError::Closed))),
                 () = tokio::time::sleep_until(wake.unwrap_or(idle_until).min(idle_until.max(now + RETRY_READ))) => {}
                 () = stop.cancelled() => return self.arrive().await,
             }
@@ -208,13 +181,28 @@ impl Shipment {
                     if is_retry {
                         ::metrics::counter!(metrics::STORE_UPLOAD_RETRIES).increment(1);
                     }
-                    self.uploads.spawn(upload(Arc::clone(&self.node), order, key));
+                    let task = self.uploads.spawn(carrier::upload(Arc::clone(&self.node), order, key));
+                    self.orders.insert(task.id(), order);
                 }
                 Next::Rest(until) => return Some(until),
                 Next::Nothing => return None,
             }
         }
         None
+    }
+
+    /// An upload is over, or its task died, which is as good as failed.
+    async fn take_joined(&mut self, joined: Result<(task::Id, Upload), JoinError>) {
+        let id = joined.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
+        let order = self.orders.remove(&id);
+        match (joined, order) {
+            (Ok((_, upload)), _) => self.take_upload(upload).await,
+            (Err(error), Some(order)) => {
+                tracing::error!(%error, "an upload broke off");
+                self.backlog.failed(order, Instant::now(), rand::random());
+            }
+            (Err(_), None) => {}
+        }
     }
 
     async fn take_upload(&mut self, Upload { order, key, outcome }: Upload) {
@@ -271,12 +259,7 @@ impl Shipment {
                 }
                 self.stage = Stage::Recorded { news: false };
                 let (node, broadcast) = (Arc::clone(&self.node), self.broadcast.clone());
-                self.pages.spawn(async move {
-                    let folder = node.disk.folder(&broadcast);
-                    let journal_bytes = disk::blocking(move || Ok(uploads::journal_bytes(&folder))).await?;
-                    let playlists = recorded_playlists(&node, &broadcast).await?;
-                    write_all(&node, &broadcast, playlists, PlaylistAge::Ended, journal_bytes).await
-                });
+                self.pages.spawn(async move { carrier::write_recording(&node, &broadcast).await });
             }
         }
         self.backlog.next_gap()
@@ -285,10 +268,11 @@ impl Shipment {
     fn write_live(&mut self, listing: &Listing) {
         let playlists = self.node.playlists.live(listing.entries.clone(), listing.target_duration, listing.over);
         let age = if listing.over { PlaylistAge::Ended } else { PlaylistAge::Live };
-        let changed = |playlist: &Playlist| listing.over || self.written.get(&playlist.path) != Some(&playlist.text);
+        let changed =
+            |playlist: &Playlist| listing.over || self.written.get(&playlist.path) != Some(&hash(&playlist.text));
         let playlists: Vec<_> = playlists.into_iter().filter(changed).collect();
         let (node, broadcast) = (Arc::clone(&self.node), self.broadcast.clone());
-        self.pages.spawn(async move { write_all(&node, &broadcast, playlists, age, 0).await });
+        self.pages.spawn(async move { carrier::write_playlists(&node, &broadcast, playlists, age).await });
     }
 
     fn take_pages(&mut self, pages: Result<Written, StoreError>) {
@@ -299,7 +283,7 @@ impl Shipment {
                 self.recorded_bytes = journal_bytes;
                 match (self.stage, age) {
                     (Stage::Live, PlaylistAge::Live) => {
-                        self.written.extend(playlists.into_iter().map(|one| (one.path, one.text)));
+                        self.written.extend(playlists.into_iter().map(|one| (one.path, hash(&one.text))));
                     }
                     (Stage::Live, PlaylistAge::Ended) => {
                         self.written.clear();
@@ -352,10 +336,8 @@ impl Shipment {
     /// The server stops: what is on its way may arrive.
     async fn arrive(&mut self) {
         let arrived = async {
-            while let Some(upload) = self.uploads.join_next().await {
-                if let Ok(upload) = upload {
-                    self.take_upload(upload).await;
-                }
+            while let Some(upload) = self.uploads.join_next_with_id().await {
+                self.take_joined(upload).await;
             }
             while self.pages.join_next().await.is_some() {}
         };
@@ -368,54 +350,10 @@ impl Shipment {
     }
 }
 
-/// One attempt. The bytes are read when its turn has come, so what waits takes no memory.
-async fn upload(node: Arc<Node>, order: u64, key: ObjectKey) -> Upload {
-    let outcome = attempt(&node, &key).await.unwrap_or_else(Outcome::Failed);
-    Upload { order, key, outcome }
-}
-
-async fn attempt(node: &Node, key: &ObjectKey) -> Result<Outcome, StoreError> {
-    let _turn = node.uploads.acquire().await.map_err(|_| StoreError::Closed)?;
-    let Some(object) = node.disk.get(key).await? else { return Ok(Outcome::Missing) };
-    let (bytes, began) = (object.len() as u64, Instant::now());
-    node.bucket.put(key, vec![object]).await?;
-    node.health.uploaded(began.elapsed());
-    let (folder, mark) = (node.disk.folder(&key.broadcast), Mark::uploaded(key));
-    let noted = disk::blocking(move || uploads::append(&folder, &mark)).await;
-    if let Err(error) = &noted {
-        node.health.failed(error);
-    }
-    Ok(Outcome::Done { bytes, noted: noted.is_ok() })
-}
-
-/// Writes playlists in their order: what one names is there before it.
-async fn write_all(
-    node: &Node,
-    broadcast: &BroadcastId,
-    playlists: Vec<Playlist>,
-    age: PlaylistAge,
-    journal_bytes: u64,
-) -> Result<Written, StoreError> {
-    for playlist in &playlists {
-        let _turn = node.uploads.acquire().await.map_err(|_| StoreError::Closed)?;
-        node.bucket.put_playlist(broadcast, &playlist.path, playlist.text.clone(), age).await?;
-        node.health.is_well();
-    }
-    Ok(Written { playlists, age, journal_bytes })
-}
-
-/// The whole show, as far as the bucket has it.
-async fn recorded_playlists(node: &Node, broadcast: &BroadcastId) -> Result<Vec<Playlist>, StoreError> {
-    let mut entries = node.journal(broadcast).await?;
-    let folder = node.disk.folder(broadcast);
-    let known = disk::blocking(move || uploads::read(&folder)).await?;
-    for entry in &mut entries {
-        if let Entry::Segment(segment) = entry {
-            segment.kept &= known.has(segment.rendition, segment.epoch, ObjectName::Segment(segment.number))
-                && known.has(segment.rendition, segment.init_epoch, ObjectName::Init);
-        }
-    }
-    Ok(node.playlists.recording(entries))
+fn hash(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// How long ago a segment was whole, by the wall clock.
