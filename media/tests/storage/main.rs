@@ -17,3 +17,4 @@ mod service;
 mod shows;
 mod spool;
 mod theatre;
+mod tls;

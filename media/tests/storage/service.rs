@@ -13,7 +13,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 pub(crate) const BUCKET: &str = "chobi-shows";
 pub(crate) const KEY_ID: &str = "AKIDTEST";
@@ -58,6 +60,11 @@ struct Seen {
 
 impl Service {
     pub(crate) async fn start() -> Self {
+        Self::start_over(None).await
+    }
+
+    /// `tls`: the service speaks HTTPS.
+    pub(crate) async fn start_over(tls: Option<TlsAcceptor>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join(BUCKET);
         std::fs::create_dir(&root).unwrap();
@@ -67,7 +74,7 @@ impl Service {
         let watcher = Arc::new(Watcher { s3: builder.build(), root, mood, seen });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(accept(listener, Arc::clone(&watcher)));
+        tokio::spawn(accept(listener, tls, Arc::clone(&watcher)));
         Self { address, watcher, folder }
     }
 
@@ -110,16 +117,27 @@ impl Service {
     }
 }
 
-async fn accept(listener: TcpListener, watcher: Arc<Watcher>) {
+async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, watcher: Arc<Watcher>) {
     loop {
         let (socket, _) = listener.accept().await.unwrap();
-        let watcher = Arc::clone(&watcher);
-        let service = hyper::service::service_fn(move |request| Arc::clone(&watcher).answer(request));
+        let (watcher, tls) = (Arc::clone(&watcher), tls.clone());
         tokio::spawn(async move {
-            // A connection that is cut is what the tests are about.
-            let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(socket), service).await;
+            match tls {
+                None => serve(socket, watcher).await,
+                Some(tls) => {
+                    if let Ok(stream) = tls.accept(socket).await {
+                        serve(stream, watcher).await;
+                    }
+                }
+            }
         });
     }
+}
+
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, watcher: Arc<Watcher>) {
+    let service = hyper::service::service_fn(move |request| Arc::clone(&watcher).answer(request));
+    // A connection that is cut is what the tests are about.
+    let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
 }
 
 impl Watcher {

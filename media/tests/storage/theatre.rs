@@ -24,7 +24,11 @@ pub(crate) struct Theatre {
 
 impl Theatre {
     pub(crate) async fn new() -> Self {
-        let service = Service::start().await;
+        Self::before(Service::start().await).await
+    }
+
+    /// A theatre that sends its shows to this service.
+    pub(crate) async fn before(service: Service) -> Self {
         let line = Line::to(service.address).await;
         let storage = StorageConfig {
             bucket: BUCKET.to_owned(),
