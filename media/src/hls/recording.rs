@@ -12,7 +12,7 @@ use crate::model::BroadcastId;
 use crate::store::journal::{Entry, EpochRendition, PictureEntry, SegmentEntry};
 use crate::store::{Keeper, ObjectKey, ObjectName, RenditionId, StoreError};
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -46,6 +46,15 @@ pub(crate) struct RecordingPlaylists {
     pub(crate) independent: bool,
     pub(crate) multivariant: Text,
     pub(crate) media: BTreeMap<RenditionId, Text>,
+    /// What the media playlists name, gaps aside.
+    named: HashSet<(RenditionId, u64, ObjectName)>,
+}
+
+impl RecordingPlaylists {
+    /// Whether a player was told of this object. Nothing else is looked for: a bucket is paid by the question.
+    pub(crate) fn names(&self, rendition: RenditionId, epoch: u64, object: ObjectName) -> bool {
+        self.named.contains(&(rendition, epoch, object))
+    }
 }
 
 /// Recordings that were asked for lately. When full, the one asked for longest ago goes.
@@ -55,7 +64,7 @@ pub(crate) struct Recordings {
     known: Mutex<VecDeque<(BroadcastId, Arc<RecordingPlaylists>)>>,
 }
 
-/// A recording of two hours is half a megabyte of text.
+/// A recording of two hours is half a megabyte of text and names.
 const MAX_KNOWN: usize = 32;
 
 impl Recordings {
@@ -218,7 +227,16 @@ impl Recording {
             .map(|choice| (choice.id, Text::new(render_recording(target_duration, segments(choice)))))
             .collect();
         let multivariant = Text::new(render_multivariant(&choices, independent, ""));
-        RecordingPlaylists { choices, independent, multivariant, media }
+        let named = choices
+            .iter()
+            .flat_map(|choice| segments(choice).iter().map(|segment| (choice.id, segment)))
+            .filter(|(_, segment)| !segment.gap)
+            .flat_map(|(id, segment)| {
+                let init = (id, segment.init_epoch, ObjectName::Init);
+                [init, (id, segment.epoch, ObjectName::Segment(segment.number))]
+            })
+            .collect();
+        RecordingPlaylists { choices, independent, multivariant, media, named }
     }
 
     /// The renditions that have segments.

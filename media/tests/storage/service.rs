@@ -55,6 +55,8 @@ struct Seen {
     /// Every text a playlist had.
     playlists: BTreeMap<String, Vec<String>>,
     refused: usize,
+    /// Objects asked for.
+    reads: usize,
     wrong: Vec<String>,
 }
 
@@ -85,6 +87,11 @@ impl Service {
     /// Uploads turned away by the mood so far.
     pub(crate) fn refused(&self) -> usize {
         self.watcher.seen.lock().unwrap().refused
+    }
+
+    /// Objects that were asked for so far.
+    pub(crate) fn reads(&self) -> usize {
+        self.watcher.seen.lock().unwrap().reads
     }
 
     /// What the bucket holds below its prefix, by key; playlists too.
@@ -149,6 +156,9 @@ impl Watcher {
         {
             self.seen.lock().unwrap().refused += 1;
             return Ok(refusal);
+        }
+        if method == Method::GET {
+            self.seen.lock().unwrap().reads += 1;
         }
         let response = self.s3.call(request.map(s3s::Body::from)).await.expect("the S3 server answers");
         if method == Method::PUT && response.status().is_success() {

@@ -3,6 +3,7 @@
 use super::line::State;
 use super::stage::{SHOW, uris};
 use super::theatre::{SEGMENTS, Theatre, WHOLE, play, watch};
+use http::StatusCode;
 use std::time::Duration;
 
 #[tokio::test]
@@ -38,6 +39,13 @@ async fn an_ended_show_plays_from_the_bucket_when_the_disk_has_let_it_go() {
             assert_eq!(served, before[&format!("live/{SHOW}/{rendition}/{uri}")], "{rendition}/{uri}");
         }
     }
+    // A bucket is paid by the question: what no playlist names is not asked for.
+    let reads = small.service.reads();
+    assert_eq!(reads as u64, SEGMENTS * 2);
+    for path in ["v0/0/5.m4s", "v0/7/1.m4s", "v1/0/1.m4s", "v0/3/init.mp4"] {
+        assert_eq!(stage.get(&format!("/hls/{SHOW}/{path}")).await.status, StatusCode::NOT_FOUND, "{path}");
+    }
+    assert_eq!(small.service.reads(), reads);
 }
 
 #[tokio::test]

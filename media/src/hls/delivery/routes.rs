@@ -224,10 +224,11 @@ impl Visit<'_> {
                 Some(text) => answer::playlist(text, request::encoding(self.headers), Caching::Ended),
                 None => no_such_media(),
             },
-            Resource::Object { rendition, epoch, object } => {
+            Resource::Object { rendition, epoch, object } if playlists.names(rendition, epoch, object) => {
                 let chunks = self.stored(rendition, epoch, object).await;
                 self.media(chunks, rendition, None, visitor)
             }
+            Resource::Object { .. } => no_such_media(),
             // Parts are for those who watched live; a recording has segments only.
             Resource::Part { .. } => no_such_media(),
         }
