@@ -9,10 +9,11 @@ use chobi_control::id::{BroadcastName, GuestId, SessionId, UserId};
 use chobi_control::ports::LivePlane;
 use chobi_control::presence::{self, LiveFact, LiveIngress, ViewerEntry};
 use chobi_control::session::EndReason;
+use chobi_control::video;
 use chobi_media::model::{BroadcastId, ViewerId};
 use chobi_media::seam::{
-    Admission, BroadcastEnd, EventSink, Handle, MediaEvent, Part, PresentViewer, PublishGrant, PublishRequest, Refusal,
-    Transport, ViewerIdentity, WarningCode, WatchGrant, WatchRequest,
+    Admission, BroadcastEnd, EventSink, Handle, MediaEvent, Part, PresentViewer, PublishGrant, PublishRequest,
+    Recorded, Refusal, Transport, ViewerIdentity, WarningCode, WatchGrant, WatchRequest,
 };
 
 /// Control's answers in media's words.
@@ -53,18 +54,26 @@ impl Admission for Gatekeeper {
             session_id: request.broadcast.as_str().to_owned(),
             ticket: request.ticket.map(|ticket| chobi_control::secret::Secret::new(ticket.expose())),
         };
-        let permit = self.0.admit_viewer(attempt).await.map_err(|refusal| match refusal {
-            WatchRefusal::NotFound => Refusal::NotFound,
-            WatchRefusal::BadTicket => Refusal::BadCredentials,
-            WatchRefusal::Forbidden => Refusal::Forbidden,
-            WatchRefusal::Ended => Refusal::Ended,
-            WatchRefusal::Unavailable => Refusal::Unavailable,
-        })?;
+        let permit = self.0.admit_viewer(attempt).await.map_err(refusal)?;
         let viewer = permit.viewer.map(|identity| ViewerIdentity {
             id: identity.as_str().to_owned(),
             is_guest: matches!(identity, presence::ViewerIdentity::Guest(_)),
         });
         Ok(WatchGrant { viewer, expires: permit.expires_at })
+    }
+
+    async fn keeps_recording(&self, broadcast: &BroadcastId) -> Result<bool, Refusal> {
+        self.0.keeps_recording(broadcast.as_str()).await.map_err(refusal)
+    }
+}
+
+fn refusal(refusal: WatchRefusal) -> Refusal {
+    match refusal {
+        WatchRefusal::NotFound => Refusal::NotFound,
+        WatchRefusal::BadTicket => Refusal::BadCredentials,
+        WatchRefusal::Forbidden => Refusal::Forbidden,
+        WatchRefusal::Ended => Refusal::Ended,
+        WatchRefusal::Unavailable => Refusal::Unavailable,
     }
 }
 
@@ -110,6 +119,20 @@ impl LivePlane for Conductor {
     async fn mute_co_host(&self, session_id: &SessionId, user_id: &UserId, muted: bool) {
         if let Ok(broadcast) = broadcast_id(&BroadcastName::co_host(session_id.clone(), user_id.clone())) {
             self.0.mute(broadcast, muted).await;
+        }
+    }
+
+    async fn settle_recording(&self, session_id: &SessionId) {
+        if let Ok(broadcast) = broadcast_id(&BroadcastName::host(session_id.clone())) {
+            self.0.settle_recording(broadcast).await;
+        }
+    }
+
+    async fn delete_recording(&self, session_id: &SessionId, co_hosts: &[UserId]) {
+        let part = |user_id: &UserId| broadcast_id(&BroadcastName::co_host(session_id.clone(), user_id.clone()));
+        let parts = co_hosts.iter().map(part).collect::<Result<_, _>>();
+        if let (Ok(broadcast), Ok(parts)) = (broadcast_id(&BroadcastName::host(session_id.clone())), parts) {
+            self.0.delete_recording(broadcast, parts).await;
         }
     }
 }
@@ -162,6 +185,18 @@ fn fact(event: MediaEvent) -> Option<LiveFact> {
         },
         MediaEvent::ActiveSpeaker { broadcast, speaker, at } => {
             LiveFact::ActiveSpeaker { session_id: session_id(&broadcast)?, co_host: name(&speaker)?.co_host, at }
+        }
+        MediaEvent::RecordingEnded { broadcast, recorded, at } => LiveFact::RecordingEnded {
+            session_id: session_id(&broadcast)?,
+            recorded: match recorded {
+                Recorded::Nothing => video::Recorded::Nothing,
+                Recorded::Lost => video::Recorded::Lost,
+                Recorded::Kept { duration, has_video } => video::Recorded::Kept { duration, has_video },
+            },
+            at,
+        },
+        MediaEvent::RecordingDeleted { broadcast, at } => {
+            LiveFact::RecordingDeleted { session_id: session_id(&broadcast)?, at }
         }
         MediaEvent::IngestWarning { broadcast, code } => {
             let code = match code {

@@ -107,6 +107,7 @@ pub enum WatchRefusal {
     /// The session is private and no ticket was shown, or it has all the viewers it takes.
     #[error("not open to this viewer")]
     Forbidden,
+    /// And there is no replay of it.
     #[error("the session has ended")]
     Ended,
     /// We could not find out; trying again later makes sense.
@@ -171,7 +172,17 @@ impl Admission {
         Ok(PublishPermit { session_id: session.id, host_id: session.host_id, co_host })
     }
 
-    /// May this viewer watch? A ticket that does not hold is as good as none: public sessions play all the same.
+    /// Is what a session, or one of its co-hosts, sends to be kept for a replay?
+    pub async fn keeps_recording(&self, broadcast: &str) -> Result<bool, WatchRefusal> {
+        let BroadcastName { session_id: id, .. } = BroadcastName::parse(broadcast).ok_or(WatchRefusal::NotFound)?;
+        let found = self.sessions.find(&id).await.map_err(|error| {
+            tracing::error!(%error, session.id = %id, "whether to record a session could not be looked up");
+            WatchRefusal::Unavailable
+        })?;
+        Ok(found.ok_or(WatchRefusal::NotFound)?.details.is_recorded)
+    }
+
+    /// May this viewer watch, now or after the end? A ticket that does not hold is as good as none: public sessions play all the same.
     pub async fn admit_viewer(&self, attempt: WatchAttempt) -> Result<WatchPermit, WatchRefusal> {
         let WatchAttempt { session_id, ticket } = attempt;
         let BroadcastName { session_id: id, co_host } =
@@ -187,8 +198,11 @@ impl Admission {
         if !self.sessions.is_open_to(&session, user_id).await.map_err(unavailable)? {
             return Err(if ticket.is_some() { WatchRefusal::BadTicket } else { WatchRefusal::Forbidden });
         }
+        let expires_at = read.map(|(_, expires_at)| expires_at.into());
         if session.is_over() {
-            return Err(WatchRefusal::Ended);
+            let is_watchable = co_host.is_none() && self.sessions.has_replay(&session).await.map_err(unavailable)?;
+            let permit = WatchPermit { session_id: id, viewer, expires_at };
+            return if is_watchable { Ok(permit) } else { Err(WatchRefusal::Ended) };
         }
         if co_host.is_some() && !self.sessions.is_co_host(&session, co_host.as_ref()).await.map_err(unavailable)? {
             return Err(WatchRefusal::NotFound);
@@ -199,7 +213,7 @@ impl Admission {
         {
             return Err(WatchRefusal::Forbidden);
         }
-        Ok(WatchPermit { session_id: id, viewer, expires_at: read.map(|(_, expires_at)| expires_at.into()) })
+        Ok(WatchPermit { session_id: id, viewer, expires_at })
     }
 }
 
@@ -272,7 +286,10 @@ mod tests {
                 assert_eq!(watch(&stage, id, None).await, Err(WatchRefusal::NotFound));
             }
             stage.sessions.end(&host, open.as_str()).await.unwrap();
-            assert_eq!(watch(&stage, open.as_str(), None).await, Err(WatchRefusal::Ended));
+            assert!(watch(&stage, open.as_str(), None).await.is_ok(), "its replay");
+            let never_live = stage.session(&host).await.session.id;
+            stage.sessions.end(&host, never_live.as_str()).await.unwrap();
+            assert_eq!(watch(&stage, never_live.as_str(), None).await, Err(WatchRefusal::Ended));
         }
 
         async fn ticket_of_a_co_host_admits_while_the_seat_is_theirs(db: TestDatabase) {

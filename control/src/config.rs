@@ -26,6 +26,7 @@ pub struct ControlConfig {
     pub ws: WsConfig,
     pub chat: ChatConfig,
     pub session: SessionConfig,
+    pub recording: RecordingConfig,
     pub public: PublicConfig,
 }
 
@@ -298,6 +299,30 @@ pub struct SessionConfig {
 impl Default for SessionConfig {
     fn default() -> Self {
         Self { unfinished_per_host: 10, waiting_max: Duration::from_secs(24 * 3600) }
+    }
+}
+
+/// `[recording]`: what is kept of shows, for their replays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RecordingConfig {
+    /// Whether shows are kept. Default true. Off: no show can be watched after its end, and the disk holds no media. On:
+    /// hosts may still turn it off for a show, with `recording` of `createSession`.
+    pub enabled: bool,
+    /// Replays of shows that ended longer ago, in days, are deleted. Default 0: none is. Fewer days take less disk.
+    pub keep_days: u32,
+}
+
+impl Default for RecordingConfig {
+    fn default() -> Self {
+        Self { enabled: true, keep_days: 0 }
+    }
+}
+
+impl RecordingConfig {
+    /// How old a replay may become; `None` for as old as it likes.
+    pub(crate) fn keep_for(self) -> Option<Duration> {
+        (self.keep_days > 0).then(|| Duration::from_secs(u64::from(self.keep_days) * 86_400))
     }
 }
 

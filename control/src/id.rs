@@ -78,6 +78,10 @@ id!(
     MessageId, "msg_"
 );
 id!(
+    /// The recording of a show.
+    VideoId, "video_"
+);
+id!(
     /// A viewer who is not signed in; made when a ticket is first given out.
     GuestId, "guest_"
 );

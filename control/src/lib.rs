@@ -28,6 +28,7 @@ pub mod session;
 pub mod testing;
 pub mod trpc;
 mod user;
+pub mod video;
 mod ws;
 
 use std::sync::Arc;
@@ -50,10 +51,11 @@ use self::demo::DemoShow;
 use self::error::Error;
 use self::id::SessionId;
 use self::ports::LivePlane;
-use self::presence::{Ingress, LiveIngress};
+use self::presence::{Ingress, LiveIngress, Slices};
 use self::session::{Parts, Sessions, TicketPrinter};
 use self::trpc::{Api, Table};
 use self::user::Users;
+use self::video::Videos;
 use self::ws::{Services, Ws};
 
 /// Why the control plane cannot start.
@@ -107,9 +109,11 @@ impl Control {
             tickets: TicketPrinter::new(key, config.auth.ticket_ttl),
             clock: clock.clone(),
             config: config.session.clone(),
+            recording: config.recording,
             public: config.public.clone(),
         });
-        let co_hosts = CoHosts::new(db.clone(), bus.clone(), clock.clone(), sessions.clone(), plane);
+        let co_hosts = CoHosts::new(db.clone(), bus.clone(), clock.clone(), sessions.clone(), Arc::clone(&plane));
+        let videos = Videos::new(db.clone(), clock.clone(), sessions.clone(), plane, config.recording);
         let chat = Chat::new(db.clone(), bus.clone(), clock.clone(), sessions.clone(), &config.chat);
         let resumable = sessions.interrupt_all().await.map_err(BuildError::Sessions)?;
 
@@ -118,6 +122,7 @@ impl Control {
             .with(user::namespace(users))
             .with(session::namespace(sessions.clone()))
             .with(cohost::namespace(co_hosts.clone()))
+            .with(video::namespace(videos.clone()))
             .with(chat::namespace(chat.clone()));
         let api = Api::new(table.clone(), callers.clone(), &config.api);
         let (presence, clock_of_ws) = (ingress.clone(), clock.clone());
@@ -127,9 +132,11 @@ impl Control {
         let router = api.router().merge(ws.router()).merge(pages);
 
         let workers = TaskTracker::new();
-        let reader = Ingress::new(sessions.clone(), co_hosts.clone(), bus.clone(), clock.clone(), &facts);
+        let slices = Slices { sessions: sessions.clone(), co_hosts: co_hosts.clone(), videos: videos.clone() };
+        let reader = Ingress::new(slices, bus.clone(), clock.clone(), &facts);
         workers.spawn(reader.run(facts, stop.clone()));
         workers.spawn(co_hosts.run(stop.clone()));
+        workers.spawn(videos.run(stop.clone()));
         workers.spawn(ws.run_rooms(&bus, stop.clone()));
         workers.close();
         let admission = Admission::new(sessions.clone());

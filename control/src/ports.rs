@@ -27,6 +27,14 @@ pub trait LivePlane: Send + Sync {
     /// Silences a co-host for everybody, or lets them be heard again. Given again for each publisher that goes live, and
     /// also when nothing changed. Nobody publishing is no error.
     async fn mute_co_host(&self, session_id: &SessionId, user_id: &UserId, muted: bool);
+
+    /// Closes what is kept of a session that is over, should its end have been missed, and has media tell what that is.
+    /// Told again when it was told before; about a show that is still there media tells by itself.
+    async fn settle_recording(&self, session_id: &SessionId);
+
+    /// Deletes what is kept of a session that is over and of what these co-hosts sent in it. That nothing is left arrives
+    /// as a fact; without it the order is to be given again.
+    async fn delete_recording(&self, session_id: &SessionId, co_hosts: &[UserId]);
 }
 
 /// Handing an order over is a matter of microseconds; a plane that takes longer is stuck, and nobody need wait for it.

@@ -14,6 +14,7 @@ use axum::body::Body;
 use chobi_control::both_engines;
 use chobi_control::id::SessionId;
 use chobi_control::presence::LiveFact;
+use chobi_control::video::Recorded;
 use http::Request;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
@@ -65,7 +66,7 @@ both_engines! {
             }
         }
         assert!(differences.is_empty(), "{}", differences.join("\n"));
-        assert_eq!(records.len(), 39);
+        assert_eq!(records.len(), 41);
     }
 
     async fn answers_have_the_recorded_shape(db: TestDatabase) {
@@ -83,7 +84,11 @@ both_engines! {
             "users.getProfile",
             "users.getProfile#own",
             "streaming.endSession",
+            "videos.getVideos",
         ] {
+            if name == "videos.getVideos" {
+                record_show(&server, &real["session_ref1"]).await;
+            }
             let record = records.iter().find(|record| record.name == name).unwrap();
             let reply = send(&server, &record.request, &token, &real).await;
             assert_eq!(reply.status, 200, "{name}: {}", reply.body);
@@ -197,6 +202,20 @@ fn dates(name: &str, ours: &Json, theirs: &Json, faults: &mut Vec<String>) {
             faults.push(format!("{name}: {path} is no Date"));
         }
     }
+}
+
+/// Tells that a show was recorded, and waits until its video is listed.
+async fn record_show(server: &Server, id: &str) {
+    let session_id = SessionId::parse(id).unwrap();
+    let recorded = Recorded::Kept { duration: Duration::from_secs(180), has_video: false };
+    let fact = LiveFact::RecordingEnded { session_id, recorded, at: SystemTime::now() };
+    server.control.ingress().tell(fact).await;
+    let listed = async {
+        while server.query("videos.getVideos", json!({}), None).await.answer().unwrap()["total"] != 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), listed).await.expect("the video is listed");
 }
 
 /// Tells what media would, and waits until the list shows it.

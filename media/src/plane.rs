@@ -93,7 +93,8 @@ impl Media {
         }
         tasks.spawn(tell_speakers(hub.clone(), Arc::clone(&events), cancel.clone()));
         tasks.spawn(listener.run());
-        tasks.spawn(carry_out(orders, hub.clone(), hls.clone(), webrtc.ejector(), cancel.clone()));
+        let archive = hls::Archive::open(hls.clone(), &tasks, cancel.clone());
+        tasks.spawn(carry_out(orders, hub.clone(), (hls.clone(), archive), webrtc.ejector(), cancel.clone()));
         Ok(Self { hub, hls, webrtc, tasks, cancel })
     }
 
@@ -143,7 +144,7 @@ impl Media {
 async fn carry_out(
     mut orders: Orders,
     hub: Hub,
-    hls: hls::Service,
+    (hls, archive): (hls::Service, hls::Archive),
     webrtc: webrtc::Ejector,
     cancel: CancellationToken,
 ) {
@@ -165,6 +166,8 @@ async fn carry_out(
                 hls.eject(&broadcast, &viewer);
                 webrtc.eject(&broadcast, &viewer).await;
             }
+            Some(Order::SettleRecording { broadcast }) => archive.settle(broadcast),
+            Some(Order::DeleteRecording { broadcast, parts }) => archive.delete(broadcast, parts),
             None => return,
         }
     }

@@ -34,4 +34,4 @@ mod tests;
 pub(crate) use self::model::{Candidate, CoHostCard, Seat};
 pub(crate) use self::procedures::namespace;
 pub(crate) use self::service::CoHosts;
-pub(crate) use self::store::seat;
+pub(crate) use self::store::{ever_seated, seat};

@@ -19,6 +19,8 @@ statements! {
         where session_id = $1 and state = $2 and state in ('requested', 'invited', 'approved')
         order by changed_at, user_id
         limit $3";
+    /// Who may ever have published there.
+    EVER_SEATED = "select user_id from co_host where session_id = $1 order by user_id limit $2";
     CARD = "select display_name, avatar from user_card where user_id = $1";
 }
 
@@ -90,6 +92,16 @@ pub(super) async fn candidate(
         Ok(Candidate { user_id: user_id.clone(), name, avatar, since: at })
     })
     .transpose()
+}
+
+/// Everybody who has had a seat in a session, in whatever state it is now.
+pub(crate) async fn ever_seated(
+    connection: &mut impl Connection,
+    session_id: &SessionId,
+    limit: u32,
+) -> Result<Vec<UserId>, DbError> {
+    let rows = EVER_SEATED.on(connection).bind(session_id).bind(i64::from(limit)).all().await?;
+    rows.iter().map(|row| row.column("user_id")).collect()
 }
 
 fn seated(row: &Row) -> Result<Seated, DbError> {

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::id::{GuestId, SessionId, UserId};
 use crate::session::EndReason;
+use crate::video::Recorded;
 
 /// A fact from the live plane, in the past tense.
 #[derive(Debug, Clone)]
@@ -37,6 +38,10 @@ pub enum LiveFact {
     CoHostLive { session_id: SessionId, user_id: UserId, at: SystemTime },
     /// A co-host's publisher is gone, for whatever reason.
     CoHostGone { session_id: SessionId, user_id: UserId, at: SystemTime },
+    /// The show is over and this is what is kept of it, for good. May come twice, and before [`LiveFact::Ended`].
+    RecordingEnded { session_id: SessionId, recorded: Recorded, at: SystemTime },
+    /// Nothing is kept of the show any more, as was ordered.
+    RecordingDeleted { session_id: SessionId, at: SystemTime },
 }
 
 impl LiveFact {
@@ -53,7 +58,9 @@ impl LiveFact {
             | Self::IngestWarning { session_id, .. }
             | Self::ActiveSpeaker { session_id, .. }
             | Self::CoHostLive { session_id, .. }
-            | Self::CoHostGone { session_id, .. } => session_id,
+            | Self::CoHostGone { session_id, .. }
+            | Self::RecordingEnded { session_id, .. }
+            | Self::RecordingDeleted { session_id, .. } => session_id,
         }
     }
 }

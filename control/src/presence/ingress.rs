@@ -23,6 +23,7 @@ use crate::cohost::CoHosts;
 use crate::error::Error;
 use crate::id::SessionId;
 use crate::session::{AudienceReport, Cause, EndReason, Moved, Sessions, VisitReport};
+use crate::video::{Recorded, Videos};
 
 /// Where media tells its facts. Clones tell to the same queue.
 #[derive(Debug, Clone)]
@@ -100,10 +101,18 @@ impl LiveIngress {
 
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Whom facts are passed on to.
+pub(crate) struct Slices {
+    pub(crate) sessions: Sessions,
+    pub(crate) co_hosts: CoHosts,
+    pub(crate) videos: Videos,
+}
+
 /// The task's state.
 pub(crate) struct Ingress {
     sessions: Sessions,
     co_hosts: CoHosts,
+    videos: Videos,
     bus: Bus,
     clock: Clock,
     board: Arc<Board>,
@@ -118,9 +127,16 @@ pub(crate) struct Ingress {
 #[derive(Debug, Clone)]
 struct Move {
     session_id: SessionId,
-    cause: Cause,
+    step: Step,
     at: Timestamp,
-    reason: Option<EndReason>,
+}
+
+/// What a move does. Recordings wait in the same line, so that each finds its session where it should be.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Session { cause: Cause, reason: Option<EndReason> },
+    RecordingEnded(Recorded),
+    RecordingDeleted,
 }
 
 /// Far more sessions than one node carries change state during an outage we would survive. Beyond it the oldest move is
@@ -132,10 +148,11 @@ const FLUSH_EVERY: Duration = Duration::from_secs(1);
 const FLUSH_ROWS: usize = 500;
 
 impl Ingress {
-    pub(crate) fn new(sessions: Sessions, co_hosts: CoHosts, bus: Bus, clock: Clock, facts: &Facts) -> Self {
+    pub(crate) fn new(slices: Slices, bus: Bus, clock: Clock, facts: &Facts) -> Self {
+        let Slices { sessions, co_hosts, videos } = slices;
         let board = Arc::clone(&facts.board);
         let (audiences, moves) = (HashMap::new(), VecDeque::new());
-        Self { sessions, co_hosts, bus, clock, board, audiences, moves, database_is_away: false }
+        Self { sessions, co_hosts, videos, bus, clock, board, audiences, moves, database_is_away: false }
     }
 
     /// Reads facts until `stop`, then what is left in the queue, and writes everything down.
@@ -211,6 +228,12 @@ impl Ingress {
             LiveFact::CoHostGone { session_id, user_id, at } => {
                 self.co_hosts.went_away(session_id, &user_id, at.into())
             }
+            LiveFact::RecordingEnded { session_id, recorded, at } => {
+                self.take_step(session_id, Step::RecordingEnded(recorded), at.into()).await;
+            }
+            LiveFact::RecordingDeleted { session_id, at } => {
+                self.take_step(session_id, Step::RecordingDeleted, at.into()).await;
+            }
         }
     }
 
@@ -246,12 +269,16 @@ impl Ingress {
     }
 
     async fn move_on(&mut self, session_id: SessionId, cause: Cause, at: Timestamp, reason: Option<EndReason>) {
+        self.take_step(session_id, Step::Session { cause, reason }, at).await;
+    }
+
+    async fn take_step(&mut self, session_id: SessionId, step: Step, at: Timestamp) {
         if self.moves.len() >= MAX_MOVES
             && let Some(lost) = self.moves.pop_front()
         {
-            tracing::error!(session.id = %lost.session_id, cause = ?lost.cause, "too many session moves wait; one is lost");
+            tracing::error!(session.id = %lost.session_id, step = ?lost.step, "too many session moves wait; one is lost");
         }
-        self.moves.push_back(Move { session_id, cause, at, reason });
+        self.moves.push_back(Move { session_id, step, at });
         self.make_moves().await;
     }
 
@@ -268,7 +295,12 @@ impl Ingress {
     }
 
     async fn make(&mut self, next: Move) -> Result<(), Error> {
-        let Move { session_id, cause, at, reason } = next;
+        let Move { session_id, step, at } = next;
+        let (cause, reason) = match step {
+            Step::Session { cause, reason } => (cause, reason),
+            Step::RecordingEnded(recorded) => return self.videos.settle(&session_id, recorded, at).await,
+            Step::RecordingDeleted => return self.videos.deleted(&session_id, at).await,
+        };
         if cause == Cause::Over
             && let Some(audience) = self.audiences.remove(&session_id)
         {

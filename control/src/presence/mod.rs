@@ -13,4 +13,4 @@ mod tests;
 
 pub use self::fact::{LiveFact, Transport, ViewerEntry, ViewerIdentity};
 pub use self::ingress::LiveIngress;
-pub(crate) use self::ingress::{Ingress, channel};
+pub(crate) use self::ingress::{Ingress, Slices, channel};

@@ -105,6 +105,8 @@ pub struct Details {
     pub is_private: bool,
     pub max_viewers: Option<u32>,
     pub scheduled_at: Option<Timestamp>,
+    /// What is sent is kept, and can be watched after the end.
+    pub is_recorded: bool,
 }
 
 /// What a session has gathered so far.

@@ -35,6 +35,8 @@ input! {
         max_viewers "maxViewers": Option<i64> = integer().min(1).max(10_000_000).optional(),
         /// A time in the past is no fault: the phone's clock may be, and media decides when a show begins.
         scheduled_at "scheduledAt": Option<Timestamp> = date().optional(),
+        /// Whether to keep it for a replay; a server that keeps nothing does not keep this either.
+        is_recorded "recording": bool = boolean().or(true),
     }
 }
 
@@ -52,6 +54,7 @@ output! {
         is_private "isPrivate": bool,
         max_viewers "maxViewers": Option<u32>,
         scheduled_at "scheduledAt": Option<Timestamp>,
+        is_recorded "recording": bool,
         status "status": PublicState,
         viewer_count "viewerCount": u64,
         thumbnail "thumbnail": Option<String>,
@@ -74,9 +77,10 @@ output! {
 }
 
 async fn create_session(sessions: Sessions, host: SignedIn, input: CreateSession) -> Result<SessionCreated, Error> {
-    let CreateSession { title, description, kind, category, is_private, max_viewers, scheduled_at } = input;
+    let CreateSession { title, description, kind, category, is_private, max_viewers, scheduled_at, is_recorded } =
+        input;
     let max_viewers = max_viewers.map(|max| u32::try_from(max).unwrap_or(u32::MAX));
-    let details = Details { title, description, kind, category, is_private, max_viewers, scheduled_at };
+    let details = Details { title, description, kind, category, is_private, max_viewers, scheduled_at, is_recorded };
     let created = sessions.create(&host.user_id, details).await?;
     let session = host_view(&sessions, created);
     Ok(SessionCreated { success: true, session, message: CREATED.within(host.language) })
@@ -84,7 +88,8 @@ async fn create_session(sessions: Sessions, host: SignedIn, input: CreateSession
 
 fn host_view(sessions: &Sessions, created: Created) -> StreamingSession {
     let Created { session, host, stream_key } = created;
-    let Details { title, description, kind, category, is_private, max_viewers, scheduled_at } = session.details;
+    let Details { title, description, kind, category, is_private, max_viewers, scheduled_at, is_recorded } =
+        session.details;
     StreamingSession {
         rtmp_url: sessions.rtmp_url().to_owned(),
         playback_url: sessions.playback_url(&session.id),
@@ -99,6 +104,7 @@ fn host_view(sessions: &Sessions, created: Created) -> StreamingSession {
         is_private,
         max_viewers,
         scheduled_at,
+        is_recorded,
         status: session.state.public(),
         viewer_count: session.viewer_count,
         thumbnail: None,

@@ -10,7 +10,7 @@ use crate::bus::{Bus, DomainEvent};
 use crate::caller::{Caller, SignedIn};
 use crate::clock::{Clock, Timestamp};
 use crate::cohost::{self, Seat};
-use crate::config::{PublicConfig, SessionConfig};
+use crate::config::{PublicConfig, RecordingConfig, SessionConfig};
 use crate::db::{Database, Transaction};
 use crate::error::{Code, Error, Refusal, SIGN_IN, Text};
 use crate::id::{GuestId, SessionId, UserId};
@@ -18,6 +18,7 @@ use crate::plain_text::{Lines, plain};
 use crate::ports::{LivePlane, ORDER_TIMEOUT};
 use crate::presence::{LiveIngress, ViewerIdentity};
 use crate::secret::Secret;
+use crate::video;
 
 pub(crate) const NO_SUCH_SESSION: Refusal =
     Refusal::new(Code::NotFound, "no_such_session", Text::new("البث غير موجود", "There is no such session"));
@@ -62,6 +63,7 @@ struct Inner {
     tickets: TicketPrinter,
     clock: Clock,
     config: SessionConfig,
+    recording: RecordingConfig,
     public: PublicConfig,
 }
 
@@ -80,6 +82,7 @@ pub(crate) struct Parts {
     pub(crate) tickets: TicketPrinter,
     pub(crate) clock: Clock,
     pub(crate) config: SessionConfig,
+    pub(crate) recording: RecordingConfig,
     pub(crate) public: PublicConfig,
 }
 
@@ -129,14 +132,15 @@ pub(crate) enum Moved {
 
 impl Sessions {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { db, bus, plane, presence, tickets, clock, config, public } = parts;
-        Self { inner: Arc::new(Inner { db, bus, plane, presence, tickets, clock, config, public }) }
+        let Parts { db, bus, plane, presence, tickets, clock, config, recording, public } = parts;
+        Self { inner: Arc::new(Inner { db, bus, plane, presence, tickets, clock, config, recording, public }) }
     }
 
     /// Makes a session that waits for its first media.
     pub(crate) async fn create(&self, host_id: &UserId, details: Details) -> Result<Created, Error> {
-        let Inner { db, bus, clock, config, .. } = &*self.inner;
+        let Inner { db, bus, clock, config, recording, .. } = &*self.inner;
         let (now, stream_key) = (clock.now(), StreamKey::generate());
+        let details = Details { is_recorded: details.is_recorded && recording.enabled, ..details };
         let session = Session::waiting(SessionId::generate(), host_id.clone(), cleaned(details)?, now);
 
         let mut tx = db.begin().await?;
@@ -199,8 +203,20 @@ impl Sessions {
         };
         let at = self.inner.clock.now();
         let ticket = Ticket { session_id: session.id, viewer, role };
-        let token = self.inner.tickets.print(&ticket, at).map_err(|error| Error::Internal(error.to_string().into()))?;
+        let token = self.print(&ticket, at)?;
         Ok(Joined { ticket, token, at, permissions })
+    }
+
+    /// A ticket to the replay of a session that is open to this caller.
+    pub(crate) fn replay_ticket(&self, session: &Session, caller: &Caller) -> Result<Secret, Error> {
+        let known = caller.user_id().cloned().map(ViewerIdentity::User);
+        let viewer = known.unwrap_or_else(|| ViewerIdentity::Guest(GuestId::generate()));
+        let ticket = Ticket { session_id: session.id.clone(), viewer, role: Role::Viewer };
+        self.print(&ticket, self.inner.clock.now())
+    }
+
+    fn print(&self, ticket: &Ticket, at: Timestamp) -> Result<Secret, Error> {
+        self.inner.tickets.print(ticket, at).map_err(|error| Error::Internal(error.to_string().into()))
     }
 
     /// One session with its host, whatever its state, for those who may see it.
@@ -283,6 +299,11 @@ impl Sessions {
             tracing::debug!(%cause, "ticket refused");
         }
         read.ok()
+    }
+
+    /// Whether a session that is over can still be watched.
+    pub(crate) async fn has_replay(&self, session: &Session) -> Result<bool, Error> {
+        Ok(video::can_be_watched(&mut self.inner.db.reader().await?, &session.id).await?)
     }
 
     /// Whether one more viewer is one too many.
@@ -386,6 +407,9 @@ impl Sessions {
             return Ok((Some(from), Some(session)));
         }
         let session = store::shift(&mut tx, id, to, at, reason).await?;
+        if session.is_over() {
+            video::begin(&mut tx, &session, at).await?;
+        }
         tx.commit().await?;
         tracing::info!(session.id = %id, from = from.as_str(), to = to.as_str(), ?cause, "session moved");
         metrics::counter!("chobi_sessions_moved_total", "to" => to.as_str()).increment(1);

@@ -10,9 +10,9 @@ use crate::id::{SessionId, UserId};
 statements! {
     /// A new session, unless its host has `$12` unfinished ones. Two calls at the same instant may exceed that by one.
     INSERT = "insert into session (session_id, host_id, stream_key_digest, title, description, kind, category, is_private,
-            max_viewers, scheduled_at, state, created_at)
+            max_viewers, scheduled_at, state, created_at, is_recorded)
         select $1, $2, $3, $4, cast($5 as text), $6, cast($7 as text), cast($8 as boolean), cast($9 as bigint),
-            cast($10 as bigint), 'waiting', cast($11 as bigint)
+            cast($10 as bigint), 'waiting', cast($11 as bigint), cast($13 as boolean)
         where (select count(*) from session where host_id = $2 and state <> 'ended') < $12
         returning *";
     FIND = "select * from session where session_id = $1";
@@ -88,6 +88,7 @@ pub(super) async fn insert(
         .bind(details.scheduled_at)
         .bind(session.created_at)
         .bind(i64::from(unfinished_max))
+        .bind(details.is_recorded)
         .optional()
         .await?;
     row.as_ref().map(session_of).transpose()
@@ -265,6 +266,7 @@ fn session_of(row: &Row) -> Result<Session, DbError> {
             is_private: row.column("is_private")?,
             max_viewers: max_viewers.map(|max| u32::try_from(max).unwrap_or(u32::MAX)),
             scheduled_at: row.column("scheduled_at")?,
+            is_recorded: row.column("is_recorded")?,
         },
         state: SessionState::parse(&state).ok_or(DbError::Unreadable { column: "session.state" })?,
         viewer_count: count(row, "viewer_count")?,

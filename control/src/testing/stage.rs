@@ -14,13 +14,14 @@ use crate::caller::{Caller, ClientAddress, Identity, Language, SignedIn, UserIde
 use crate::chat::Chat;
 use crate::clock::{Clock, Timestamp};
 use crate::cohost::CoHosts;
-use crate::config::{ChatConfig, PublicConfig, SessionConfig};
+use crate::config::{ChatConfig, PublicConfig, RecordingConfig, SessionConfig};
 use crate::db::statements;
 use crate::id::{LoginId, SessionId, UserId};
 use crate::ports::LivePlane;
-use crate::presence::{Ingress, LiveFact, LiveIngress, channel};
+use crate::presence::{Ingress, LiveFact, LiveIngress, Slices, channel};
 use crate::secret::Secret;
 use crate::session::{Created, Details, EndReason, Parts, SessionKind, Sessions, TicketPrinter};
+use crate::video::Videos;
 
 statements! {
     ADD_USER = "insert into app_user (user_id, email, email_folded, username, display_name, password_hash, avatar,
@@ -35,6 +36,8 @@ pub(crate) struct Stage {
     pub(crate) bus: Bus,
     pub(crate) sessions: Sessions,
     pub(crate) co_hosts: CoHosts,
+    /// Its archivist runs only in stories of its own.
+    pub(crate) videos: Videos,
     pub(crate) chat: Chat,
     pub(crate) presence: LiveIngress,
     pub(crate) plane: Arc<NotedOrders>,
@@ -49,6 +52,8 @@ pub(crate) struct NotedOrders {
     pub(crate) ejected: Mutex<Vec<(SessionId, String)>>,
     pub(crate) co_hosts_ended: Mutex<Vec<(SessionId, UserId)>>,
     pub(crate) co_hosts_muted: Mutex<Vec<(SessionId, UserId, bool)>>,
+    pub(crate) settled: Mutex<Vec<SessionId>>,
+    pub(crate) deleted: Mutex<Vec<(SessionId, Vec<UserId>)>>,
 }
 
 #[async_trait]
@@ -68,6 +73,14 @@ impl LivePlane for NotedOrders {
     async fn mute_co_host(&self, session_id: &SessionId, user_id: &UserId, muted: bool) {
         self.co_hosts_muted.lock().push((session_id.clone(), user_id.clone(), muted));
     }
+
+    async fn settle_recording(&self, session_id: &SessionId) {
+        self.settled.lock().push(session_id.clone());
+    }
+
+    async fn delete_recording(&self, session_id: &SessionId, co_hosts: &[UserId]) {
+        self.deleted.lock().push((session_id.clone(), co_hosts.to_vec()));
+    }
 }
 
 impl Stage {
@@ -85,16 +98,22 @@ impl Stage {
             tickets: TicketPrinter::new(key, Duration::from_secs(3600)),
             clock: clock.clone(),
             config: SessionConfig::default(),
+            recording: RecordingConfig::default(),
             public: PublicConfig::default(),
         });
         let orders = Arc::clone(&plane) as Arc<dyn LivePlane>;
         let co_hosts = CoHosts::new(db.clone(), bus.clone(), clock.clone(), sessions.clone(), orders);
         let chat = Chat::new(db.clone(), bus.clone(), clock.clone(), sessions.clone(), &ChatConfig::default());
         let stop = CancellationToken::new();
-        let ingress = Ingress::new(sessions.clone(), co_hosts.clone(), bus.clone(), clock.clone(), &facts);
+        let orders = Arc::clone(&plane) as Arc<dyn LivePlane>;
+        let recording = RecordingConfig { enabled: true, keep_days: 30 };
+        let videos = Videos::new(db.clone(), clock.clone(), sessions.clone(), orders, recording);
+        let slices = Slices { sessions: sessions.clone(), co_hosts: co_hosts.clone(), videos: videos.clone() };
+        let ingress = Ingress::new(slices, bus.clone(), clock.clone(), &facts);
         tokio::spawn(ingress.run(facts, stop.clone()));
         tokio::spawn(co_hosts.clone().run(stop.clone()));
-        Self { db, clock, bus, sessions, co_hosts, chat, presence, plane, tokens, _presence_runs: stop.drop_guard() }
+        let _presence_runs = stop.drop_guard();
+        Self { db, clock, bus, sessions, co_hosts, videos, chat, presence, plane, tokens, _presence_runs }
     }
 
     /// Somebody with an account, signed in.
@@ -159,6 +178,7 @@ pub(crate) fn details(title: &str) -> Details {
         is_private: false,
         max_viewers: None,
         scheduled_at: None,
+        is_recorded: true,
     }
 }
 

@@ -36,7 +36,7 @@ use super::typescript::Ts;
 use super::value::Value;
 use crate::clock::Timestamp;
 use crate::error::Error;
-use crate::id::{GuestId, LoginId, MessageId, SessionId, UserId};
+use crate::id::{GuestId, LoginId, MessageId, SessionId, UserId, VideoId};
 use crate::secret::Disclosed;
 
 /// The input of a procedure. Made by [`input!`], or `()` for none.
@@ -151,7 +151,7 @@ macro_rules! plain_outputs {
 }
 
 plain_outputs! {
-    "string": String, &'static str, Disclosed, UserId, SessionId, MessageId, GuestId, LoginId;
+    "string": String, &'static str, Disclosed, UserId, SessionId, MessageId, GuestId, LoginId, VideoId;
     "number": i64, u64, u32, i32, f64;
     "boolean": bool;
     "Date": Timestamp;

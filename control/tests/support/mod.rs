@@ -41,6 +41,10 @@ impl LivePlane for NoMedia {
     async fn end_co_host(&self, _: &SessionId, _: &UserId) {}
 
     async fn mute_co_host(&self, _: &SessionId, _: &UserId, _: bool) {}
+
+    async fn settle_recording(&self, _: &SessionId) {}
+
+    async fn delete_recording(&self, _: &SessionId, _: &[UserId]) {}
 }
 
 /// A response of the router.

@@ -3,11 +3,12 @@
 //! In: the hub's feed. Out: snapshots for delivery, objects and journal entries for the store.
 //! It never waits for the disk while the show runs: what the keeper does not take is lost for the recording only.
 
+use super::archive;
 use super::packager::{Kept, Packager};
 use super::recording::{self, Recording};
 use super::remux::Unfit;
 use super::service::Shared;
-use super::show::{Show, Stage};
+use super::show::{Ending, Show, Stage};
 use crate::hub::{Broadcast, Feed, Phase, Subscriber};
 use crate::metrics;
 use crate::seam::{MediaEvent, WarningCode};
@@ -22,7 +23,9 @@ const BATCH: usize = 64;
 pub(super) async fn run(shared: Arc<Shared>, broadcast: Arc<Broadcast>, subscriber: Subscriber, show: Arc<Show>) {
     let packager = open(&shared, &show).await;
     let ready = packager.is_ready();
-    let mut task = Packaging { shared: Arc::clone(&shared), show: Arc::clone(&show), packager, ready, told: None };
+    let keeps = archive::is_to_keep(&shared, &show.id).await;
+    let mut task =
+        Packaging { shared: Arc::clone(&shared), show: Arc::clone(&show), packager, keeps, ready, told: None };
     task.publish();
     task.drive(subscriber).await;
     match broadcast.phase() {
@@ -30,16 +33,12 @@ pub(super) async fn run(shared: Arc<Shared>, broadcast: Arc<Broadcast>, subscrib
             tracing::debug!(?reason, "recording ends");
             task.packager.handle_end();
             task.publish();
-            let linger = async {
-                tokio::time::sleep(shared.config.end_linger).await;
-                // The recording takes over here; it must be whole.
-                shared.keeper.settle().await;
-            };
+            archive::conclude(&shared, &show, task.keeps).await;
             tokio::select! {
-                () = linger => {}
+                () = tokio::time::sleep(shared.config.end_linger) => {}
+                () = show.dismissed() => {}
                 () = shared.cancel.cancelled() => {}
             }
-            shared.recordings.forget(&show.id);
         }
         // The server stops, or the broadcast never had media: the show can be taken up again.
         Phase::Starting | Phase::Live | Phase::Lingering { .. } => {
@@ -49,6 +48,7 @@ pub(super) async fn run(shared: Arc<Shared>, broadcast: Arc<Broadcast>, subscrib
         }
     }
     shared.shows.remove(&show);
+    show.set_ending(Ending::Gone);
 }
 
 /// Begins a show, or takes it up where the disk says it stopped.
@@ -79,6 +79,8 @@ struct Packaging {
     shared: Arc<Shared>,
     show: Arc<Show>,
     packager: Packager,
+    /// There will be a replay.
+    keeps: bool,
     /// A whole segment of every rendition was there once.
     ready: bool,
     /// What the broadcaster was told of this publication.
@@ -170,6 +172,10 @@ impl Packaging {
         let _ = match kept {
             Kept::Segment { rendition, segment, .. } => {
                 ::metrics::counter!(metrics::HLS_SEGMENTS).increment(1);
+                if !self.keeps {
+                    // The journal goes on, so that numbers do after a restart; there the segment is a gap.
+                    return drop(keeper.note(self.show.id.clone(), recording::entry_of_unkept(kept)));
+                }
                 let key = key(*rendition, segment.epoch, ObjectName::Segment(segment.number));
                 keeper.keep(key, segment.chunks(), Some(recording::entry(kept)))
             }

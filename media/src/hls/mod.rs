@@ -10,6 +10,7 @@
 //! 5. `recording` reads back what the store kept: after a restart, and once a show is over. `bucket` writes the same as
 //!    playlists that lie beside the segments in a bucket.
 
+mod archive;
 mod bucket;
 mod config;
 mod delivery;
@@ -22,6 +23,7 @@ mod service;
 mod show;
 mod text;
 
+pub(crate) use archive::Archive;
 pub use config::HlsConfig;
 pub use in_memory::{Packaged, package_in_memory};
 pub use service::{Service, ServiceError, Shelf};

@@ -9,8 +9,9 @@ use super::packager::{
 };
 use super::text::Text;
 use crate::model::BroadcastId;
+use crate::seam::Recorded;
 use crate::store::journal::{Entry, EpochRendition, PictureEntry, SegmentEntry};
-use crate::store::{Keeper, ObjectKey, ObjectName, RenditionId, StoreError};
+use crate::store::{Keeper, ObjectKey, ObjectName, RenditionId, RenditionKind, StoreError};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -125,6 +126,22 @@ impl Recording {
 
     pub(crate) fn has_ended(&self) -> bool {
         self.ended.is_some()
+    }
+
+    /// What is kept of the show.
+    pub(crate) fn recorded(&self) -> Recorded {
+        let kept =
+            self.renditions.iter().filter(|(_, rendition)| rendition.segments.iter().any(|segment| !segment.gap));
+        let (mut duration, mut has_video) = (None, false);
+        for (id, rendition) in kept {
+            duration = duration.max(Some(rendition.duration()));
+            has_video |= id.kind == RenditionKind::Video;
+        }
+        match duration {
+            Some(duration) => Recorded::Kept { duration, has_video },
+            None if self.is_empty() => Recorded::Nothing,
+            None => Recorded::Lost,
+        }
     }
 
     /// The entry that ends it, for a show whose end nobody wrote down.
@@ -274,9 +291,13 @@ impl RecordedRendition {
         self.segments.push(gap);
     }
 
+    /// As its playlist adds up.
+    fn duration(&self) -> Duration {
+        self.segments.iter().map(|segment| segment.duration).sum()
+    }
+
     fn choice(&self, id: RenditionId) -> Choice {
-        let duration: Duration = self.segments.iter().map(|segment| segment.duration).sum();
-        let average_bps = (self.bytes as f64 * 8.0 / duration.as_secs_f64().max(0.1)).ceil() as u64;
+        let average_bps = (self.bytes as f64 * 8.0 / self.duration().as_secs_f64().max(0.1)).ceil() as u64;
         Choice { id, format: self.format.clone(), peak_bps: self.peak.get().unwrap_or(0).max(average_bps), average_bps }
     }
 }
@@ -318,6 +339,15 @@ pub(crate) fn entry(kept: &Kept) -> Entry {
         }),
         Kept::Ended { target_duration } => Entry::Ended { target_duration_secs: *target_duration },
     }
+}
+
+/// The same, of a segment that goes to no store.
+pub(crate) fn entry_of_unkept(kept: &Kept) -> Entry {
+    let mut entry = entry(kept);
+    if let Entry::Segment(segment) = &mut entry {
+        segment.kept = false;
+    }
+    entry
 }
 
 fn segment_of(entry: &SegmentEntry) -> Segment {

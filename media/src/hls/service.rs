@@ -28,7 +28,7 @@ use tracing::Instrument;
 /// The HLS output. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Service {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     /// Packager tasks and the two clocks; they end with the cancellation.
     tasks: TaskTracker,
 }
@@ -152,9 +152,11 @@ impl Service {
         Ok(true)
     }
 
-    /// Removes the recording of a show that is over. One that is live is left alone: `false`.
+    /// Removes the recording of a show that is over, and the show with it. One that is live is left alone: `false`.
     pub async fn delete_recording(&self, broadcast: &BroadcastId) -> Result<bool, StoreError> {
-        if self.shared.shows.get(broadcast).is_some() {
+        if let Some(show) = self.shared.shows.get(broadcast)
+            && !show.dismiss().await
+        {
             return Ok(false);
         }
         self.shared.recordings.forget(broadcast);

@@ -24,7 +24,21 @@ pub(crate) struct Show {
     stage: watch::Sender<Stage>,
     /// Rung when a rendition has its first part.
     begun: watch::Sender<()>,
+    ending: watch::Sender<Ending>,
     pub(crate) viewers: Viewers,
+}
+
+/// How far a show is with its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// It goes on.
+    Open,
+    /// Its last playlists are shown until every player has seen them. `replay`: whoever comes now is given all of it.
+    Lingers { replay: bool },
+    /// The same, until its task has seen that it is not to wait any longer.
+    Dismissed,
+    /// Nothing of it is served from memory any more, and nothing will be written.
+    Gone,
 }
 
 /// What a player that comes now can be given.
@@ -63,6 +77,7 @@ impl Show {
             offer: ArcSwap::from_pointee(Offer::new(Vec::new(), true)),
             stage: watch::Sender::new(Stage::Starting),
             begun: watch::Sender::new(()),
+            ending: watch::Sender::new(Ending::Open),
             viewers,
         }
     }
@@ -99,7 +114,44 @@ impl Show {
         self.stage.subscribe()
     }
 
+    /// Whether it is over and the recording has all of it.
+    pub(crate) fn has_replay(&self) -> bool {
+        *self.ending.borrow() == Ending::Lingers { replay: true }
+    }
+
+    /// Whether anything of it was made.
+    pub(crate) fn has_begun(&self) -> bool {
+        !self.channels.load().is_empty()
+    }
+
+    /// Has a show that is over go at once, and waits until it is gone. `false`: it goes on.
+    pub(crate) async fn dismiss(&self) -> bool {
+        let lingers = |ending: &mut Ending| matches!(ending, Ending::Lingers { .. });
+        self.ending
+            .send_if_modified(|ending| lingers(ending) && std::mem::replace(ending, Ending::Dismissed) != *ending);
+        if *self.ending.borrow() == Ending::Open {
+            return false;
+        }
+        self.comes_to(Ending::Gone).await;
+        true
+    }
+
+    /// Waits until the show is dismissed, or gone.
+    pub(crate) async fn dismissed(&self) {
+        self.comes_to(Ending::Dismissed).await;
+    }
+
+    async fn comes_to(&self, wanted: Ending) {
+        let is_there = |ending: &Ending| *ending == wanted || *ending == Ending::Gone;
+        // The sender is this show's own.
+        let _ = self.ending.subscribe().wait_for(is_there).await;
+    }
+
     /// Only the packager task of the show calls these.
+    pub(crate) fn set_ending(&self, ending: Ending) {
+        self.ending.send_replace(ending);
+    }
+
     pub(crate) fn publish(&self, snapshot: RenditionSnapshot) {
         let snapshot = Arc::new(snapshot);
         match self.channel(snapshot.id) {

@@ -9,6 +9,11 @@ use std::time::SystemTime;
 #[async_trait]
 pub trait Admission: Send + Sync + 'static {
     async fn admit_publisher(&self, request: PublishRequest) -> Result<PublishGrant, Refusal>;
+    /// Whether what this broadcast sends is to be kept after its end. Asked once, when it begins.
+    async fn keeps_recording(&self, _broadcast: &BroadcastId) -> Result<bool, Refusal> {
+        Ok(true)
+    }
+
     async fn admit_viewer(&self, request: WatchRequest) -> Result<WatchGrant, Refusal>;
 }
 

@@ -71,6 +71,18 @@ pub enum MediaEvent {
         speaker: BroadcastId,
         at: SystemTime,
     },
+    /// A broadcast is over, and this is what is kept of it for good. Told when its last segment is in the store, and again
+    /// whenever that is asked for.
+    RecordingEnded {
+        broadcast: BroadcastId,
+        recorded: Recorded,
+        at: SystemTime,
+    },
+    /// Nothing is kept of a broadcast and its parts any more, as was ordered.
+    RecordingDeleted {
+        broadcast: BroadcastId,
+        at: SystemTime,
+    },
     /// Something in the publication will trouble viewers; the broadcaster should be told.
     IngestWarning {
         broadcast: BroadcastId,
@@ -85,6 +97,20 @@ pub struct PresentViewer {
     pub identity: Option<ViewerIdentity>,
     pub transport: Transport,
     pub since: SystemTime,
+}
+
+/// What is kept of a broadcast that is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recorded {
+    /// There was nothing to keep, or it was not to be kept.
+    Nothing,
+    /// The store took none of what there was.
+    Lost,
+    Kept {
+        /// Of the longest rendition, as its playlist adds up.
+        duration: Duration,
+        has_video: bool,
+    },
 }
 
 /// Why a broadcast is over.

@@ -19,6 +19,8 @@ pub(crate) enum Order {
     EndBroadcast { broadcast: BroadcastId, reason: BroadcastEnd },
     EjectViewer { broadcast: BroadcastId, viewer: ViewerId },
     Mute { broadcast: BroadcastId, muted: bool },
+    SettleRecording { broadcast: BroadcastId },
+    DeleteRecording { broadcast: BroadcastId, parts: Vec<BroadcastId> },
 }
 
 /// Orders that may wait to be carried out. When full, whoever orders waits: an order is never lost.
@@ -39,6 +41,18 @@ impl Handle {
     /// Puts silence in the place of what a publisher says, or ends that. Nothing happens when the broadcast is not there.
     pub async fn mute(&self, broadcast: BroadcastId, muted: bool) {
         let _ = self.orders.send(Order::Mute { broadcast, muted }).await;
+    }
+
+    /// Closes what is kept of a broadcast that is over, should its end have been missed, and tells what that is
+    /// ([`RecordingEnded`](super::MediaEvent::RecordingEnded)).
+    pub async fn settle_recording(&self, broadcast: BroadcastId) {
+        let _ = self.orders.send(Order::SettleRecording { broadcast }).await;
+    }
+
+    /// Deletes what is kept of a broadcast that is over and of its parts
+    /// ([`RecordingDeleted`](super::MediaEvent::RecordingDeleted)). Should be ordered again when nothing is told of it.
+    pub async fn delete_recording(&self, broadcast: BroadcastId, parts: Vec<BroadcastId>) {
+        let _ = self.orders.send(Order::DeleteRecording { broadcast, parts }).await;
     }
 
     /// Cuts one viewer off and refuses it from then on.

@@ -8,7 +8,7 @@ mod secret;
 pub use admission::{
     Admission, Part, Protocol, PublishGrant, PublishRequest, Refusal, ViewerIdentity, WatchGrant, WatchRequest,
 };
-pub use event::{BroadcastEnd, EventSink, MediaEvent, PresentViewer, Transport, ViewerGuard, WarningCode};
+pub use event::{BroadcastEnd, EventSink, MediaEvent, PresentViewer, Recorded, Transport, ViewerGuard, WarningCode};
 pub(crate) use handle::Order;
 pub use handle::{Handle, Orders};
 pub use secret::Secret;

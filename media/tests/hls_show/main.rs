@@ -10,6 +10,7 @@ mod decode;
 mod delivery;
 mod holding;
 mod private;
+mod replays;
 mod restart;
 mod stage;
 mod viewing;

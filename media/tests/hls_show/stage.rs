@@ -9,13 +9,13 @@ use chobi_media::hls::{HlsConfig, Service, Shelf};
 use chobi_media::hub::{Hub, Publisher, Revoked};
 use chobi_media::model::{BroadcastId, Epoch, Frame};
 use chobi_media::seam::{
-    Admission, BroadcastEnd, EventSink, MediaEvent, Protocol, PublishGrant, PublishRequest, Refusal, ViewerIdentity,
-    WatchGrant, WatchRequest,
+    Admission, BroadcastEnd, EventSink, MediaEvent, Protocol, PublishGrant, PublishRequest, Recorded, Refusal,
+    ViewerIdentity, WatchGrant, WatchRequest,
 };
 use http::{HeaderMap, Method, Request, StatusCode};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -40,12 +40,18 @@ pub(crate) struct Stage {
 #[derive(Default)]
 pub(crate) struct Door {
     pub(crate) asked: AtomicUsize,
+    /// Shows that begin from now on are not to be kept.
+    pub(crate) keeps_nothing: AtomicBool,
 }
 
 #[async_trait]
 impl Admission for Door {
     async fn admit_publisher(&self, _: PublishRequest) -> Result<PublishGrant, Refusal> {
         Err(Refusal::Forbidden)
+    }
+
+    async fn keeps_recording(&self, _: &BroadcastId) -> Result<bool, Refusal> {
+        Ok(!self.keeps_nothing.load(Ordering::Relaxed))
     }
 
     async fn admit_viewer(&self, request: WatchRequest) -> Result<WatchGrant, Refusal> {
@@ -83,6 +89,16 @@ impl Heard {
         let mut events = self.0.subscribe();
         let heard = tokio::time::timeout(LIMIT, events.wait_for(|events| wanted(events))).await;
         heard.expect("in time").expect("the stage is up").clone()
+    }
+
+    /// What was told of the recording of this show.
+    pub(crate) async fn recorded(&self, show: &str) -> Recorded {
+        let of = |event: &MediaEvent| match event {
+            MediaEvent::RecordingEnded { broadcast, recorded, .. } if broadcast.as_str() == show => Some(*recorded),
+            _ => None,
+        };
+        let events = self.wait_for(|events| events.iter().any(|event| of(event).is_some())).await;
+        events.iter().rev().find_map(of).expect("it was told")
     }
 
     /// `+viewer` and `-viewer`, in order.

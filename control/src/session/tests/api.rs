@@ -50,7 +50,7 @@ both_engines! {
         let rest = json!({
             "hostId": host.user.user_id, "hostName": "host", "hostAvatar": "https://cdn.test/host.png", "title": "بث",
             "description": "d", "type": "audio", "category": "music", "isPrivate": false, "maxViewers": 100,
-            "status": "waiting", "viewerCount": 0, "tags": [],
+            "status": "waiting", "viewerCount": 0, "tags": [], "recording": true,
         });
         assert_eq!(session, rest);
         assert_eq!(refused(served.mutate(None, "streaming.createSession", input).await), (401, "UNAUTHORIZED".into()));

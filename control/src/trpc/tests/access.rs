@@ -81,6 +81,13 @@ fn rows(session: &str, host: &str, stranger: &str) -> Vec<Row> {
             ["UNAUTHORIZED", "UNAUTHORIZED", "FORBIDDEN", "OK"],
         ),
         row("coHosts.leave", json!({"sessionId": session}), ["UNAUTHORIZED", "UNAUTHORIZED", "FORBIDDEN", "FORBIDDEN"]),
+        row("videos.getVideos", json!({}), everybody),
+        row(
+            "videos.deleteVideo",
+            json!({"videoId": "unknown"}),
+            ["UNAUTHORIZED", "UNAUTHORIZED", "NOT_FOUND", "NOT_FOUND"],
+        ),
+        row("videos.playVideo", json!({"sessionId": session}), ["NOT_FOUND"; 4]),
         row("streaming.endSession", json!({"sessionId": session}), ["UNAUTHORIZED", "UNAUTHORIZED", "FORBIDDEN", "OK"]),
     ]
 }

@@ -99,11 +99,16 @@ export interface CreateSession {
   isPrivate?: boolean;
   maxViewers?: number;
   scheduledAt?: Date;
+  recording?: boolean;
 }
 
 export interface DeclineCoHost {
   sessionId: string;
   userId?: string;
+}
+
+export interface DeleteVideo {
+  videoId: string;
 }
 
 export interface EndSession {
@@ -129,6 +134,15 @@ export interface GetProfile {
 
 export interface GetSession {
   sessionId: string;
+}
+
+export interface GetVideos {
+  category?: string;
+  sortBy?: 'recent' | 'popular' | 'trending';
+  limit?: number;
+  offset?: number;
+  userId?: string;
+  search?: string;
 }
 
 export interface HostedSession {
@@ -190,6 +204,11 @@ export interface NotificationChoices {
   giftReceived: boolean;
   streamStarted: boolean;
   comments: boolean;
+}
+
+export interface PlayVideo {
+  videoId?: string;
+  sessionId?: string;
 }
 
 export interface Preferences {
@@ -318,6 +337,7 @@ export interface StreamingSession {
   isPrivate: boolean;
   maxViewers?: number;
   scheduledAt?: Date;
+  recording: boolean;
   status: 'waiting' | 'live' | 'ended';
   viewerCount: number;
   thumbnail?: string;
@@ -379,6 +399,52 @@ export interface UserStats {
   favoriteCategory: string;
 }
 
+export interface VideoDeleted {
+  success: boolean;
+  message: string;
+}
+
+export interface VideoItem {
+  id: string;
+  userId: string;
+  userName: string;
+  userAvatar: string;
+  title: string;
+  description?: string;
+  category: string;
+  tags: string[];
+  thumbnail: string;
+  videoUrl: string;
+  duration: number;
+  isPrivate: boolean;
+  allowComments: boolean;
+  allowDownload: boolean;
+  status: 'processing' | 'ready' | 'failed';
+  views: number;
+  likes: number;
+  dislikes: number;
+  comments: number;
+  shares: number;
+  createdAt: Date;
+  updatedAt: Date;
+  sessionId: string;
+  type: 'video' | 'audio';
+  durationMs: number;
+}
+
+export interface VideoList {
+  videos: VideoItem[];
+  total: number;
+  hasMore: boolean;
+}
+
+export interface VideoPlaying {
+  success: boolean;
+  video: VideoItem;
+  playbackUrl: string;
+  token: string;
+}
+
 export interface ViewerPermissions {
   canChat: boolean;
   canSendGifts: boolean;
@@ -429,6 +495,11 @@ type Procedures = {
   };
   users: {
     getProfile: TRPCQueryProcedure<{ input: GetProfile; output: ProfileAnswer; meta: object }>;
+  };
+  videos: {
+    deleteVideo: TRPCMutationProcedure<{ input: DeleteVideo; output: VideoDeleted; meta: object }>;
+    getVideos: TRPCQueryProcedure<{ input: GetVideos; output: VideoList; meta: object }>;
+    playVideo: TRPCMutationProcedure<{ input: PlayVideo; output: VideoPlaying; meta: object }>;
   };
 };
 

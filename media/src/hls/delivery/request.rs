@@ -8,12 +8,14 @@ use crate::store::{ObjectName, RenditionId, parse_number};
 use http::HeaderMap;
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, COOKIE};
 
-/// `/hls/<broadcast>[/~<pass>]/<resource>`.
+/// `/hls/<broadcast>[/~<pass>][/replay]/<resource>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Target<'a> {
     pub(super) broadcast: BroadcastId,
     /// A private viewer's pass, without the `~`.
     pub(super) pass: Option<&'a str>,
+    /// The whole of a show that is over, also while those who watched it live are still shown its end.
+    pub(super) replay: bool,
     pub(super) resource: Resource,
 }
 
@@ -33,7 +35,9 @@ impl<'a> Target<'a> {
             pass = Some(element);
             rest = after;
         }
-        Some(Self { broadcast: BroadcastId::parse(broadcast).ok()?, pass, resource: Resource::parse(rest)? })
+        let whole = rest.strip_prefix("replay/");
+        let (replay, rest) = (whole.is_some(), whole.unwrap_or(rest));
+        Some(Self { broadcast: BroadcastId::parse(broadcast).ok()?, pass, replay, resource: Resource::parse(rest)? })
     }
 }
 

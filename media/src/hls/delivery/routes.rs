@@ -110,9 +110,14 @@ impl Visit<'_> {
             Ok(visitor) => visitor,
             Err(refusal) => return refused(&refusal),
         };
-        match self.shared.shows.get(&self.target.broadcast) {
+        let show = self.shared.shows.get(&self.target.broadcast).filter(|_| !self.target.replay);
+        match show {
+            // Who watched it sees its end in the playlists they have; who comes now is given all of it, under other addresses.
+            Some(show) if self.target.resource == Resource::Multivariant && show.has_replay() => {
+                self.serve_recording(&visitor, "replay/").await
+            }
             Some(show) => self.serve_show(&show, visitor).await,
-            None => self.serve_recording(&visitor).await,
+            None => self.serve_recording(&visitor, "").await,
         }
     }
 
@@ -201,8 +206,8 @@ impl Visit<'_> {
         self.shared.shows.live_parts(host).iter().map(|part| of(part)).collect()
     }
 
-    /// A show that is over, from its journal.
-    async fn serve_recording(&self, visitor: &Visitor) -> Response {
+    /// A show that is over, from its journal. `below`: where its playlists are, seen from here.
+    async fn serve_recording(&self, visitor: &Visitor, below: &str) -> Response {
         let playlists = match self.shared.recordings.playlists(&self.target.broadcast, &self.shared.keeper).await {
             Ok(Some(playlists)) => playlists,
             Ok(None) => return not_live(),
@@ -218,10 +223,17 @@ impl Visit<'_> {
         };
         match self.target.resource {
             Resource::Multivariant => {
-                self.multivariant(visitor, &playlists.multivariant, |prefix| playlists.render(prefix))
+                let render = |prefix: &str| playlists.render(&format!("{prefix}{below}"));
+                if below.is_empty() {
+                    return self.multivariant(visitor, &playlists.multivariant, render);
+                }
+                self.multivariant(visitor, &Text::new(render("")), render)
             }
             Resource::Playlist(rendition) => match playlists.media.get(&rendition) {
-                Some(text) => answer::playlist(text, request::encoding(self.headers), Caching::Ended),
+                Some(text) => {
+                    let caching = if visitor.private { Caching::FreshPrivate } else { Caching::Ended };
+                    answer::playlist(text, request::encoding(self.headers), caching)
+                }
                 None => no_such_media(),
             },
             Resource::Object { rendition, epoch, object } if playlists.names(rendition, epoch, object) => {

@@ -1,0 +1,155 @@
+//! Recordings of shows that are over: what is kept of them is told, and deleted when that is ordered.
+//!
+//! In: shows that end, orders through a bounded queue. Out: facts for the event sink. Driven by packager tasks at their end and
+//! by a task of its own, so that no order waits for the disk.
+
+use super::recording::Recording;
+use super::service::{Service, Shared};
+use super::show::{Ending, Show};
+use crate::model::BroadcastId;
+use crate::seam::{MediaEvent, Recorded};
+use crate::store::StoreError;
+use std::time::SystemTime;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Where orders about recordings go.
+#[derive(Debug, Clone)]
+pub(crate) struct Archive {
+    orders: mpsc::Sender<Order>,
+}
+
+#[derive(Debug)]
+enum Order {
+    Settle(BroadcastId),
+    Delete { broadcast: BroadcastId, parts: Vec<BroadcastId> },
+}
+
+/// Orders that may wait for the disk. When full, one is dropped: it will be given again.
+const QUEUE: usize = 256;
+
+impl Archive {
+    pub(crate) fn open(service: Service, tasks: &TaskTracker, cancel: CancellationToken) -> Self {
+        let (orders, receiver) = mpsc::channel(QUEUE);
+        tasks.spawn(run(service, receiver, cancel));
+        Self { orders }
+    }
+
+    /// Has what is kept of a broadcast told.
+    pub(crate) fn settle(&self, broadcast: BroadcastId) {
+        self.give(Order::Settle(broadcast));
+    }
+
+    /// Has what is kept of a broadcast and its parts deleted.
+    pub(crate) fn delete(&self, broadcast: BroadcastId, parts: Vec<BroadcastId>) {
+        self.give(Order::Delete { broadcast, parts });
+    }
+
+    fn give(&self, order: Order) {
+        if let Err(dropped) = self.orders.try_send(order) {
+            tracing::warn!(%dropped, "too many orders about recordings wait");
+        }
+    }
+}
+
+async fn run(service: Service, mut orders: mpsc::Receiver<Order>, cancel: CancellationToken) {
+    loop {
+        let order = tokio::select! {
+            () = cancel.cancelled() => return,
+            order = orders.recv() => order,
+        };
+        let (broadcast, done) = match order {
+            Some(Order::Settle(broadcast)) => (broadcast.clone(), service.settle_recording(&broadcast).await),
+            Some(Order::Delete { broadcast, parts }) => (broadcast.clone(), service.clear(&broadcast, &parts).await),
+            None => return,
+        };
+        if let Err(error) = done {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(broadcast.id = %broadcast, error, "what was ordered about a recording failed");
+        }
+    }
+}
+
+impl Service {
+    /// Tells what is kept of a show that is over. One that is still served tells by itself.
+    pub async fn settle_recording(&self, broadcast: &BroadcastId) -> Result<(), StoreError> {
+        if self.shared.shows.get(broadcast).is_some() {
+            return Ok(());
+        }
+        let mut recorded = close(&self.shared, broadcast).await?;
+        if !is_to_keep(&self.shared, broadcast).await {
+            recorded = Recorded::Nothing;
+        }
+        if recorded == Recorded::Nothing {
+            self.shared.keeper.delete(broadcast).await?;
+        }
+        tell(&self.shared, broadcast, recorded).await;
+        Ok(())
+    }
+
+    /// Deletes what is kept of a broadcast that is over, its parts first, and tells when nothing is left.
+    async fn clear(&self, broadcast: &BroadcastId, parts: &[BroadcastId]) -> Result<(), StoreError> {
+        for part in parts {
+            if !self.delete_recording(part).await? {
+                return Ok(());
+            }
+        }
+        if self.delete_recording(broadcast).await? {
+            let broadcast = broadcast.clone();
+            self.shared.events.emit(MediaEvent::RecordingDeleted { broadcast, at: SystemTime::now() }).await;
+        }
+        Ok(())
+    }
+}
+
+/// Whether there is to be a replay. Not to know is no reason to lose one.
+pub(super) async fn is_to_keep(shared: &Shared, broadcast: &BroadcastId) -> bool {
+    shared.admission.keeps_recording(broadcast).await.unwrap_or_else(|refusal| {
+        tracing::warn!(broadcast.id = %broadcast, %refusal, "nobody says whether to record; it is recorded");
+        true
+    })
+}
+
+/// The show is over: what is kept of it is told once all of it is in the store, and shown to whoever comes from now on.
+pub(super) async fn conclude(shared: &Shared, show: &Show, keeps: bool) {
+    shared.keeper.settle().await;
+    shared.recordings.forget(&show.id);
+    let recorded = if keeps {
+        match close(shared, &show.id).await {
+            Ok(Recorded::Nothing) if show.has_begun() => Recorded::Lost,
+            Ok(recorded) => recorded,
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(broadcast.id = %show.id, error, "the recording of a show cannot be read at its end");
+                Recorded::Lost
+            }
+        }
+    } else {
+        Recorded::Nothing
+    };
+    if recorded == Recorded::Nothing
+        && let Err(error) = shared.keeper.delete(&show.id).await
+    {
+        let error = &error as &dyn std::error::Error;
+        tracing::error!(broadcast.id = %show.id, error, "the journal of a show that is not kept cannot be deleted");
+    }
+    show.set_ending(Ending::Lingers { replay: matches!(recorded, Recorded::Kept { .. }) });
+    tell(shared, &show.id, recorded).await;
+}
+
+/// Ends a journal whose end nobody wrote down, and says what it has.
+async fn close(shared: &Shared, broadcast: &BroadcastId) -> Result<Recorded, StoreError> {
+    let recording = Recording::read(shared.keeper.recover(broadcast).await?);
+    if !recording.is_empty() && !recording.has_ended() {
+        shared.keeper.note(broadcast.clone(), recording.end_entry())?;
+        shared.keeper.settle().await;
+    }
+    Ok(recording.recorded())
+}
+
+async fn tell(shared: &Shared, broadcast: &BroadcastId, recorded: Recorded) {
+    tracing::info!(broadcast.id = %broadcast, ?recorded, "recording ended");
+    let (broadcast, at) = (broadcast.clone(), SystemTime::now());
+    shared.events.emit(MediaEvent::RecordingEnded { broadcast, recorded, at }).await;
+}
