@@ -13,6 +13,7 @@ mod interop;
 mod pages;
 mod publish_to_hls;
 mod reconnect;
+mod replays;
 mod restart;
 mod startup;
 mod storage;

@@ -31,8 +31,40 @@ async fn pages_are_clean_in_both_languages_on_phone_and_desk() -> Result<()> {
     .await?;
     each_look(&browser, &waiting, "watch-live", async |page| page.player_state("playing").await).await?;
 
-    show.end().await?;
-    each_look(&browser, &waiting, "watch-ended", async |page| page.player_state("ended").await).await
+    crate::harness::until(crate::harness::Limit::MEDIA, "some seconds of the show", async || {
+        let viewer = show.viewer()?;
+        let video = viewer.renditions().await?.video.context("a picture")?;
+        Ok((viewer.playlist(&video).await?.segments.len() >= 4).then_some(()))
+    })
+    .await?;
+    let said = serde_json::json!({ "sessionId": show.session_id, "message": "يا سلام، صوت جميل!" });
+    show.host.api.mutate("chat.sendMessage", said).await?;
+    let (never_live, _) = (Show::create_for(api.register("quiet").await?, "Never begun").await?, show.end().await?);
+    never_live.end().await?;
+    each_look(&browser, &waiting, "watch-replay", async |page| {
+        page.says("playerMode", "replay").await?;
+        page.player_state("playing").await?;
+        // Near the end, where the line is, and still, with its buttons.
+        page.evaluate(
+            "void (document.querySelector('video').currentTime = document.querySelector('#seek-bar').max - 0.5)",
+        )
+        .await?;
+        crate::harness::wait::holds(crate::harness::Limit::EVENT, "the line to be shown", async || {
+            Ok(page.evaluate("document.querySelectorAll('.chat-line').length").await? == 1)
+        })
+        .await?;
+        page.player_state("paused").await
+    })
+    .await?;
+    each_look(&browser, &server.base(), "home-replays", async |page| {
+        crate::harness::wait::holds(crate::harness::Limit::EVENT, "the replay to be listed on the page", async || {
+            Ok(page.evaluate("document.querySelectorAll('#replays article').length").await? == 1)
+        })
+        .await
+    })
+    .await?;
+    let ended = format!("{}/watch/{}", server.base(), never_live.session_id);
+    each_look(&browser, &ended, "watch-ended", async |page| page.player_state("ended").await).await
 }
 
 async fn each_look(browser: &Browser, url: &str, name: &str, ready: impl AsyncFn(&Page) -> Result<()>) -> Result<()> {

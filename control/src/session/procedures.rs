@@ -269,12 +269,16 @@ output! {
         status "status": PublicState,
         /// Live, but the publisher is gone for the moment.
         is_interrupted "isInterrupted": bool,
+        /// Over, and it can be watched all the same (`videos.playVideo`), now or in a moment.
+        has_replay "hasReplay": bool,
     }
 }
 
 async fn get_session(sessions: Sessions, caller: Caller, input: GetSession) -> Result<SessionFound, Error> {
     let (session, host) = sessions.look_at(&caller, &input.session_id).await?;
+    let has_replay = session.is_over() && sessions.has_replay(&session).await?;
     Ok(SessionFound {
+        has_replay,
         status: session.state.public(),
         is_interrupted: session.state == SessionState::Interrupted,
         session: list_item((session, host)),

@@ -4,6 +4,7 @@ import type { SessionListItem } from "./api/app-router.js";
 import { must, setText, h } from "./dom.js";
 import { counted, t } from "./i18n/index.js";
 import { card, refreshCard } from "./home/card.js";
+import { startReplays } from "./home/replays.js";
 import { rtmpLine } from "./ui/encoder-lines.js";
 import { startHeader } from "./ui/header.js";
 import { fillIcons } from "./ui/icons.js";
@@ -106,3 +107,4 @@ more.addEventListener("click", () => {
 });
 document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && void refresh());
 void refresh();
+startReplays();

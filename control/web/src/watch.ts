@@ -16,6 +16,7 @@ import { showHostTools, showWarning } from "./watch/host.js";
 import { Info } from "./watch/info.js";
 import { join, type Joined } from "./watch/join.js";
 import { Player, type PlayerState } from "./watch/player.js";
+import { offerReplay, Replay } from "./watch/replay.js";
 import { Room, type RoomEvent, type SessionStatus } from "./watch/room.js";
 import { StatusCard } from "./watch/status.js";
 
@@ -39,14 +40,19 @@ const roster = new Roster(sessionId, () => showGuests());
 const tiles = new Tiles(() => joined?.ticket ?? null, undefined, must<HTMLVideoElement>("#video"));
 const booth = new Booth(sessionId, roster, () => tiles.show(roster.coHosts, booth.self));
 const player = new Player(must("#video"), showPlayer, (qualities) => controls.setQualities(qualities));
-const controls = startControls(player);
+const controls = startControls(player, (level) => replay.chooseQuality(level));
+const replay = new Replay(sessionId, must("#video"), chat, status, {
+  onBegin: () => player.end(),
+  onPrivate: showPrivate,
+  onQualities: (qualities) => controls.setQualities(qualities),
+});
 const room = new Room(sessionId, () => joined?.ticket ?? null, hear);
 
 function hear(event: RoomEvent): void {
   switch (event.kind) {
     case "joined":
       chat.connected();
-      if (!event.recovered) void chat.refresh();
+      if (!event.recovered && event.status !== "ended") void chat.refresh();
       void roster.refresh();
       return void stand(event.status);
     case "refused":
@@ -132,6 +138,8 @@ function finish(): void {
   player.expectEnd();
   chat.close();
   room.stop();
+  // Who comes after the end came for the replay; who was there is asked first.
+  if (!player.isLoaded) void replay.begin();
 }
 
 function showPrivate(): void {
@@ -156,7 +164,8 @@ function showPlayer(state: PlayerState): void {
     case "private":
       return showPrivate();
     case "ended":
-      return finish(), status.show("ended");
+      finish();
+      return replay.hasBegun ? undefined : void offerReplay(sessionId, replay, status);
     default:
       return status.show(state);
   }

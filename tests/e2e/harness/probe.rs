@@ -21,6 +21,12 @@ pub(crate) async fn tracks(input: &str) -> Result<Vec<Value>> {
     Ok(shown["streams"].as_array().cloned().unwrap_or_default())
 }
 
+/// Seconds of a file or address, as its container or playlist says.
+pub(crate) async fn duration(input: &str) -> Result<f64> {
+    let shown = json(&["-show_entries", "format=duration", input]).await?;
+    number(&shown["format"]["duration"]).context("ffprobe reads no duration")
+}
+
 /// Presentation times of all frames, in seconds, in display order.
 pub(crate) async fn frame_times(input: &Path) -> Result<Vec<f64>> {
     let shown = json(&["-show_frames", "-show_entries", "frame=pts_time", path(input)?]).await?;

@@ -24,7 +24,11 @@ impl Show {
     }
 
     pub(crate) async fn create_for(host: Account, title: &str) -> Result<Self> {
-        let answer = host.api.mutate("streaming.createSession", json!({ "title": title, "type": "video" })).await?;
+        Self::create_with(host, json!({ "title": title, "type": "video" })).await
+    }
+
+    pub(crate) async fn create_with(host: Account, input: Value) -> Result<Self> {
+        let answer = host.api.mutate("streaming.createSession", input).await?;
         let session = &answer["session"];
         ensure!(session["status"] == "waiting", "a new session waits: {session}");
         ensure!(session["createdAt"]["$date"].is_string(), "createdAt arrives as a Date: {session}");

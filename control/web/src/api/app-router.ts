@@ -274,6 +274,7 @@ export interface SessionFound {
   session: SessionListItem;
   status: 'waiting' | 'live' | 'ended';
   isInterrupted: boolean;
+  hasReplay: boolean;
 }
 
 export interface SessionJoined {

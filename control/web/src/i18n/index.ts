@@ -22,6 +22,7 @@ const milliseconds = new Intl.NumberFormat(locale, { style: "unit", unit: "milli
 const share = new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: 0 });
 const twoDigits = new Intl.NumberFormat(locale, { minimumIntegerDigits: 2, useGrouping: false });
 const clock = new Intl.DateTimeFormat(locale, { hour: "numeric", minute: "2-digit" });
+const ago = new Intl.RelativeTimeFormat(locale, { numeric: "always", style: "long" });
 const plurals = new Intl.PluralRules(lang);
 
 export function t(key: TextKey, values: Record<string, string> = {}): string {
@@ -54,6 +55,15 @@ export function liveFor(startedAt: Date): string {
   const time = lasting(Date.now() - startedAt.getTime());
   return time ? t("since", { time }) : t("justStarted");
 }
+
+/** "3 days ago", in the largest unit that fits. */
+export function timeAgo(date: Date): string {
+  const seconds = Math.min(-1, (date.getTime() - Date.now()) / 1000);
+  const [unit, size] = UNITS.find(([, size]) => -seconds >= size) ?? UNITS[UNITS.length - 1]!;
+  return ago.format(Math.ceil(seconds / size), unit);
+}
+
+const UNITS: [Intl.RelativeTimeFormatUnit, number][] = [["year", 31_536_000], ["month", 2_592_000], ["day", 86_400], ["hour", 3600], ["minute", 60], ["second", 1]];
 
 /** "05:32" or "1:05:32", counting up. */
 export function elapsed(ms: number): string {

@@ -41,6 +41,7 @@ export class Chat {
   /** The reader is at the bottom and wants to stay there, whatever grows or shrinks. */
   #reading = true;
   #closed = false;
+  #replaying = false;
   #allowed = true;
 
   constructor(
@@ -69,8 +70,21 @@ export class Chat {
     this.accountChanged();
   }
 
+  /** Shows these lines and no others: a show that is over is at another moment now. Later ones come by `receive`. */
+  replay(lines: RoomMessage[], hasOlder: boolean): void {
+    this.#replaying = true;
+    this.#list.replaceChildren();
+    this.#seen.clear();
+    this.#hasOlder = hasOlder;
+    for (const line of lines) this.#append(line);
+    this.#say(lines.length === 0 ? t("chatReplayEmpty") : "");
+    this.accountChanged();
+    this.#toBottom();
+  }
+
   /** Fetches the latest page; after a lost connection this also fills the hole it left. */
   async refresh(): Promise<void> {
+    if (this.#replaying) return;
     try {
       const page = await api.chat.getMessages.query({ sessionId: this.sessionId, limit: PAGE });
       const joinsUp = page.messages.some((message) => this.#seen.has(message.id));
@@ -119,7 +133,7 @@ export class Chat {
     const mayWrite = user !== null && !this.#closed && this.#allowed;
     this.#form.hidden = !mayWrite;
     must<HTMLElement>("#chat-sign-in").hidden = user !== null || this.#closed;
-    const why = this.#closed ? t("chatEnded") : user && !this.#allowed ? t("chatNotAllowed") : "";
+    const why = this.#replaying ? t("chatReplay") : this.#closed ? t("chatEnded") : user && !this.#allowed ? t("chatNotAllowed") : "";
     const closed = must<HTMLElement>("#chat-closed");
     closed.hidden = why === "";
     setText(closed, why);

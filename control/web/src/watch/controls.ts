@@ -23,7 +23,7 @@ export interface Controls {
   setQualities(qualities: Quality[]): void;
 }
 
-export function startControls(player: Player): Controls {
+export function startControls(player: Player, onReplayQuality?: (level: number | null) => void): Controls {
   const { video } = player;
   const stage = must<HTMLElement>("#stage");
   const sound = must<HTMLButtonElement>("#mute");
@@ -52,7 +52,11 @@ export function startControls(player: Player): Controls {
     video.muted = video.volume === 0;
     rememberSound(!video.muted);
   });
-  quality.addEventListener("change", () => player.chooseQuality(quality.value === "auto" ? null : Number(quality.value)));
+  quality.addEventListener("change", () => {
+    const level = quality.value === "auto" ? null : Number(quality.value);
+    player.chooseQuality(level);
+    onReplayQuality?.(level);
+  });
 
   const showSound = (): void => {
     swapIcon(sound, video.muted ? "muted" : "sound");

@@ -317,6 +317,6 @@ export class Player {
 }
 
 /** "localhost" is the server's own name for itself. Seen from here, that is the host this page came from. */
-function isLoopback(hostname: string): boolean {
+export function isLoopback(hostname: string): boolean {
   return hostname === "localhost" || hostname === "[::1]" || /^127(\.\d+){3}$/.test(hostname);
 }

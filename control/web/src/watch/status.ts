@@ -3,7 +3,7 @@ import { h, must, setText } from "../dom.js";
 import { t, type TextKey } from "../i18n/index.js";
 
 export type Status =
-  | "loading" | "waiting" | "interrupted" | "ended" | "private" | "notFound" | "full" | "broken" | "unsupported" | "offline";
+  | "loading" | "preparing" | "waiting" | "interrupted" | "ended" | "private" | "notFound" | "full" | "broken" | "unsupported" | "offline";
 
 interface Words {
   title: TextKey;
@@ -14,6 +14,7 @@ interface Words {
 
 const WORDS: Record<Status, Words> = {
   loading: { title: "loading", alive: true },
+  preparing: { title: "preparingTitle", text: "preparingText", alive: true },
   waiting: { title: "waitingTitle", text: "waitingText", alive: true },
   interrupted: { title: "interruptedTitle", text: "interruptedText", alive: true },
   ended: { title: "endedTitle", text: "endedText", alive: false },

@@ -1,0 +1,193 @@
+// A show that is over, played from its beginning. In: the session id. Out: a picture in the page's video element, a seek bar, and the
+// conversation as it went. Driven by watch.ts once the live player has let go of the element. Tests and style sheets read
+// <html data-player-mode="replay"> and the same data-player-state as of a live show.
+import { api } from "../api/client.js";
+import { codeOf, reasonOf, wording } from "../api/errors.js";
+import { t } from "../i18n/index.js";
+import type { Chat } from "./chat.js";
+import type { Quality } from "./engine.js";
+import { isLoopback } from "./player.js";
+import { ReplayChat } from "./replay-chat.js";
+import type { ReplayEngine, ReplayEvent } from "./replay-engine.js";
+import { SeekBar } from "./seek-bar.js";
+import type { StatusCard } from "./status.js";
+
+/** A shorter gap is a hiccup that needs no words. */
+const BUFFERING_AFTER_MS = 600;
+/** The recording is closed within moments of the end. */
+const PREPARING_RETRY_MS = 2000;
+const BROKEN_RETRY_MS = 3000;
+const RETRY_MAX_MS = 15_000;
+
+type ReplayState = "loading" | "playing" | "paused" | "blocked" | "buffering" | "ended" | "private" | "broken" | "unsupported";
+
+export interface ReplayHooks {
+  /** The video element is needed now, whatever played in it. */
+  onBegin: () => void;
+  /** Nobody may watch it but some, and this one is none of them, or not yet. */
+  onPrivate: () => void;
+  onQualities: (qualities: Quality[]) => void;
+}
+
+export class Replay {
+  #engine: ReplayEngine | null = null;
+  #seekBar: SeekBar | null = null;
+  #begun = false;
+  #failures = 0;
+  #timer = 0;
+  #waiting = 0;
+  /** Where to go on after the engine was loaded again. */
+  #position = 0;
+
+  constructor(
+    private readonly sessionId: string,
+    private readonly video: HTMLVideoElement,
+    private readonly chat: Chat,
+    private readonly status: StatusCard,
+    private readonly hooks: ReplayHooks,
+  ) {}
+
+  get hasBegun(): boolean {
+    return this.#begun;
+  }
+
+  /** Plays it, or says why not. */
+  async begin(): Promise<void> {
+    if (this.#begun) return;
+    this.#begun = true;
+    window.clearTimeout(this.#timer);
+    this.hooks.onBegin();
+    this.#set("loading");
+    this.status.show("loading");
+    try {
+      const found = await api.videos.playVideo.mutate({ sessionId: this.sessionId });
+      document.documentElement.dataset["playerMode"] = "replay";
+      this.#seekBar ??= new SeekBar(this.video);
+      this.#seekBar.show(found.video.durationMs / 1000);
+      this.#listen(new ReplayChat(this.sessionId, this.chat));
+      await this.#load(addressOf(found.playbackUrl, found.video.isPrivate ? found.token : null));
+    } catch (error) {
+      this.#begun = false;
+      this.#refused(error);
+    }
+  }
+
+  chooseQuality(level: number | null): void {
+    this.#engine?.chooseQuality(level);
+  }
+
+  #refused(error: unknown): void {
+    window.clearTimeout(this.#timer);
+    switch (codeOf(error)) {
+      case "FORBIDDEN":
+      case "UNAUTHORIZED":
+        this.#set("private");
+        return this.hooks.onPrivate();
+      case "NOT_FOUND":
+        this.#set("ended");
+        this.status.show("ended");
+        return void this.chat.refresh();
+      case "PRECONDITION_FAILED":
+        if (reasonOf(error) === "video_not_ready") {
+          this.status.show("preparing");
+          this.#timer = window.setTimeout(() => void this.begin(), PREPARING_RETRY_MS);
+        } else {
+          this.#set("ended");
+          this.status.show("ended", wording(error));
+          void this.chat.refresh();
+        }
+        return;
+      default:
+        this.status.show("offline");
+        this.#timer = window.setTimeout(() => void this.begin(), BROKEN_RETRY_MS);
+    }
+  }
+
+  async #load(url: string): Promise<void> {
+    const on = (event: ReplayEvent): void => this.#onEngine(event, url);
+    const { makeReplayEngine } = await import("./replay-engine.js");
+    this.#engine = await makeReplayEngine(this.video, on);
+    if (!this.#engine) return this.#say("unsupported", () => this.status.show("unsupported"));
+    this.#engine.load(url, this.#position);
+  }
+
+  #onEngine(event: ReplayEvent, url: string): void {
+    switch (event.kind) {
+      case "found":
+        this.hooks.onQualities(event.qualities);
+        return void this.#start();
+      case "missing":
+        if (event.status === 401 || event.status === 403) return this.#say("private", this.hooks.onPrivate);
+        // Deleted meanwhile.
+        if (event.status === 404 || event.status === 410) return this.#say("ended", () => this.status.show("ended"));
+        break;
+      case "failed":
+        break;
+      case "unfit":
+        return this.#say("unsupported", () => this.status.show("unsupported"));
+    }
+    this.#position = this.video.currentTime || this.#position;
+    this.#say("broken", () => this.status.show("broken"));
+    window.clearTimeout(this.#timer);
+    const pause = Math.min(RETRY_MAX_MS, BROKEN_RETRY_MS * 2 ** this.#failures++);
+    this.#timer = window.setTimeout(() => this.#engine?.load(url, this.#position), pause);
+  }
+
+  /** With sound when the browser lets us, else muted, else it waits for a touch. */
+  async #start(): Promise<void> {
+    const { video } = this;
+    try {
+      await video.play();
+    } catch (error) {
+      if ((error as DOMException).name !== "NotAllowedError") return;
+      if (video.muted) return this.#say("blocked", () => this.status.hide());
+      video.muted = true;
+      await this.#start();
+    }
+  }
+
+  #listen(replayChat: ReplayChat): void {
+    const { video } = this;
+    video.addEventListener("playing", () => {
+      this.#failures = 0;
+      window.clearTimeout(this.#waiting);
+      this.#say("playing", () => this.status.hide());
+    });
+    // Its end is a place to start again from, not a farewell.
+    for (const name of ["pause", "ended"]) video.addEventListener(name, () => this.#set("paused"));
+    video.addEventListener("waiting", () => {
+      window.clearTimeout(this.#waiting);
+      this.#waiting = window.setTimeout(() => !video.paused && video.readyState < video.HAVE_FUTURE_DATA && this.#set("buffering"), BUFFERING_AFTER_MS);
+    });
+    const follow = (): void => {
+      const shown = this.#engine?.playingAt() ?? null;
+      if (shown === null) return;
+      document.documentElement.dataset["replayAt"] = String(Math.round(shown));
+      replayChat.follow(shown);
+    };
+    for (const name of ["timeupdate", "seeked"]) video.addEventListener(name, follow);
+  }
+
+  #say(state: ReplayState, say: () => void): void {
+    this.#set(state);
+    say();
+  }
+
+  #set(state: ReplayState): void {
+    document.documentElement.dataset["playerState"] = state;
+  }
+}
+
+/** A public playlist is the same for everybody and stays cacheable; a private one opens with the ticket. */
+function addressOf(playbackUrl: string, ticket: string | null): string {
+  const url = new URL(playbackUrl, location.href);
+  if (ticket) url.searchParams.set("ticket", ticket);
+  return isLoopback(url.hostname) ? url.pathname + url.search : url.href;
+}
+
+/** At the end of a show: the way back to its beginning, when there is one. */
+export async function offerReplay(sessionId: string, replay: Replay, status: StatusCard): Promise<void> {
+  status.show("ended");
+  const found = await api.streaming.getSession.query({ sessionId }).catch(() => null);
+  if (found?.hasReplay && !replay.hasBegun) status.show("ended", undefined, { label: t("watchReplay"), run: () => void replay.begin() });
+}

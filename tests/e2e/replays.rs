@@ -1,0 +1,204 @@
+//! A show is a replay the moment it ends: listed, played from its beginning with its chat, private when the show was, gone
+//! when its owner says so; and nothing of a show that was not to be kept.
+
+use crate::harness::api::text;
+use crate::harness::wait::holds;
+use crate::harness::{Account, Api, Browser, Limit, Page, Picture, Server, Show, Viewer, Visit, probe, report, until};
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use std::time::Instant;
+
+/// The video of a session in the caller's list, once it is ready.
+async fn ready_video(api: &Api, session_id: &str) -> Result<Value> {
+    until(Limit::EVENT, "the replay to be listed", async || {
+        let list = api.query("videos.getVideos", json!({})).await?;
+        let videos = list["videos"].as_array().context("a list")?;
+        Ok(videos.iter().find(|video| video["sessionId"] == session_id && video["status"] == "ready").cloned())
+    })
+    .await
+}
+
+async fn segments(viewer: &Viewer, at_least: usize) -> Result<()> {
+    until(Limit::MEDIA, "some segments", async || {
+        let video = viewer.renditions().await?.video.context("a picture")?;
+        Ok((viewer.playlist(&video).await?.segments.len() >= at_least).then_some(()))
+    })
+    .await
+}
+
+async fn say(by: &Account, session_id: &str, message: &str) -> Result<()> {
+    by.api.mutate("chat.sendMessage", json!({ "sessionId": session_id, "message": message })).await.map(drop)
+}
+
+/// The lines of chat on the page.
+async fn lines(page: &Page) -> Result<String> {
+    let shown =
+        page.evaluate("[...document.querySelectorAll('.chat-text')].map((line) => line.textContent).join()").await?;
+    Ok(shown.as_str().unwrap_or_default().to_owned())
+}
+
+async fn shows_lines(page: &Page, wanted: &str) -> Result<()> {
+    holds(Limit::EVENT, &format!("the chat to be {wanted:?}"), async || {
+        let shown = lines(page).await?;
+        ensure!(shown == wanted, "it is {shown:?}");
+        Ok(true)
+    })
+    .await
+}
+
+/// Lets the knob of the seek bar go at a part of the whole, as a hand would.
+async fn seek(page: &Page, part: f64) -> Result<f64> {
+    let moved = format!(
+        "(() => {{ const bar = document.querySelector('#seek-bar'); bar.value = bar.max * {part}; \
+         for (const name of ['input', 'change']) bar.dispatchEvent(new Event(name, {{ bubbles: true }})); \
+         return Number(bar.value); }})()"
+    );
+    let to = page.evaluate(&moved).await?.as_f64().context("a place")?;
+    holds(Limit::EVENT, "the picture to be there", async || {
+        let at =
+            page.evaluate("document.querySelector('video').seeking ? -1 : document.querySelector('video').currentTime");
+        let at = at.await?.as_f64().unwrap_or(-1.0);
+        ensure!(at >= to - 0.2 && at < to + 4.0, "it is at {at} instead of {to}");
+        Ok(true)
+    })
+    .await?;
+    Ok(to)
+}
+
+async fn plays_replay(browser: &Browser, url: &str, visit: Visit<'_>) -> Result<Page> {
+    let page = browser.open(url, visit).await?;
+    page.says("playerMode", "replay").await?;
+    page.player_state("playing").await?;
+    holds(Limit::MEDIA, "the picture to move", async || {
+        Ok(page.evaluate("document.querySelector('video').currentTime").await?.as_f64() > Some(0.5))
+    })
+    .await?;
+    Ok(page)
+}
+
+#[tokio::test]
+async fn show_is_watched_from_its_beginning_with_its_chat_and_deleted() -> Result<()> {
+    let server = Server::start().await?;
+    let api = Api::of(&server)?;
+    let show = Show::create(&api, "ليلة في بغداد").await?;
+    let (id, watch) = (&show.session_id, format!("{}/watch/{}", server.base(), show.session_id));
+    let encoder = show.publish(&server, &Picture::CLOCK)?;
+    show.listed(&api).await?;
+    let viewer = show.viewer()?;
+    segments(&viewer, 2).await?;
+    say(&show.host, id, "early").await?;
+    segments(&viewer, 5).await?;
+    say(&show.host, id, "late").await?;
+    segments(&viewer, 6).await?;
+
+    show.end().await?;
+    let ended = Instant::now();
+    let video = ready_video(&api, id).await?;
+    report!("the replay was listed {} ms after the end", ended.elapsed().as_millis());
+    drop(encoder);
+    ensure!(video["videoUrl"] == show.playback_url.as_str() && video["title"] == "ليلة في بغداد", "{video}");
+    let told = video["durationMs"].as_f64().context("a duration")? / 1000.0;
+    ensure!(video["duration"].as_f64() == Some(told.round()), "{video}");
+    // The whole of it, at once: what is left of the live playlist has no more than its last window.
+    let video_url = viewer.renditions().await?.video.context("a picture")?;
+    let whole = viewer.playlist(&video_url).await?;
+    ensure!(whole.ended && whole.text.contains("#EXT-X-PLAYLIST-TYPE:VOD"), "{}", whole.text);
+    ensure!(whole.segments.first().map(|first| first.number) == Some(1), "{}", whole.text);
+    let adds_up: f64 = whole.segments.iter().map(|segment| segment.seconds).sum();
+    let probed = probe::duration(&show.playback_url).await?;
+    report!("told {told} s, the playlist has {adds_up:.3} s, ffprobe reads {probed} s");
+    ensure!(
+        (told - adds_up).abs() < 0.1 && (told - probed).abs() < 0.1,
+        "told {told}, {adds_up} and {probed} are there"
+    );
+    probe::decodes(&show.playback_url).await?;
+    let refused = api.refusal("mutate", "streaming.joinSession", json!({ "sessionId": id })).await?;
+    ensure!(refused.code.as_deref() == Some("NOT_FOUND"), "a show that is over is not joined: {refused}");
+
+    let browser = Browser::start()?;
+    let page = plays_replay(&browser, &watch, Visit { lang: Some("en"), ..Visit::default() }).await?;
+    ensure!(lines(&page).await?.is_empty(), "nothing was written at the beginning");
+    let composer =
+        page.evaluate("[document.querySelector('#chat-form').hidden, document.querySelector('#chat-sign-in').hidden]");
+    ensure!(composer.await? == json!([true, true]), "nobody writes into a show that is over");
+    shows_lines(&page, "early").await.context("played up to there")?;
+    seek(&page, 0.97).await?;
+    shows_lines(&page, "early,late").await?;
+    seek(&page, 0.0).await?;
+    shows_lines(&page, "").await?;
+    seek(&page, 0.5).await?;
+    shows_lines(&page, "early").await?;
+    page.player_state("playing").await?;
+    page.click("#toggle").await?;
+    page.player_state("paused").await?;
+    page.close().await?;
+
+    let home = browser.open(&server.base(), Visit { lang: Some("ar"), ..Visit::default() }).await?;
+    let card = format!("document.querySelector('#replays [data-session={id}] a[href=\"/watch/{id}\"]') !== null");
+    holds(Limit::EVENT, "the home page to list the replay", async || Ok(home.evaluate(&card).await? == true)).await?;
+    home.close().await?;
+
+    // Deleted: from the list, from the disk, for everybody.
+    let folder = server.data_dir().join("hls").join(id);
+    ensure!(folder.join("v0").exists(), "it is on the disk");
+    let named = json!({ "videoId": text(&video, "id")? });
+    let stranger = api.register("stranger").await?;
+    let refused = stranger.api.refusal("mutate", "videos.deleteVideo", named.clone()).await?;
+    ensure!(refused.code.as_deref() == Some("FORBIDDEN"), "{refused}");
+    show.host.api.mutate("videos.deleteVideo", named).await?;
+    let list = show.host.api.query("videos.getVideos", json!({})).await?;
+    ensure!(list["total"] == 0, "{list}");
+    holds(Limit::EVENT, "the folder to be gone", async || Ok(!folder.exists())).await?;
+    for url in [show.playback_url.clone(), video_url.to_string(), whole.segments[0].url.to_string()] {
+        let status = reqwest::get(&url).await?.status();
+        ensure!([404, 410].contains(&status.as_u16()), "{url} answers {status}");
+    }
+    let page = browser.open(&watch, Visit { lang: Some("en"), ..Visit::default() }).await?;
+    page.player_state("ended").await?;
+    shows_lines(&page, "early,late").await.context("what was said stays")
+}
+
+#[tokio::test]
+async fn private_replay_is_for_its_owner_and_a_show_off_the_record_leaves_none() -> Result<()> {
+    let server = Server::start().await?;
+    let api = Api::of(&server)?;
+    let (host, stranger) = (api.register("host").await?, api.register("stranger").await?);
+    let show = Show::create_with(host, json!({ "title": "Among us", "type": "video", "isPrivate": true })).await?;
+    let off = json!({ "title": "Off the record", "type": "video", "recording": false });
+    let off = Show::create_with(api.register("other").await?, off).await?;
+    let encoders = (show.publish(&server, &Picture::CLOCK)?, off.publish(&server, &Picture::CLOCK)?);
+    segments(&off.viewer()?, 3).await?;
+    let written = server.data_dir().join("hls").join(&off.session_id);
+    ensure!(written.join("index.jsonl").exists() && !written.join("v0/0/1.m4s").exists(), "no segment is kept");
+    show.end().await?;
+    off.end().await?;
+
+    let (id, watch) = (&show.session_id, format!("{}/watch/{}", server.base(), show.session_id));
+    let video = ready_video(&show.host.api, id).await?;
+    drop(encoders);
+    ensure!(video["isPrivate"] == true, "{video}");
+    for by in [&api, &stranger.api] {
+        let list = by.query("videos.getVideos", json!({})).await?;
+        ensure!(list["total"] == 0, "nobody else sees it: {list}");
+        let refused = by.refusal("mutate", "videos.playVideo", json!({ "sessionId": id })).await?;
+        ensure!(refused.code.as_deref() == Some("FORBIDDEN"), "{refused}");
+    }
+    ensure!(reqwest::get(&show.playback_url).await?.status() == 403, "not without a ticket");
+    let playing = show.host.api.mutate("videos.playVideo", json!({ "sessionId": id })).await?;
+    let with_ticket = format!("{}?ticket={}", text(&playing, "playbackUrl")?, text(&playing, "token")?);
+    probe::decodes(&with_ticket).await?;
+
+    let browser = Browser::start()?;
+    let closed = browser.open(&watch, Visit { account: Some(&stranger), ..Visit::default() }).await?;
+    closed.player_state("private").await?;
+    let open = plays_replay(&browser, &watch, Visit { account: Some(&show.host), ..Visit::default() }).await?;
+    seek(&open, 0.5).await?;
+    ensure!(open.log().await?.errors.is_empty(), "{:?}", open.log().await?);
+
+    let gone = holds(Limit::EVENT, "nothing to be left of the other show", async || Ok(!written.exists()));
+    gone.await?;
+    let list = off.host.api.query("videos.getVideos", json!({})).await?;
+    ensure!(list["total"] == 0, "no video of it: {list}");
+    ensure!(reqwest::get(&off.playback_url).await?.status() != 403, "it was public");
+    Ok(())
+}
