@@ -60,7 +60,8 @@ async fn pages_are_clean_in_both_languages_on_phone_and_desk() -> Result<()> {
         crate::harness::wait::holds(crate::harness::Limit::EVENT, "the replay to be listed on the page", async || {
             Ok(page.evaluate("document.querySelectorAll('#replays article').length").await? == 1)
         })
-        .await
+        .await?;
+        page.evaluate("document.querySelector('#replays').scrollIntoView({ block: 'end' })").await.map(drop)
     })
     .await?;
     let ended = format!("{}/watch/{}", server.base(), never_live.session_id);

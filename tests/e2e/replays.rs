@@ -89,6 +89,9 @@ async fn show_is_watched_from_its_beginning_with_its_chat_and_deleted() -> Resul
     say(&show.host, id, "early").await?;
     segments(&viewer, 5).await?;
     say(&show.host, id, "late").await?;
+    let browser = Browser::start()?;
+    let present = browser.open(&watch, Visit { lang: Some("en"), ..Visit::default() }).await?;
+    present.player_state("playing").await?;
     segments(&viewer, 6).await?;
 
     show.end().await?;
@@ -115,7 +118,13 @@ async fn show_is_watched_from_its_beginning_with_its_chat_and_deleted() -> Resul
     let refused = api.refusal("mutate", "streaming.joinSession", json!({ "sessionId": id })).await?;
     ensure!(refused.code.as_deref() == Some("NOT_FOUND"), "a show that is over is not joined: {refused}");
 
-    let browser = Browser::start()?;
+    // Who was there is told that it is over, and may begin again.
+    present.player_state("ended").await?;
+    present.click("#status-actions button").await?;
+    present.says("playerMode", "replay").await?;
+    present.player_state("playing").await?;
+    present.close().await?;
+
     let page = plays_replay(&browser, &watch, Visit { lang: Some("en"), ..Visit::default() }).await?;
     ensure!(lines(&page).await?.is_empty(), "nothing was written at the beginning");
     let composer =

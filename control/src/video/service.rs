@@ -246,5 +246,5 @@ pub(crate) async fn begin(tx: &mut Transaction, session: &Session, now: Timestam
 /// Whether a session that is over can be watched, or is about to: media decides what there is to see.
 pub(crate) async fn can_be_watched(connection: &mut impl Connection, id: &SessionId) -> Result<bool, DbError> {
     let state = store::state_of(connection, id).await?;
-    Ok(state.is_some_and(|state| matches!(state, VideoState::Processing | VideoState::Discarding | VideoState::Ready)))
+    Ok(state.is_some_and(|state| matches!(state, VideoState::Processing | VideoState::Ready)))
 }

@@ -31,6 +31,7 @@ export function startReplays(): void {
       if (now !== shown) grid.replaceChildren(...videos.map(replayCard));
       shown = now;
       section.hidden = videos.length === 0;
+      must<HTMLElement>("#empty").toggleAttribute("data-brief", videos.length > 0);
       more.hidden = !page.hasMore || wanted >= SHOWN_MAX;
     }
     if (document.visibilityState === "visible") timer = window.setTimeout(() => void refresh(), REFRESH_MS);
@@ -46,7 +47,7 @@ export function startReplays(): void {
 function replayCard(video: VideoItem): HTMLElement {
   const tags = [
     h("span", { class: "replay-tag" }, icon("play"), t(video.isPrivate ? "privateReplay" : "replay")),
-    h("span", { class: "length-tag", dir: "ltr" }, elapsed(video.durationMs)),
+    h("span", { class: "length-tag" }, h("bdi", { dir: "ltr" }, elapsed(video.durationMs))),
   ];
   const meta = [video.category, video.views > 0 ? counted("views", video.views) : "", timeAgo(video.createdAt)].filter((part) => part !== "");
   const words = h("div", { class: "card-words" }, h("h3", { class: "card-title", dir: "auto" }, video.title),

@@ -60,6 +60,7 @@ export class Replay {
     this.#set("loading");
     this.status.show("loading");
     try {
+      if (!(await api.streaming.getSession.query({ sessionId: this.sessionId })).hasReplay) return this.#nothing();
       const found = await api.videos.playVideo.mutate({ sessionId: this.sessionId });
       document.documentElement.dataset["playerMode"] = "replay";
       this.#seekBar ??= new SeekBar(this.video);
@@ -84,9 +85,7 @@ export class Replay {
         this.#set("private");
         return this.hooks.onPrivate();
       case "NOT_FOUND":
-        this.#set("ended");
-        this.status.show("ended");
-        return void this.chat.refresh();
+        return this.#nothing();
       case "PRECONDITION_FAILED":
         if (reasonOf(error) === "video_not_ready") {
           this.status.show("preparing");
@@ -101,6 +100,14 @@ export class Replay {
         this.status.show("offline");
         this.#timer = window.setTimeout(() => void this.begin(), BROKEN_RETRY_MS);
     }
+  }
+
+  /** It was never kept, or is not any more; what was said is still there. */
+  #nothing(): void {
+    this.#begun = false;
+    this.#set("ended");
+    this.status.show("ended");
+    void this.chat.refresh();
   }
 
   async #load(url: string): Promise<void> {
