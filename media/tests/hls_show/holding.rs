@@ -123,12 +123,12 @@ async fn while_the_publisher_is_gone_players_are_kept_with_the_unchanged_playlis
     assert_eq!(after, before);
     assert!(begun.elapsed() >= Duration::from_secs(1) && begun.elapsed() < Duration::from_millis(1_100));
 
-    // Back within the grace: the held request is answered by the first part of the new epoch.
+    // Back within the grace: the held request is answered once picture and sound have the first part of the new epoch.
     let path = playlist("?_HLS_msn=4&_HLS_part=0");
     let mut held = std::pin::pin!(stage.fetch_text(&path));
     assert!(futures_util::poll!(held.as_mut()).is_pending());
     let mut publisher = stage.publish(SHOW).await;
-    write(&mut publisher, CLIP.epoch(), frames(0, 200)).await;
+    write(&mut publisher, CLIP.epoch(), frames(0, 300)).await;
     let resumed = held.await;
     assert_eq!(resumed.matches("#EXT-X-DISCONTINUITY\n").count(), 1, "{resumed}");
     assert_eq!(uris(&resumed, "#EXT-X-PART:").last().unwrap(), "1/4.0.m4s");
