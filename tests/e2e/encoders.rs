@@ -81,7 +81,9 @@ async fn walk(expected: Expected, publish: impl FnOnce(&Show, &Server) -> Result
         let times = probe::frame_times(&path).await?;
         lengths_agree(&playlist.segments.iter().map(|segment| segment.seconds).sum(), &times, name)?;
         if name == "video.mp4" && expected.even {
-            evenly_spaced(&times, expected.rate)?;
+            // The end of the show cut the encoder off: of its last group, B-frames may not have been sent any more.
+            let sent = times.len() - if expected.reordered { 3 } else { 0 };
+            evenly_spaced(&times[..sent], expected.rate)?;
         }
         starts.push(*times.first().context("frames")?);
     }
