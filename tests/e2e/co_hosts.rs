@@ -25,6 +25,7 @@ async fn ticket_of_co_host(guest: &Account, session_id: &str) -> Result<String> 
 /// Waits until what a peer receives, by stream, is so.
 async fn receives(page: &Page, name: &str, what: &str, is_so: impl Fn(&Value) -> bool) -> Result<Value> {
     until(Limit::MEDIA, what, async || {
+        // Loudness is that of the time since the last look: each look needs some.
         tokio::time::sleep(std::time::Duration::from_millis(500)).await;
         let seen = call(page, &format!("lookAtStreams('{name}')")).await?;
         ensure!(is_so(&seen), "it receives {seen}");

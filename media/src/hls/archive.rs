@@ -72,12 +72,22 @@ async fn run(service: Service, mut orders: mpsc::Receiver<Order>, cancel: Cancel
 }
 
 impl Service {
+    /// Closes the recording of a show whose end this process did not see, so that it can be played: its session ended
+    /// while the server was down. `false`: it is live, has an end, or there is nothing of it.
+    pub async fn end_recording(&self, broadcast: &BroadcastId) -> Result<bool, StoreError> {
+        if self.shared.shows.get(broadcast).is_some() {
+            return Ok(false);
+        }
+        let (_, closed_now) = close(&self.shared, broadcast).await?;
+        Ok(closed_now)
+    }
+
     /// Tells what is kept of a show that is over. One that is still served tells by itself.
     pub async fn settle_recording(&self, broadcast: &BroadcastId) -> Result<(), StoreError> {
         if self.shared.shows.get(broadcast).is_some() {
             return Ok(());
         }
-        let mut recorded = close(&self.shared, broadcast).await?;
+        let (mut recorded, _) = close(&self.shared, broadcast).await?;
         if !is_to_keep(&self.shared, broadcast).await {
             recorded = Recorded::Nothing;
         }
@@ -117,8 +127,8 @@ pub(super) async fn conclude(shared: &Shared, show: &Show, keeps: bool) {
     shared.recordings.forget(&show.id);
     let recorded = if keeps {
         match close(shared, &show.id).await {
-            Ok(Recorded::Nothing) if show.has_begun() => Recorded::Lost,
-            Ok(recorded) => recorded,
+            Ok((Recorded::Nothing, _)) if show.has_begun() => Recorded::Lost,
+            Ok((recorded, _)) => recorded,
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
                 tracing::error!(broadcast.id = %show.id, error, "the recording of a show cannot be read at its end");
@@ -138,14 +148,15 @@ pub(super) async fn conclude(shared: &Shared, show: &Show, keeps: bool) {
     tell(shared, &show.id, recorded).await;
 }
 
-/// Ends a journal whose end nobody wrote down, and says what it has.
-async fn close(shared: &Shared, broadcast: &BroadcastId) -> Result<Recorded, StoreError> {
+/// Ends a journal whose end nobody wrote down. Says what it has, and whether that was needed.
+async fn close(shared: &Shared, broadcast: &BroadcastId) -> Result<(Recorded, bool), StoreError> {
     let recording = Recording::read(shared.keeper.recover(broadcast).await?);
-    if !recording.is_empty() && !recording.has_ended() {
+    let is_open = !recording.is_empty() && !recording.has_ended();
+    if is_open {
         shared.keeper.note(broadcast.clone(), recording.end_entry())?;
         shared.keeper.settle().await;
     }
-    Ok(recording.recorded())
+    Ok((recording.recorded(), is_open))
 }
 
 async fn tell(shared: &Shared, broadcast: &BroadcastId, recorded: Recorded) {

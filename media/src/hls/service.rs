@@ -6,7 +6,7 @@ use super::bucket::BucketPlaylists;
 use super::config::HlsConfig;
 use super::delivery::{self, Gates, PassKey, Viewers};
 use super::from_hub;
-use super::recording::{Recording, Recordings};
+use super::recording::Recordings;
 use super::show::Show;
 use crate::hub::Broadcast;
 use crate::model::{BroadcastId, ViewerId};
@@ -135,21 +135,6 @@ impl Service {
         if let Some(show) = self.shared.shows.get(broadcast) {
             show.viewers.eject(viewer);
         }
-    }
-
-    /// Closes the recording of a show whose end this process did not see, so that it can be played: its session ended
-    /// while the server was down. `false`: it is live, has an end, or there is nothing of it.
-    pub async fn end_recording(&self, broadcast: &BroadcastId) -> Result<bool, StoreError> {
-        if self.shared.shows.get(broadcast).is_some() {
-            return Ok(false);
-        }
-        let recording = Recording::read(self.shared.keeper.recover(broadcast).await?);
-        if recording.is_empty() || recording.has_ended() {
-            return Ok(false);
-        }
-        self.shared.keeper.note(broadcast.clone(), recording.end_entry())?;
-        self.shared.keeper.settle().await;
-        Ok(true)
     }
 
     /// Removes the recording of a show that is over, and the show with it. One that is live is left alone: `false`.

@@ -5,6 +5,7 @@ import { t } from "../i18n/index.js";
 import { hue, initial } from "../ui/avatar.js";
 import { icon } from "../ui/icons.js";
 import { makeEngine, type Engine, type EngineEvent } from "../watch/engine.js";
+import { start } from "../watch/start.js";
 import { TransportChoice } from "../watch/transport.js";
 
 /** Asked again after this, with a little dice. */
@@ -73,7 +74,7 @@ export class Tile {
   #hear(event: EngineEvent): void {
     switch (event.kind) {
       case "found":
-        return void this.#play();
+        return void start(this.#video);
       case "unfit":
         return this.#choice.giveUpWebRtc(event.reason) ? this.#again(0) : undefined;
       case "missing":
@@ -89,16 +90,5 @@ export class Tile {
     window.clearTimeout(this.#retry);
     this.#engine?.stop();
     this.#retry = window.setTimeout(() => this.#wanted && void this.#open(), afterMs);
-  }
-
-  /** A browser that was not touched yet plays without sound. */
-  async #play(): Promise<void> {
-    try {
-      await this.#video.play();
-    } catch (error) {
-      if ((error as DOMException).name !== "NotAllowedError" || this.#video.muted) return;
-      this.#video.muted = true;
-      await this.#play();
-    }
   }
 }

@@ -26,6 +26,11 @@ export interface Quality {
   bitrate: number;
 }
 
+/** What a playlist offers, as hls.js lists it. */
+export function qualitiesOf(levels: readonly { width: number; height: number; bitrate: number }[]): Quality[] {
+  return levels.map(({ width, height, bitrate }, level) => ({ level, lines: Math.min(width, height), bitrate }));
+}
+
 export interface Engine {
   /** The ticket goes along where an engine can send it without making a public address private. */
   load(url: string, ticket: string | null): void;

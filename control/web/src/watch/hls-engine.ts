@@ -1,6 +1,6 @@
 // HLS played by hls.js in low-latency mode. In: a playlist address. Out: EngineEvents. RFC 8216bis, sections 4.4.3 and 6.
 import Hls, { ErrorDetails, ErrorTypes, Events, type ErrorData, type HlsConfig, type LoadPolicy } from "hls.js";
-import type { Engine, EngineListener } from "./engine.js";
+import { qualitiesOf, type Engine, type EngineListener } from "./engine.js";
 import { PaceKeeper } from "./pace.js";
 
 /** Decoder trouble is recovered in place this often per window; after that the whole load starts anew. */
@@ -53,8 +53,7 @@ export class HlsEngine implements Engine {
     const hls = new Hls({ ...CONFIG, ...(crossOrigin ? { xhrSetup: nameViewer } : {}) });
     this.#hls = hls;
     hls.on(Events.MANIFEST_PARSED, (_, data) => {
-      const qualities = data.levels.map((level, index) => ({ level: index, lines: Math.min(level.width, level.height), bitrate: level.bitrate }));
-      this.on({ kind: "found", qualities });
+      this.on({ kind: "found", qualities: qualitiesOf(data.levels) });
     });
     hls.on(Events.LEVEL_UPDATED, (_, { details }) => {
       if (!details.live) this.on({ kind: "complete" });

@@ -1,10 +1,6 @@
 // HLS played by the browser itself. In: a playlist address. Out: EngineEvents, read off the media element.
+import { takenAt, type DatedVideo } from "./dated-video.js";
 import type { Engine, EngineListener } from "./engine.js";
-
-/** Safari knows the wall clock of a playlist's start (EXT-X-PROGRAM-DATE-TIME); the standard element type does not list it. */
-interface DatedVideo extends HTMLVideoElement {
-  getStartDate?: () => Date;
-}
 
 export class NativeEngine implements Engine {
   #listeners = new AbortController();
@@ -27,8 +23,8 @@ export class NativeEngine implements Engine {
   }
 
   delayMs(): number | null {
-    const start = this.video.getStartDate?.().getTime();
-    return start === undefined || Number.isNaN(start) ? null : Date.now() - start - this.video.currentTime * 1000;
+    const taken = takenAt(this.video);
+    return taken === null ? null : Date.now() - taken;
   }
 
   livePosition(): number | null {

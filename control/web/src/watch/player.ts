@@ -3,6 +3,7 @@
 // Driven by watch.ts. Tests and style sheets read <html data-player-state>, data-player-transport, data-delay-ms and data-played-ms.
 import { makeEngine, prepareEngine, type Engine, type EngineEvent, type Quality } from "./engine.js";
 import { bufferedAhead } from "./pace.js";
+import { start } from "./start.js";
 import { TransportChoice, type Transport, type Unfit } from "./transport.js";
 
 export type PlayerState =
@@ -244,17 +245,8 @@ export class Player {
     return Math.min(RETRY_MAX_MS, 1000 * 2 ** this.#failures++) * (0.75 + Math.random() / 2);
   }
 
-  /** With sound when the browser lets us, else muted, else it waits for a touch. */
   async #start(): Promise<void> {
-    const { video } = this;
-    try {
-      await video.play();
-    } catch (error) {
-      if ((error as DOMException).name !== "NotAllowedError") return;
-      if (video.muted) return this.#set("blocked");
-      video.muted = true;
-      await this.#start();
-    }
+    if (!(await start(this.video))) this.#set("blocked");
   }
 
   #tick(): void {

@@ -1,7 +1,8 @@
 // What plays a recording: hls.js, or the browser itself where a script may not feed the decoder. In: the address of a finished
 // playlist. Out: ReplayEvents, and the moment of the show that is on screen.
-import Hls, { ErrorTypes, Events, type HlsConfig } from "hls.js";
-import type { Quality } from "./engine.js";
+import Hls, { ErrorDetails, ErrorTypes, Events, type HlsConfig } from "hls.js";
+import { takenAt, type DatedVideo } from "./dated-video.js";
+import { qualitiesOf, type Quality } from "./engine.js";
 
 export type ReplayEvent =
   | { kind: "found"; qualities: Quality[] }
@@ -19,11 +20,6 @@ export interface ReplayEngine {
 }
 
 type Listener = (event: ReplayEvent) => void;
-
-/** Safari knows the wall clock of a playlist's start (EXT-X-PROGRAM-DATE-TIME); the standard element type does not list it. */
-interface DatedVideo extends HTMLVideoElement {
-  getStartDate?: () => Date;
-}
 
 export async function makeReplayEngine(video: HTMLVideoElement, on: Listener): Promise<ReplayEngine | null> {
   if (Hls.isSupported()) return new HlsReplay(video, on);
@@ -48,13 +44,14 @@ class HlsReplay implements ReplayEngine {
     const hls = new Hls({ ...CONFIG, startPosition: fromSeconds });
     this.#hls = hls;
     hls.on(Events.MANIFEST_PARSED, (_, data) => {
-      this.on({ kind: "found", qualities: data.levels.map((level, index) => ({ level: index, lines: Math.min(level.width, level.height), bitrate: level.bitrate })) });
+      this.on({ kind: "found", qualities: qualitiesOf(data.levels) });
     });
     hls.on(Events.ERROR, (_, data) => {
       if (!data.fatal || hls !== this.#hls) return;
-      if (data.type === ErrorTypes.MEDIA_ERROR && this.#recoveries++ < RECOVERIES_MAX && data.details !== "manifestIncompatibleCodecsError") return hls.recoverMediaError();
+      const isUnfit = data.details === ErrorDetails.MANIFEST_INCOMPATIBLE_CODECS_ERROR;
+      if (data.type === ErrorTypes.MEDIA_ERROR && this.#recoveries++ < RECOVERIES_MAX && !isUnfit) return hls.recoverMediaError();
       this.stop();
-      if (data.details === "manifestIncompatibleCodecsError") this.on({ kind: "unfit" });
+      if (isUnfit) this.on({ kind: "unfit" });
       else if (data.type === ErrorTypes.NETWORK_ERROR) this.on({ kind: "missing", status: data.response?.code ?? 0 });
       else this.on({ kind: "failed", detail: data.details });
     });
@@ -104,8 +101,7 @@ class NativeReplay implements ReplayEngine {
   }
 
   playingAt(): number | null {
-    const start = this.video.getStartDate?.().getTime();
-    return start === undefined || Number.isNaN(start) ? null : start + this.video.currentTime * 1000;
+    return takenAt(this.video);
   }
 
   chooseQuality(): void {

@@ -10,6 +10,7 @@ import { isLoopback } from "./player.js";
 import { ReplayChat } from "./replay-chat.js";
 import type { ReplayEngine, ReplayEvent } from "./replay-engine.js";
 import { SeekBar } from "./seek-bar.js";
+import { start } from "./start.js";
 import type { StatusCard } from "./status.js";
 
 /** A shorter gap is a hiccup that needs no words. */
@@ -140,17 +141,8 @@ export class Replay {
     this.#timer = window.setTimeout(() => this.#engine?.load(url, this.#position), pause);
   }
 
-  /** With sound when the browser lets us, else muted, else it waits for a touch. */
   async #start(): Promise<void> {
-    const { video } = this;
-    try {
-      await video.play();
-    } catch (error) {
-      if ((error as DOMException).name !== "NotAllowedError") return;
-      if (video.muted) return this.#say("blocked", () => this.status.hide());
-      video.muted = true;
-      await this.#start();
-    }
+    if (!(await start(this.video))) this.#say("blocked", () => this.status.hide());
   }
 
   #listen(replayChat: ReplayChat): void {
