@@ -35,7 +35,7 @@ enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
-    /// Measure a WHEP or WHIP server, this one or another, with many viewers or publishers
+    /// Measure a WHEP, WHIP or HLS server, this one or another, with many viewers or publishers
     Bench {
         #[command(subcommand)]
         bench: Bench,
@@ -75,7 +75,7 @@ fn main() -> ExitCode {
         Command::Config { command: ConfigCommand::Check { source } } => {
             with_config(&source, Flags::default(), |loaded| check(&loaded))
         }
-        Command::Bench { bench } => runtime().and_then(|runtime| runtime.block_on(bench.run())),
+        Command::Bench { bench } => bench.run(),
         Command::Migrate { source } => with_config(&source, Flags::default(), migrate),
     };
     outcome.unwrap_or_else(|error| {

@@ -1,25 +1,26 @@
-//! `chobi bench`: many viewers or publishers against a WHEP or WHIP server, this one or another.
+//! `chobi bench`: many viewers or publishers against a WHEP, WHIP or HLS server, this one or another.
 //!
-//! In: an address and how many. Out: a table or one JSON object; exit code 1 when a peer failed or nothing arrived. The
-//! peers are `chobi_media::load`; here are the HTTP before and after them (`signalling`), the server's process as the
-//! system sees it (`process`), the run (`run`) and its figures (`figures`, `quantity`).
+//! In: an address and how many. Out: a table or one JSON object; exit code 1 when a peer failed or nothing arrived. `peers`
+//! speaks WHEP and WHIP, `hls` fetches; both over `web`, with the server's process as the system sees it (`process`) and
+//! numbers as people read them (`quantity`, `progress`).
 
-mod figures;
+mod hls;
+mod peers;
 mod process;
+mod progress;
 mod quantity;
-mod run;
-mod signalling;
+mod web;
 
 use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
 use chobi_media::load::{Clip, Identity, Offering, Part};
+use peers::{Endpoint, Plan, Start};
 use quantity::{parse_bit_rate, parse_duration, parse_verify};
-use run::{Plan, Start};
-use signalling::Endpoint;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
+use web::Web;
 
 /// What is measured.
 #[derive(Debug, clap::Subcommand)]
@@ -37,6 +38,23 @@ pub enum Bench {
         /// Whose packets are all opened and so proved authentic: one viewer in so many, or `all`
         #[arg(long, default_value = "20", value_name = "N|all", value_parser = parse_verify)]
         verify: u32,
+    },
+    /// Viewers by HLS: follow the live edge, part by part where there are parts, or play a recording
+    Hls {
+        #[command(flatten)]
+        load: Load,
+        /// How many watch
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+        viewers: u32,
+        /// Bearer token, where the show needs one
+        #[arg(long, env = "CHOBI_BENCH_TOKEN", hide_env_values = true)]
+        token: Option<String>,
+        /// Whole segments, even where the server offers parts
+        #[arg(long)]
+        plain: bool,
+        /// A recording again and again, as fast as it comes, instead of in its own time
+        #[arg(long)]
+        unpaced: bool,
     },
     /// Publishers: a clip with H.264 and Opus by WHIP, in a loop
     Whip {
@@ -60,10 +78,10 @@ pub enum Bench {
     },
 }
 
-/// What both have in common.
+/// What all have in common.
 #[derive(Debug, clap::Args)]
 pub struct Load {
-    /// The endpoint that offers are posted to: http://127.0.0.1:3000/whep/SESSION, http://127.0.0.1:3000/whip
+    /// Where the show is, or is to be: http://127.0.0.1:3000/whep/SESSION, /whip, /hls/SESSION/index.m3u8
     #[arg(long)]
     url: String,
     /// How long is measured, once everybody has joined
@@ -88,8 +106,21 @@ pub struct Load {
 
 impl Bench {
     /// Runs it and prints what came out.
-    pub async fn run(self) -> anyhow::Result<ExitCode> {
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let (Self::Whep { load, .. } | Self::Whip { load, .. } | Self::Hls { load, .. }) = &self;
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        let runtime = builder.worker_threads(load.threads as usize).enable_all().build();
+        runtime.context("the runtime cannot start")?.block_on(self.measure())
+    }
+
+    async fn measure(self) -> anyhow::Result<ExitCode> {
         match self {
+            Self::Hls { load, viewers, token, plain, unpaced } => {
+                let Load { url, duration, ramp, pid, json, insecure, threads: _ } = load;
+                let url = web::parse_address(&url, "http://HOST:PORT/hls/SESSION/index.m3u8")?;
+                let web = Web::new(insecure)?;
+                hls::run(hls::Plan { url, web, token, viewers, duration, ramp, pid, plain, unpaced, json }).await
+            }
             Self::Whep { load, viewers, token, verify } => {
                 let endpoint = Arc::new(Endpoint::parse(&load.url, load.insecure)?);
                 let identity = Identity::generate()?;
@@ -98,7 +129,7 @@ impl Bench {
                     part: Part::Watch { verify: number % verify == 0 },
                     token: token.clone(),
                 });
-                run::run(load.plan("whep", viewers, endpoint), starts).await
+                peers::run(load.plan("whep", viewers, endpoint), starts).await
             }
             Self::Whip { load, key, keys, publishers, bitrate, clip } => {
                 let endpoint = Arc::new(Endpoint::parse(&load.url, load.insecure)?);
@@ -111,7 +142,7 @@ impl Bench {
                     part: Part::Publish(Arc::clone(&clip)),
                     token: Some(key),
                 });
-                run::run(load.plan("whip", count, endpoint), starts).await
+                peers::run(load.plan("whip", count, endpoint), starts).await
             }
         }
     }

@@ -1,8 +1,9 @@
 //! What the system says of a server's process: CPU time of all its threads, resident memory; and of this machine's UDP.
 //!
-//! In: a process id. Out: samples to subtract from each other. proc(5).
+//! In: a process id. Out: samples, and what was spent between them, for people and for programs. proc(5).
 
 use anyhow::{Context, ensure};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -21,6 +22,26 @@ pub(super) struct Sample {
     pub(super) resident_bytes: u64,
 }
 
+/// What a server spent while it was measured.
+#[derive(Debug)]
+pub(super) struct Spent {
+    pid: u32,
+    seconds: f64,
+    cpu: Duration,
+    threads: BTreeMap<String, Duration>,
+    /// Before the first peer and at the end.
+    resident_bytes: (u64, u64),
+}
+
+/// What the spending was for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Yield {
+    /// "packet", "request".
+    pub(super) unit: &'static str,
+    pub(super) units: u64,
+    pub(super) peers: usize,
+}
+
 /// The kernel counts in this for programs, whatever its own clock is.
 const USER_HZ: u64 = 100;
 
@@ -29,10 +50,6 @@ impl Process {
         let process = Self { pid };
         process.sample().with_context(|| format!("--pid {pid}: there is no such process on this machine"))?;
         Ok(process)
-    }
-
-    pub(super) fn pid(&self) -> u32 {
-        self.pid
     }
 
     pub(super) fn sample(&self) -> anyhow::Result<Sample> {
@@ -52,6 +69,80 @@ impl Process {
             .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
         let resident_bytes = resident_kib.context("it has ended")? * 1024;
         Ok(Sample { cpu: duration(ticks), threads, resident_bytes })
+    }
+}
+
+impl Spent {
+    /// `before`: ahead of the first peer; `from` to `to`: the measured time, which took so many `seconds`.
+    pub(super) fn between(process: Process, before: &Sample, from: &Sample, to: &Sample, seconds: f64) -> Self {
+        let spent = |(name, cpu): (&String, &Duration)| {
+            let before = from.threads.get(name).copied().unwrap_or_default();
+            (name.clone(), cpu.saturating_sub(before))
+        };
+        Self {
+            pid: process.pid,
+            seconds,
+            cpu: to.cpu.saturating_sub(from.cpu),
+            threads: to.threads.iter().map(spent).collect(),
+            resident_bytes: (before.resident_bytes, to.resident_bytes),
+        }
+    }
+
+    pub(super) fn cpu_micros(&self) -> f64 {
+        self.cpu.as_secs_f64() * 1e6
+    }
+
+    fn percent(&self, cpu: Duration) -> f64 {
+        if self.seconds > 0.0 { 100.0 * cpu.as_secs_f64() / self.seconds } else { 0.0 }
+    }
+
+    /// Bytes of resident memory that a peer added.
+    fn resident_per_peer(&self, of: Yield) -> Option<f64> {
+        let (before, after) = self.resident_bytes;
+        (of.peers > 0).then(|| (after as f64 - before as f64) / of.peers as f64)
+    }
+
+    pub(super) fn json(&self, of: Yield) -> Value {
+        let each = |cpu: Duration| (of.units > 0).then(|| cpu.as_secs_f64() * 1e6 / of.units as f64);
+        let (first, rest) = of.unit.split_at(1);
+        let key = format!("cpuMicrosPer{}{rest}", first.to_uppercase());
+        let threads: Map<_, _> = self
+            .threads
+            .iter()
+            .map(|(name, cpu)| (name.clone(), json!({ "cpuPercent": self.percent(*cpu), &*key: each(*cpu) })))
+            .collect();
+        json!({
+            "pid": self.pid,
+            "cpuPercent": self.percent(self.cpu),
+            key: each(self.cpu),
+            "threads": threads,
+            "residentBytesBefore": self.resident_bytes.0,
+            "residentBytesAfter": self.resident_bytes.1,
+            "residentBytesPerPeer": self.resident_per_peer(of),
+        })
+    }
+
+    /// Names and values for a table.
+    pub(super) fn lines(&self, of: Yield) -> Vec<(&'static str, String)> {
+        let each = |cpu: Duration| match of.units {
+            0 => String::new(),
+            units => format!(", {:.2} us per {}", cpu.as_secs_f64() * 1e6 / units as f64, of.unit),
+        };
+        let whole = format!("pid {}: {:.1} % of a core{}", self.pid, self.percent(self.cpu), each(self.cpu));
+        let mut lines = vec![("server", whole)];
+        let mut threads: Vec<_> = self.threads.iter().filter(|(_, cpu)| self.percent(**cpu) >= 0.1).collect();
+        threads.sort_by_key(|(_, cpu)| std::cmp::Reverse(**cpu));
+        for (name, cpu) in threads.into_iter().take(4) {
+            lines.push(("  of it", format!("threads {name}: {:.1} %{}", self.percent(*cpu), each(*cpu))));
+        }
+        if let Some(added) = self.resident_per_peer(of) {
+            let mib = |bytes: u64| bytes as f64 / 1_048_576.0;
+            let (before, after) = (mib(self.resident_bytes.0), mib(self.resident_bytes.1));
+            let each = added / 1_024.0;
+            lines
+                .push(("memory", format!("{before:.1} MiB before, {after:.1} MiB at the end: {each:.1} KiB per peer")));
+        }
+        lines
     }
 }
 

@@ -1,5 +1,6 @@
 //! Numbers as people write and read them.
 
+use serde_json::{Value, json};
 use std::time::Duration;
 
 /// `20s`, `1m 30s`; from a second to a day.
@@ -48,6 +49,22 @@ pub(super) fn grouped(number: u64) -> String {
 pub(super) fn percentile(sorted: &[Duration], percent: usize) -> Option<Duration> {
     let rank = (sorted.len() * percent).div_ceil(100).max(1);
     sorted.get(rank - 1).copied()
+}
+
+pub(super) fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+/// The percentiles of times that are told: milliseconds, for programs.
+pub(super) fn times_json(sorted: &[Duration]) -> Value {
+    let at = |percent| percentile(sorted, percent).map(millis);
+    json!({ "p50": at(50), "p95": at(95), "p99": at(99), "max": at(100) })
+}
+
+/// The same for people; of nothing, nothing.
+pub(super) fn times_text(sorted: &[Duration]) -> Option<String> {
+    let at = |percent| percentile(sorted, percent).map(millis);
+    Some(format!("p50 {:.1} ms, p95 {:.1} ms, p99 {:.1} ms", at(50)?, at(95)?, at(99)?))
 }
 
 #[cfg(test)]

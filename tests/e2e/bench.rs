@@ -89,6 +89,44 @@ async fn publishers_by_whip_are_watched() -> Result<()> {
 }
 
 #[tokio::test]
+async fn viewers_by_hls_follow_a_show_and_play_its_recording() -> Result<()> {
+    let server = Server::start().await?;
+    let api = Api::of(&server)?;
+    let show = Show::create(&api, "Measured").await?;
+    let url = format!("{}/hls/{}/index.m3u8", server.base(), show.session_id);
+    let early = bench(&server, &["hls", "--url", &url, "--viewers", "2", "--duration", "1s"]).await?;
+    let said = String::from_utf8_lossy(&early.stdout).into_owned();
+    ensure!(early.status.code() == Some(1) && said.contains("2 x 404 Not Found: "), "nothing to watch: {said}");
+
+    let _encoder = show.publish(&server, &Picture::CLOCK)?;
+    show.listed(&api).await?;
+    let pid = server.id()?.to_string();
+    let follow = ["hls", "--url", &url, "--viewers", "5", "--duration", "4s", "--pid", &pid, "--json"];
+    let live = bench(&server, &follow).await?;
+    let (ok, live) = (live.status.success(), figures(&live)?);
+    ensure!(ok && live["joined"] == 5 && live["failed"] == 0, "everybody watches: {live}");
+    let count = |value: &Value| value.as_u64().unwrap_or_default();
+    // Parts of 200 ms of picture and of sound, for four seconds, five times; half of it on a slow machine.
+    ensure!(count(&live["media"]) > 5 * 20 && count(&live["playlists"]) > 5 * 20, "part by part: {live}");
+    ensure!(live["fellBehind"] == 0 && live["behindMs"]["p50"].is_number(), "at the live edge: {live}");
+    ensure!(live["cpuMicrosPerMiB"].is_number() && live["server"]["cpuMicrosPerRequest"].is_number(), "{live}");
+    let whole = bench(&server, &[&follow[..], &["--plain"]].concat()).await?;
+    let (ok, whole) = (whole.status.success(), figures(&whole)?);
+    ensure!(ok && whole["joined"] == 5, "everybody watches without low latency: {whole}");
+    ensure!(count(&whole["media"]) < count(&live["media"]) / 2, "segments are fewer than parts: {whole}");
+
+    show.end().await?;
+    let replay = format!("{}/hls/{}/replay/index.m3u8", server.base(), show.session_id);
+    holds(Limit::EVENT, "the recording", async || Ok(reqwest::get(&replay).await?.status().is_success())).await?;
+    let recording =
+        bench(&server, &["hls", "--url", &replay, "--viewers", "3", "--unpaced", "--duration", "2s", "--json"]).await?;
+    let (ok, recording) = (recording.status.success(), figures(&recording)?);
+    ensure!(ok && recording["joined"] == 3 && recording["failed"] == 0, "the recording is played: {recording}");
+    ensure!(count(&recording["media"]) > 3 * 10, "again and again: {recording}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_cannot_be_measured_is_refused_with_its_reason() -> Result<()> {
     let server = Server::start().await?;
     let base = server.base();
@@ -104,6 +142,9 @@ async fn what_cannot_be_measured_is_refused_with_its_reason() -> Result<()> {
         (&["whep", "--url", &unknown, "--pid", "4194305"], 1, "no such process"),
         (&["whep", "--url", &unknown, "--viewers", "0"], 2, "--viewers"),
         (&["whep", "--url", &unknown, "--duration", "soon"], 2, "write 20s or 2m"),
+        (&["hls", "--url", "nonsense"], 1, "http://HOST:PORT/hls/SESSION/index.m3u8"),
+        (&["hls", "--url", &nobody], 1, "10 x cannot connect to 127.0.0.1"),
+        (&["hls", "--url", &base, "--viewers", "1"], 1, "1 x that is no playlist"),
         (&["whip", "--url", &base], 2, "--key"),
         (&["whip", "--url", &base, "--key", "k", "--bitrate", "fast"], 2, "write 2.4M"),
         (&["whip", "--url", &base, "--keys", "/nowhere"], 1, "cannot read /nowhere"),

@@ -3,38 +3,38 @@
 //! In: offers to be posted. Out: figures, printed. What is measured begins when the last peer has joined; losses count
 //! from each peer's first packet on.
 
+use super::super::process::{self, Process, Spent};
+use super::super::progress::Progress;
+use super::super::quantity::grouped;
 use super::figures::{Figures, Measured};
-use super::process::{self, Process, Sample};
-use super::quantity::grouped;
 use super::signalling::Endpoint;
 use anyhow::Context;
 use chobi_media::load::{Crew, Fate, Offering, Part, PeerReport, Tally};
 use http::Uri;
-use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-pub(super) struct Plan {
-    pub(super) kind: &'static str,
-    pub(super) url: String,
-    pub(super) endpoint: Arc<Endpoint>,
-    pub(super) peers: u32,
-    pub(super) duration: Duration,
+pub(crate) struct Plan {
+    pub(crate) kind: &'static str,
+    pub(crate) url: String,
+    pub(crate) endpoint: Arc<Endpoint>,
+    pub(crate) peers: u32,
+    pub(crate) duration: Duration,
     /// Joins per second.
-    pub(super) ramp: u32,
-    pub(super) threads: usize,
-    pub(super) pid: Option<u32>,
-    pub(super) json: bool,
+    pub(crate) ramp: u32,
+    pub(crate) threads: usize,
+    pub(crate) pid: Option<u32>,
+    pub(crate) json: bool,
 }
 
 /// One peer that is to be.
-pub(super) struct Start {
-    pub(super) offering: Offering,
-    pub(super) part: Part,
-    pub(super) token: Option<String>,
+pub(crate) struct Start {
+    pub(crate) offering: Offering,
+    pub(crate) part: Part,
+    pub(crate) token: Option<String>,
 }
 
 /// One whose offer was answered.
@@ -54,11 +54,11 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Files beside one socket per peer.
 const OTHER_FILES: u64 = 256;
 
-pub(super) async fn run(plan: Plan, starts: impl Iterator<Item = Start>) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(plan: Plan, starts: impl Iterator<Item = Start>) -> anyhow::Result<ExitCode> {
     let process = plan.pid.map(Process::open).transpose()?;
     process::allow_files(u64::from(plan.peers) + OTHER_FILES)?;
     let crew = Arc::new(Crew::start(plan.threads).context("the load threads cannot start")?);
-    let progress = Progress::new(plan.peers);
+    let progress = Progress::new();
     let sample = || process.as_ref().map(Process::sample).transpose().context("the server's process has ended");
     let overflows_before = process::receive_buffer_overflows().ok();
     let before = sample()?;
@@ -74,18 +74,20 @@ pub(super) async fn run(plan: Plan, starts: impl Iterator<Item = Start>) -> anyh
     let mut measured = Measured::default();
     if !joined.is_empty() {
         tokio::select! {
-            () = connected(&crew, joined.len(), &progress) => {}
+            () = connected(&crew, &plan, joined.len(), &progress) => {}
             () = &mut stop => {}
         }
         let (from, tally) = (Instant::now(), crew.tally());
         let sampled = sample()?;
         tokio::select! {
-            () = progress.watch(&crew, plan.duration) => {}
+            () = watch(&progress, &crew, plan.duration) => {}
             () = &mut stop => {}
         }
         let after = sample()?;
-        measured = Measured::between((from, tally, sampled.as_ref()), (Instant::now(), crew.tally(), after.as_ref()));
-        measured.resident = before.as_ref().zip(after.as_ref()).map(resident);
+        measured = Measured::between(&(from, tally), &(Instant::now(), crew.tally()));
+        if let (Some(process), Some(before), Some(from), Some(to)) = (process, &before, &sampled, &after) {
+            measured.spent = Some(Spent::between(process, before, from, to, measured.seconds()));
+        }
     }
     crew.freeze();
     progress.clear();
@@ -97,17 +99,13 @@ pub(super) async fn run(plan: Plan, starts: impl Iterator<Item = Start>) -> anyh
         .map(|(before, after)| after.saturating_sub(before));
 
     failures.extend(reports.iter().filter_map(|report| failure(plan.kind, report)));
-    let figures = Figures::new(&plan, process.map(|process| process.pid()), &measured, &reports, failures, undeleted);
+    let figures = Figures::new(&plan, &measured, &reports, failures, undeleted);
     if plan.json {
         println!("{}", figures.json());
     } else {
         print!("{}", figures.table());
     }
     Ok(if figures.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn resident((before, after): (&Sample, &Sample)) -> (u64, u64) {
-    (before.resident_bytes, after.resident_bytes)
 }
 
 /// Why a peer counts as failed.
@@ -133,7 +131,7 @@ async fn join_all(
     for (number, start) in starts.enumerate() {
         rhythm.tick().await;
         let permit = Arc::clone(&room).acquire_owned().await.expect("it is never closed");
-        progress.joining(&crew.tally());
+        joining(progress, plan.peers, &crew.tally());
         let (endpoint, crew) = (Arc::clone(&plan.endpoint), Arc::clone(crew));
         offers.spawn(async move {
             let _permit = permit;
@@ -161,11 +159,11 @@ async fn join(number: usize, start: Start, endpoint: &Endpoint, crew: &Crew) -> 
 }
 
 /// Until every peer is connected or has ended, and a moment more.
-async fn connected(crew: &Crew, peers: usize, progress: &Progress) {
+async fn connected(crew: &Crew, plan: &Plan, peers: usize, progress: &Progress) {
     let deadline = Instant::now() + CONNECT_MAX;
     loop {
         let tally = crew.tally();
-        progress.joining(&tally);
+        joining(progress, plan.peers, &tally);
         if tally.connected + tally.ended >= peers as u64 || Instant::now() >= deadline {
             break;
         }
@@ -194,52 +192,22 @@ async fn leave_all(endpoint: &Arc<Endpoint>, joined: &[Joined]) -> usize {
     undeleted
 }
 
-/// One line that is written over and over, where somebody looks at a terminal.
-struct Progress {
-    peers: u32,
-    is_seen: bool,
+fn joining(progress: &Progress, peers: u32, tally: &Tally) {
+    progress.show(format_args!("joining: {} of {peers} connected, {} failed", tally.connected, tally.ended));
 }
 
-const SHOW: Duration = Duration::from_millis(500);
-
-impl Progress {
-    fn new(peers: u32) -> Self {
-        Self { peers, is_seen: std::io::stderr().is_terminal() }
-    }
-
-    fn joining(&self, tally: &Tally) {
-        self.show(format_args!("joining: {} of {} connected, {} failed", tally.connected, self.peers, tally.ended));
-    }
-
-    /// Waits for `duration` and says how it goes.
-    async fn watch(&self, crew: &Crew, duration: Duration) {
-        let began = Instant::now();
-        let (mut last, mut at) = (crew.tally(), began);
-        while let Some(left) = duration.checked_sub(began.elapsed()).filter(|left| !left.is_zero()) {
-            tokio::time::sleep(left.min(SHOW)).await;
+/// Waits for `duration` and says how it goes.
+async fn watch(progress: &Progress, crew: &Crew, duration: Duration) {
+    let (mut last, mut at) = (crew.tally(), Instant::now());
+    progress
+        .watch(duration, || {
             let (tally, now) = (crew.tally(), Instant::now());
             let seconds = now.duration_since(at).as_secs_f64();
             let packets = (tally.packets - last.packets) as f64 / seconds;
             let megabits = (tally.bytes - last.bytes) as f64 * 8e-6 / seconds;
-            let done = (began.elapsed().as_secs_f64() / duration.as_secs_f64()).min(1.0);
-            let bar = "#".repeat((done * 20.0) as usize);
-            self.show(format_args!(
-                "[{bar:<20}] {} peers   {} packets/s   {megabits:.1} Mbit/s",
-                tally.connected - tally.ended.min(tally.connected),
-                grouped(packets as u64),
-            ));
             (last, at) = (tally, now);
-        }
-    }
-
-    fn clear(&self) {
-        self.show(format_args!(""));
-    }
-
-    fn show(&self, line: std::fmt::Arguments<'_>) {
-        if self.is_seen {
-            // Back to the start of the line, and away with what stood there.
-            let _ = write!(std::io::stderr(), "\r\x1b[2K{line}");
-        }
-    }
+            let peers = tally.connected - tally.ended.min(tally.connected);
+            format!("{peers} peers   {} packets/s   {megabits:.1} Mbit/s", grouped(packets as u64))
+        })
+        .await;
 }

@@ -2,11 +2,11 @@
 //!
 //! In: sums over the measured time, and what became of every peer. Out: a table, or one JSON object.
 
-use super::process::Sample;
-use super::quantity::{grouped, percentile};
+use super::super::process::{Spent, Yield};
+use super::super::quantity::{grouped, times_json, times_text};
 use super::run::Plan;
 use chobi_media::load::{LaneReport, PeerReport, Tally};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::{Duration, Instant};
@@ -17,17 +17,14 @@ pub(super) struct Measured {
     seconds: f64,
     packets: u64,
     bytes: u64,
-    /// CPU time of the server, and of its threads by name.
-    cpu: Option<(Duration, BTreeMap<String, Duration>)>,
-    /// Before the first offer and at the end.
-    pub(super) resident: Option<(u64, u64)>,
+    /// By the server, when its process is known.
+    pub(super) spent: Option<Spent>,
     /// Datagrams that this machine dropped for want of room, whosever they were.
     pub(super) overflows: Option<u64>,
 }
 
 pub(super) struct Figures<'a> {
     plan: &'a Plan,
-    pid: Option<u32>,
     measured: &'a Measured,
     joined: usize,
     failures: BTreeMap<String, usize>,
@@ -43,32 +40,27 @@ pub(super) struct Figures<'a> {
     first_keyframe: Vec<Duration>,
 }
 
-type Moment<'a> = (Instant, Tally, Option<&'a Sample>);
+type Moment = (Instant, Tally);
 
 impl Measured {
-    pub(super) fn between(from: Moment<'_>, to: Moment<'_>) -> Self {
-        let cpu = from.2.zip(to.2).map(|(from, to)| {
-            let spent = |(name, cpu): (&String, &Duration)| {
-                let before = from.threads.get(name).copied().unwrap_or_default();
-                (name.clone(), cpu.saturating_sub(before))
-            };
-            (to.cpu.saturating_sub(from.cpu), to.threads.iter().map(spent).collect())
-        });
+    pub(super) fn between(from: &Moment, to: &Moment) -> Self {
         Self {
             seconds: to.0.duration_since(from.0).as_secs_f64(),
             packets: to.1.packets - from.1.packets,
             bytes: to.1.bytes - from.1.bytes,
-            cpu,
-            resident: None,
+            spent: None,
             overflows: None,
         }
+    }
+
+    pub(super) fn seconds(&self) -> f64 {
+        self.seconds
     }
 }
 
 impl<'a> Figures<'a> {
     pub(super) fn new(
         plan: &'a Plan,
-        pid: Option<u32>,
         measured: &'a Measured,
         reports: &[PeerReport],
         failures: Vec<String>,
@@ -95,7 +87,6 @@ impl<'a> Figures<'a> {
         let count = |count: fn(&PeerReport) -> u64| reports.iter().map(count).sum();
         Self {
             plan,
-            pid,
             measured,
             joined: reports.iter().filter(|report| report.connected.is_some() && report.packets() > 0).count(),
             failures: grouped,
@@ -129,18 +120,8 @@ impl<'a> Figures<'a> {
         if came == 0 { 0.0 } else { 100.0 * self.lost() as f64 / (came + self.lost()) as f64 }
     }
 
-    fn cpu_percent(&self, cpu: Duration) -> f64 {
-        if self.measured.seconds > 0.0 { 100.0 * cpu.as_secs_f64() / self.measured.seconds } else { 0.0 }
-    }
-
-    fn micros_per_packet(&self, cpu: Duration) -> Option<f64> {
-        (self.measured.packets > 0).then(|| cpu.as_secs_f64() * 1e6 / self.measured.packets as f64)
-    }
-
-    /// Bytes of resident memory that a peer added.
-    fn resident_per_peer(&self) -> Option<f64> {
-        let (before, after) = self.measured.resident.filter(|_| self.joined > 0)?;
-        Some((after as f64 - before as f64) / self.joined as f64)
+    fn yielded(&self) -> Yield {
+        Yield { unit: "packet", units: self.measured.packets, peers: self.joined }
     }
 
     pub(super) fn json(&self) -> Value {
@@ -155,29 +136,7 @@ impl<'a> Figures<'a> {
                 "duplicates": lane.duplicates,
             })
         };
-        let times = |sorted: &[Duration]| {
-            let at = |percent| percentile(sorted, percent).map(millis);
-            json!({ "p50": at(50), "p95": at(95), "p99": at(99), "max": at(100) })
-        };
-        let server = self.pid.map(|pid| {
-            let threads = self.measured.cpu.iter().flat_map(|(_, threads)| threads);
-            let threads: Map<_, _> = threads
-                .map(|(name, cpu)| {
-                    let figures = json!({ "cpuPercent": self.cpu_percent(*cpu), "cpuMicrosPerPacket": self.micros_per_packet(*cpu) });
-                    (name.clone(), figures)
-                })
-                .collect();
-            let cpu = self.measured.cpu.as_ref().map(|(cpu, _)| *cpu);
-            json!({
-                "pid": pid,
-                "cpuPercent": cpu.map(|cpu| self.cpu_percent(cpu)),
-                "cpuMicrosPerPacket": cpu.and_then(|cpu| self.micros_per_packet(cpu)),
-                "threads": threads,
-                "residentBytesBefore": self.measured.resident.map(|(before, _)| before),
-                "residentBytesAfter": self.measured.resident.map(|(_, after)| after),
-                "residentBytesPerPeer": self.resident_per_peer(),
-            })
-        });
+        let server = self.measured.spent.as_ref().map(|spent| spent.json(self.yielded()));
         json!({
             "kind": self.plan.kind,
             "url": self.plan.url,
@@ -198,9 +157,9 @@ impl<'a> Figures<'a> {
             "forged": self.forged,
             "keyframeRequests": self.keyframe_requests,
             "receiveBufferOverflows": self.measured.overflows,
-            "connectedMs": times(&self.connected),
-            "firstPacketMs": times(&self.first_packet),
-            "firstKeyframeMs": times(&self.first_keyframe),
+            "connectedMs": times_json(&self.connected),
+            "firstPacketMs": times_json(&self.first_packet),
+            "firstKeyframeMs": times_json(&self.first_keyframe),
             "server": server,
         })
     }
@@ -233,28 +192,8 @@ impl<'a> Figures<'a> {
             self.loss_lines(watches, &mut line);
             self.time_lines(watches, &mut line);
         }
-        if let (Some(pid), Some((cpu, threads))) = (self.pid, &self.measured.cpu) {
-            let per_packet = |cpu| {
-                self.micros_per_packet(cpu).map_or(String::new(), |micros| format!(", {micros:.2} us per packet"))
-            };
-            line("server", format!("pid {pid}: {:.1} % of a core{}", self.cpu_percent(*cpu), per_packet(*cpu)));
-            let mut threads: Vec<_> = threads.iter().filter(|(_, cpu)| self.cpu_percent(**cpu) >= 0.1).collect();
-            threads.sort_by_key(|(_, cpu)| std::cmp::Reverse(**cpu));
-            for (name, cpu) in threads.into_iter().take(4) {
-                line("  of it", format!("threads {name}: {:.1} %{}", self.cpu_percent(*cpu), per_packet(*cpu)));
-            }
-        }
-        if let (Some((before, after)), Some(each)) = (self.measured.resident, self.resident_per_peer()) {
-            let mib = |bytes: u64| bytes as f64 / 1_048_576.0;
-            line(
-                "memory",
-                format!(
-                    "{:.1} MiB before, {:.1} MiB at the end: {:.1} KiB per peer",
-                    mib(before),
-                    mib(after),
-                    each / 1_024.0
-                ),
-            );
+        for (name, value) in self.measured.spent.iter().flat_map(|spent| spent.lines(self.yielded())) {
+            line(name, value);
         }
         if self.undeleted > 0 {
             line("left behind", format!("{} resources that the server did not delete", self.undeleted));
@@ -299,16 +238,8 @@ impl<'a> Figures<'a> {
 
     fn time_lines(&self, watches: bool, line: &mut impl FnMut(&str, String)) {
         let mut times = |name: &str, sorted: &[Duration]| {
-            if let (Some(p50), Some(p95), Some(p99)) =
-                (percentile(sorted, 50), percentile(sorted, 95), percentile(sorted, 99))
-            {
-                let text = format!(
-                    "p50 {:.1} ms, p95 {:.1} ms, p99 {:.1} ms after the POST",
-                    millis(p50),
-                    millis(p95),
-                    millis(p99)
-                );
-                line(name, text);
+            if let Some(times) = times_text(sorted) {
+                line(name, format!("{times} after the POST"));
             }
         };
         times("connected", &self.connected);
@@ -317,8 +248,4 @@ impl<'a> Figures<'a> {
             times("first keyframe", &self.first_keyframe);
         }
     }
-}
-
-fn millis(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e3
 }
