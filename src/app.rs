@@ -11,7 +11,7 @@ use crate::welcome::{DemoWelcome, TlsWelcome, Welcome};
 use anyhow::Context;
 use axum::Router;
 use chobi_control::Control;
-use chobi_control::config::{ControlConfig, PublicConfig};
+use chobi_control::config::{ControlConfig, PublicConfig, RecordingConfig};
 use chobi_media::model::BroadcastId;
 use chobi_media::seam::Handle;
 use chobi_media::tls::Rtmps;
@@ -74,8 +74,13 @@ impl App {
         }
 
         let (handle, orders) = Handle::channel();
-        let control_config =
-            ControlConfig { data_dir: server.data_dir.clone(), public: urls.clone(), ..config.control.clone() };
+        let recording = RecordingConfig { rewind_window: server.hls.dvr_window, ..config.control.recording };
+        let control_config = ControlConfig {
+            data_dir: server.data_dir.clone(),
+            public: urls.clone(),
+            recording,
+            ..config.control.clone()
+        };
         let control = Control::build(control_config, Arc::new(Conductor(handle)))
             .await
             .context("the control plane cannot start")?;

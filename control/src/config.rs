@@ -311,11 +311,14 @@ pub struct RecordingConfig {
     pub enabled: bool,
     /// Replays of shows that ended longer ago, in days, are deleted. Default 0: none is. Fewer days take less disk.
     pub keep_days: u32,
+    /// How far back viewers of a live show may go. Filled in by the binary from `hls.dvr_window`.
+    #[serde(skip)]
+    pub rewind_window: Duration,
 }
 
 impl Default for RecordingConfig {
     fn default() -> Self {
-        Self { enabled: true, keep_days: 0 }
+        Self { enabled: true, keep_days: 0, rewind_window: Duration::ZERO }
     }
 }
 

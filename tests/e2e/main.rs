@@ -15,6 +15,7 @@ mod publish_to_hls;
 mod reconnect;
 mod replays;
 mod restart;
+mod rewind;
 mod startup;
 mod storage;
 mod str0m_peer;

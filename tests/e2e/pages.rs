@@ -97,7 +97,7 @@ async fn is_clean(page: &Page, lang: &str, dir: &str) -> Result<()> {
     Ok(())
 }
 
-fn shots() -> Result<PathBuf> {
+pub(crate) fn shots() -> Result<PathBuf> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../e2e-screenshots");
     std::fs::create_dir_all(&folder)?;
     Ok(folder)

@@ -271,6 +271,8 @@ output! {
         is_interrupted "isInterrupted": bool,
         /// Over, and it can be watched all the same (`videos.playVideo`), now or in a moment.
         has_replay "hasReplay": bool,
+        /// How far back viewers of a live show may go by HLS; 0 where it is no further than any player goes.
+        rewind_seconds "rewindSeconds": u64,
     }
 }
 
@@ -279,6 +281,7 @@ async fn get_session(sessions: Sessions, caller: Caller, input: GetSession) -> R
     let has_replay = session.is_over() && sessions.has_replay(&session).await?;
     Ok(SessionFound {
         has_replay,
+        rewind_seconds: sessions.rewind_window(&session).as_secs(),
         status: session.state.public(),
         is_interrupted: session.state == SessionState::Interrupted,
         session: list_item((session, host)),

@@ -1,6 +1,7 @@
 //! The rules of sessions and the transactions that keep them. Publishes after commit.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::model::{Cause, Details, EndReason, HostCard, Role, Session, SessionState, SessionStats};
 use super::store::{self, ActiveFilter};
@@ -304,6 +305,12 @@ impl Sessions {
     /// Whether a session that is over can still be watched.
     pub(crate) async fn has_replay(&self, session: &Session) -> Result<bool, Error> {
         Ok(video::can_be_watched(&mut self.inner.db.reader().await?, &session.id).await?)
+    }
+
+    /// How far back viewers of this session may go while it is live: what is not kept is nowhere to go back to.
+    pub(crate) fn rewind_window(&self, session: &Session) -> Duration {
+        let there = !session.is_over() && session.details.is_recorded;
+        if there { self.inner.recording.rewind_window } else { Duration::ZERO }
     }
 
     /// Whether one more viewer is one too many.

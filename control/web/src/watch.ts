@@ -17,6 +17,7 @@ import { Info } from "./watch/info.js";
 import { join, type Joined } from "./watch/join.js";
 import { Player, type PlayerState } from "./watch/player.js";
 import { offerReplay, Replay } from "./watch/replay.js";
+import { Rewind } from "./watch/rewind.js";
 import { Room, type RoomEvent, type SessionStatus } from "./watch/room.js";
 import { StatusCard } from "./watch/status.js";
 
@@ -29,7 +30,7 @@ const WAITING_RETRY_MS = 20_000;
 
 const sessionId = decodeURIComponent(location.pathname.replace(/^\/watch\//, "").replace(/\/$/, ""));
 const status = new StatusCard();
-const info = new Info(sessionId);
+const info = new Info(sessionId, (seconds, startedAt) => rewind.allow(seconds, startedAt));
 const chat = new Chat(sessionId, () => info.hostId, () => openAuthDialog());
 let joined: Joined | null = null;
 /** Asked once, however many ask at the same time. */
@@ -40,6 +41,7 @@ const roster = new Roster(sessionId, () => showGuests());
 const tiles = new Tiles(() => joined?.ticket ?? null, undefined, must<HTMLVideoElement>("#video"));
 const booth = new Booth(sessionId, roster, () => tiles.show(roster.coHosts, booth.self));
 const player = new Player(must("#video"), showPlayer, (qualities) => controls.setQualities(qualities));
+const rewind = new Rewind(player);
 const controls = startControls(player, (level) => replay.chooseQuality(level));
 const replay = new Replay(sessionId, must("#video"), chat, status, {
   onBegin: () => player.end(),

@@ -18,6 +18,11 @@ pub struct HlsConfig {
     pub part_duration: Duration,
     /// Segments in the live playlist. More: viewers can go further back, more memory per show.
     pub window_segments: usize,
+    /// How far back viewers of a live show may go, up to 2h; older segments than those of the window are read from the
+    /// store, so only shows that are recorded go further back. 0s: no further than the window. More: longer playlists
+    /// for players that do not ask for what is new alone.
+    #[serde(with = "humantime_serde")]
+    pub dvr_window: Duration,
     /// How long the live playlist of an ended show is served before the whole recording takes its place. Long enough
     /// for every player to see the end.
     #[serde(with = "humantime_serde")]
@@ -28,6 +33,9 @@ pub struct HlsConfig {
     pub max_viewers: usize,
     /// Closed segments that may wait for the disk, all shows together. When full, a segment is not kept; live goes on.
     pub store_queue_segments: usize,
+    /// Bytes of recorded segments that were read lately and are kept in memory: viewers of one replay then share one read
+    /// of the disk or bucket. 0: none are kept.
+    pub replay_cache_bytes: u64,
     /// How long a public show stays known as public before admission is asked again. Longer: fewer questions; shorter:
     /// a show made private shuts sooner.
     #[serde(with = "humantime_serde")]
@@ -37,16 +45,21 @@ pub struct HlsConfig {
     pub pass_lifetime: Duration,
 }
 
+/// A playlist of two hours is a third of a megabyte.
+const DVR_MAX: Duration = Duration::from_secs(2 * 60 * 60);
+
 impl Default for HlsConfig {
     fn default() -> Self {
         Self {
             segment_duration: Duration::from_secs(2),
             part_duration: Duration::from_millis(200),
             window_segments: 10,
+            dvr_window: Duration::ZERO,
             end_linger: Duration::from_secs(60),
             queue_frames: 1_024,
             max_viewers: 100_000,
             store_queue_segments: 256,
+            replay_cache_bytes: 64 * 1024 * 1024,
             public_recheck: Duration::from_secs(10),
             pass_lifetime: Duration::from_secs(6 * 60 * 60),
         }
@@ -54,6 +67,12 @@ impl Default for HlsConfig {
 }
 
 impl HlsConfig {
+    /// Segments in a playlist that lists all a viewer may go back to.
+    pub(super) fn listed_segments(&self) -> usize {
+        let segment = self.segment_duration.as_secs().max(1);
+        self.window_segments.max((self.dvr_window.as_secs() / segment) as usize)
+    }
+
     /// Everything that is wrong, all at once.
     pub fn faults(&self) -> Vec<ConfigFault> {
         let mut faults = Vec::new();
@@ -80,6 +99,12 @@ impl HlsConfig {
             "hls.window_segments",
             format!("{} is not between 6 and 3600", self.window_segments),
             "use 10; players need at least three target durations, delta playlists more than six",
+        );
+        check(
+            self.dvr_window <= DVR_MAX,
+            "hls.dvr_window",
+            format!("{:?} is more than two hours", self.dvr_window),
+            "use 2h; what is older is in the replay",
         );
         check(
             self.end_linger >= segment * 3,
@@ -122,9 +147,11 @@ mod tests {
             part_duration: Duration::from_millis(50),
             window_segments: 2,
             end_linger: Duration::ZERO,
+            dvr_window: Duration::from_secs(7_201),
             queue_frames: 1,
             max_viewers: 0,
             store_queue_segments: 0,
+            replay_cache_bytes: 0,
             public_recheck: Duration::ZERO,
             pass_lifetime: Duration::ZERO,
         };
@@ -133,6 +160,7 @@ mod tests {
             "hls.segment_duration",
             "hls.part_duration",
             "hls.window_segments",
+            "hls.dvr_window",
             "hls.end_linger",
             "hls.queue_frames",
             "hls.store_queue_segments",

@@ -13,17 +13,18 @@ use crate::hub::{Broadcast, Feed, Phase, Subscriber};
 use crate::metrics;
 use crate::seam::{MediaEvent, WarningCode};
 use crate::store::journal::Entry;
-use crate::store::{ObjectKey, ObjectName};
+use crate::store::{ObjectKey, ObjectName, StoreError};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Feed items handled before readers are told: a burst of cached frames is one news, and a flood cannot hold it back.
 const BATCH: usize = 64;
 
 /// Runs until the show is over and its end has been seen, or the server stops.
 pub(super) async fn run(shared: Arc<Shared>, broadcast: Arc<Broadcast>, subscriber: Subscriber, show: Arc<Show>) {
-    let packager = open(&shared, &show).await;
-    let ready = packager.is_ready();
     let keeps = archive::is_to_keep(&shared, &show.id).await;
+    let packager = open(&shared, &show, keeps).await;
+    let ready = packager.is_ready();
     let mut task =
         Packaging { shared: Arc::clone(&shared), show: Arc::clone(&show), packager, keeps, ready, told: None };
     task.publish();
@@ -52,14 +53,18 @@ pub(super) async fn run(shared: Arc<Shared>, broadcast: Arc<Broadcast>, subscrib
 }
 
 /// Begins a show, or takes it up where the disk says it stopped.
-async fn open(shared: &Shared, show: &Show) -> Packager {
-    let config = shared.config.clone();
+async fn open(shared: &Shared, show: &Show, keeps: bool) -> Packager {
+    let mut config = shared.config.clone();
+    if !keeps {
+        // What leaves the window is nowhere.
+        config.dvr_window = Duration::ZERO;
+    }
     let resume = async {
         let recording = Recording::read(shared.keeper.recover(&show.id).await?);
         if recording.is_empty() {
             return Ok(None);
         }
-        recording.resume(&show.id, config.window_segments, &shared.keeper).await.map(Some)
+        recording.resume(&show.id, &config, &shared.keeper).await.map(Some)
     };
     match resume.await {
         Ok(Some(resume)) => {
@@ -161,20 +166,29 @@ impl Packaging {
             None => Stage::Starting,
         });
         while let Some(kept) = self.packager.poll_kept() {
-            self.keep(&kept);
+            if let (Err(_), Kept::Segment { rendition, segment, .. }) = (self.keep(&kept), &kept) {
+                self.packager.handle_lost(*rendition, segment.number);
+            }
+        }
+        if self.shared.keeper.has_lost() {
+            for key in self.shared.keeper.take_lost(&self.show.id) {
+                if let ObjectName::Segment(number) = key.object {
+                    self.packager.handle_lost(key.rendition, number);
+                }
+            }
         }
     }
 
-    fn keep(&self, kept: &Kept) {
+    /// What does not fit is counted by the keeper; the show goes on without it.
+    fn keep(&self, kept: &Kept) -> Result<(), StoreError> {
         let keeper = &self.shared.keeper;
         let key = |rendition, epoch, object| ObjectKey { broadcast: self.show.id.clone(), rendition, epoch, object };
-        // What does not fit is counted by the keeper; the show goes on without it.
-        let _ = match kept {
+        match kept {
             Kept::Segment { rendition, segment, .. } => {
                 ::metrics::counter!(metrics::HLS_SEGMENTS).increment(1);
                 if !self.keeps {
                     // The journal goes on, so that numbers do after a restart; there the segment is a gap.
-                    return drop(keeper.note(self.show.id.clone(), recording::entry_of_unkept(kept)));
+                    return keeper.note(self.show.id.clone(), recording::entry_of_unkept(kept));
                 }
                 let key = key(*rendition, segment.epoch, ObjectName::Segment(segment.number));
                 keeper.keep(key, segment.chunks(), Some(recording::entry(kept)))
@@ -188,7 +202,7 @@ impl Packaging {
                 keeper.note(self.show.id.clone(), recording::entry(kept))
             }
             Kept::Ended { .. } => keeper.note(self.show.id.clone(), recording::entry(kept)),
-        };
+        }
     }
 
     fn note_stop(&self) {

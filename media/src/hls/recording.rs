@@ -3,6 +3,7 @@
 //! In: journal entries. Out: where to resume, or the playlists of the whole recording. Pure but for the inits, which
 //! are read from the store. Driven by the packager task and by delivery.
 
+use super::config::HlsConfig;
 use super::packager::{
     Choice, Kept, PeakBitRate, Picture, RenditionFormat, Resume, ResumeRendition, Segment, render_multivariant,
     render_recording,
@@ -207,7 +208,7 @@ impl Recording {
     pub(crate) async fn resume(
         mut self,
         broadcast: &BroadcastId,
-        window_segments: usize,
+        config: &HlsConfig,
         keeper: &Keeper,
     ) -> Result<Resume, StoreError> {
         let mut renditions = Vec::new();
@@ -216,9 +217,10 @@ impl Recording {
                 rendition.push_gap();
                 self.end += rendition.segments.last().map_or(Duration::ZERO, |gap| gap.duration);
             }
-            let old = rendition.segments.len().saturating_sub(window_segments);
-            let segments = rendition.segments.split_off(old);
-            let mut epochs: Vec<u64> = segments.iter().map(|segment| segment.init_epoch).collect();
+            let segments = rendition.newest(config.window_segments, config.dvr_window);
+            // The inits of what lies behind the window are read when they are asked for.
+            let window = segments.iter().rev().take(config.window_segments).rev();
+            let mut epochs: Vec<u64> = window.map(|segment| segment.init_epoch).collect();
             epochs.dedup();
             let mut inits = Vec::new();
             for epoch in epochs {
@@ -289,6 +291,17 @@ impl RecordedRendition {
             ..last.clone()
         };
         self.segments.push(gap);
+    }
+
+    /// The last segments: so many, and more as far as they reach back no longer than `reach`.
+    fn newest(&mut self, count: usize, reach: Duration) -> Vec<Segment> {
+        let mut length = Duration::ZERO;
+        let listed = self.segments.iter().rev().enumerate().take_while(|(index, segment)| {
+            length += segment.duration;
+            *index < count || length <= reach
+        });
+        let old = self.segments.len() - listed.count();
+        self.segments.split_off(old)
     }
 
     /// As its playlist adds up.

@@ -11,7 +11,7 @@ use super::show::Show;
 use crate::hub::Broadcast;
 use crate::model::{BroadcastId, ViewerId};
 use crate::seam::{Admission, EventSink};
-use crate::store::{Bucket, DiskStore, Keeper, LiveRules, StorageConfig, StorageHealth, StoreError};
+use crate::store::{Bucket, DiskStore, Keeper, LiveRules, Room, StorageConfig, StorageHealth, StoreError};
 use axum::Router;
 use parking_lot::RwLock;
 use std::collections::HashMap;
@@ -96,17 +96,17 @@ impl Service {
         let pass_key = PassKey::load_or_create(&path).map_err(|source| ServiceError::PassKey { path, source })?;
         let disk = DiskStore::new(data_dir.join("hls"));
         let keeping = TaskTracker::new();
-        let queue = config.store_queue_segments;
+        let room = Room { queue: config.store_queue_segments, recent_bytes: config.replay_cache_bytes };
         let keeper = if storage.has_bucket() {
             let live = LiveRules {
                 segment_duration: config.segment_duration,
-                window_segments: config.window_segments,
+                window_segments: config.listed_segments(),
                 end_linger: config.end_linger,
             };
             let bucket = Bucket { config: storage, live, playlists: Arc::new(BucketPlaylists) };
-            Keeper::start_spooling(disk, bucket, queue, &keeping)
+            Keeper::start_spooling(disk, bucket, room, &keeping)
         } else {
-            Keeper::start(Arc::new(disk.clone()), disk, queue, &keeping)
+            Keeper::start(Arc::new(disk.clone()), disk, room, &keeping)
         };
         let shared = Arc::new(Shared {
             config,

@@ -6,6 +6,7 @@
 //! goes on.
 
 use super::journal::{self, Entry};
+use super::recent::Recent;
 use super::uploader::Uploader;
 use super::{
     DiskStore, LiveRules, ObjectKey, PlaylistWriter, SegmentStore, StorageConfig, StorageHealth, StoreError, disk,
@@ -14,8 +15,9 @@ use crate::metrics;
 use crate::model::BroadcastId;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -29,6 +31,27 @@ pub struct Keeper {
     store: Arc<dyn SegmentStore>,
     disk: DiskStore,
     uploader: Option<Uploader>,
+    recent: Arc<Recent>,
+    lost: Arc<Lost>,
+}
+
+/// Objects that the store failed to keep, until their show has heard of it. When full, the oldest is forgotten.
+#[derive(Default)]
+struct Lost {
+    /// There are some: looked at often, and almost always false.
+    any: AtomicBool,
+    keys: Mutex<VecDeque<ObjectKey>>,
+}
+
+const LOST_MAX: usize = 1_024;
+
+/// What the keeper may hold in memory.
+#[derive(Debug, Clone, Copy)]
+pub struct Room {
+    /// Objects and entries that wait for the disk.
+    pub queue: usize,
+    /// Bytes of objects that were read lately.
+    pub recent_bytes: u64,
 }
 
 /// The bucket that objects go on to, and who writes its playlists.
@@ -61,30 +84,39 @@ const TELL_EVERY: Duration = Duration::from_secs(1);
 
 impl Keeper {
     /// Objects go to `store`, journals to the folders of `disk`. The worker ends when all clones are gone.
-    pub fn start(store: Arc<dyn SegmentStore>, disk: DiskStore, queue: usize, tasks: &TaskTracker) -> Self {
-        Self::begin(store, disk, queue, None, tasks)
+    pub fn start(store: Arc<dyn SegmentStore>, disk: DiskStore, room: Room, tasks: &TaskTracker) -> Self {
+        Self::begin(store, disk, room, None, tasks)
     }
 
     /// The same, with the files of `disk` as the spool of a bucket.
-    pub fn start_spooling(disk: DiskStore, bucket: Bucket, queue: usize, tasks: &TaskTracker) -> Self {
+    pub fn start_spooling(disk: DiskStore, bucket: Bucket, room: Room, tasks: &TaskTracker) -> Self {
         let uploader = Uploader::start(bucket.config, bucket.live, disk.clone(), bucket.playlists);
-        Self::begin(Arc::new(disk.clone()), disk, queue, Some(uploader), tasks)
+        Self::begin(Arc::new(disk.clone()), disk, room, Some(uploader), tasks)
     }
 
     fn begin(
         store: Arc<dyn SegmentStore>,
         disk: DiskStore,
-        queue: usize,
+        room: Room,
         uploader: Option<Uploader>,
         tasks: &TaskTracker,
     ) -> Self {
-        let (jobs, receiver) = mpsc::channel(queue);
-        let keeper = Self { jobs, waiting: Waiting::default(), store, disk, uploader };
+        let (jobs, receiver) = mpsc::channel(room.queue);
+        let keeper = Self {
+            jobs,
+            waiting: Waiting::default(),
+            store,
+            disk,
+            uploader,
+            recent: Arc::new(Recent::new(room.recent_bytes)),
+            lost: Arc::default(),
+        };
         let worker = Worker {
             store: Arc::clone(&keeper.store),
             disk: keeper.disk.clone(),
             uploader: keeper.uploader.clone(),
             waiting: Arc::clone(&keeper.waiting),
+            lost: Arc::clone(&keeper.lost),
             untold: 0,
             told: None,
         };
@@ -105,6 +137,20 @@ impl Keeper {
         self.jobs.try_send(Job::Entry { broadcast, entry }).map_err(|_| self.full())
     }
 
+    /// Whether anything was taken and could not be kept, of any show.
+    pub fn has_lost(&self) -> bool {
+        self.lost.any.load(Relaxed)
+    }
+
+    /// What was taken of a broadcast and could not be kept, each told once.
+    pub fn take_lost(&self, broadcast: &BroadcastId) -> Vec<ObjectKey> {
+        let mut keys = self.lost.keys.lock();
+        let (taken, others): (VecDeque<_>, VecDeque<_>) = keys.drain(..).partition(|key| key.broadcast == *broadcast);
+        *keys = others;
+        self.lost.any.store(!keys.is_empty(), Relaxed);
+        Vec::from(taken)
+    }
+
     /// Waits until everything given so far is written or has failed.
     pub async fn settle(&self) {
         let (done, settled) = oneshot::channel();
@@ -113,17 +159,19 @@ impl Keeper {
         }
     }
 
-    /// The object, from the queue, the store or the bucket.
+    /// The object, from the queue, from memory, the store or the bucket.
     pub async fn get(&self, key: &ObjectKey) -> Result<Option<Vec<Bytes>>, StoreError> {
         let waiting = self.waiting.lock().get(key).cloned();
         if waiting.is_some() {
             return Ok(waiting);
         }
-        let mut found = self.store.get(key).await?;
-        if let (None, Some(uploader)) = (&found, &self.uploader) {
-            found = uploader.get(key).await?;
-        }
-        Ok(found.map(|bytes| vec![bytes]))
+        let read = async {
+            match (self.store.get(key).await?, &self.uploader) {
+                (None, Some(uploader)) => uploader.get(key).await,
+                (found, _) => Ok(found),
+            }
+        };
+        Ok(self.recent.get(key, read).await?.map(|bytes| vec![bytes]))
     }
 
     /// The journal of a broadcast.
@@ -141,11 +189,15 @@ impl Keeper {
     /// Removes all that is kept of a broadcast.
     pub async fn delete(&self, broadcast: &BroadcastId) -> Result<(), StoreError> {
         self.settle().await;
-        if let Some(uploader) = &self.uploader {
-            return uploader.delete(broadcast).await;
-        }
-        self.store.delete(broadcast).await?;
-        self.disk.delete(broadcast).await
+        let deleted = match &self.uploader {
+            Some(uploader) => uploader.delete(broadcast).await,
+            None => match self.store.delete(broadcast).await {
+                Ok(()) => self.disk.delete(broadcast).await,
+                failed => failed,
+            },
+        };
+        self.recent.forget(broadcast);
+        deleted
     }
 
     /// How the bucket is.
@@ -168,11 +220,23 @@ impl Keeper {
     }
 }
 
+impl Lost {
+    fn add(&self, key: ObjectKey) {
+        let mut keys = self.keys.lock();
+        if keys.len() >= LOST_MAX {
+            keys.pop_front();
+        }
+        keys.push_back(key);
+        self.any.store(true, Relaxed);
+    }
+}
+
 struct Worker {
     store: Arc<dyn SegmentStore>,
     disk: DiskStore,
     uploader: Option<Uploader>,
     waiting: Waiting,
+    lost: Arc<Lost>,
     /// Failures since the last that was told.
     untold: u64,
     told: Option<Instant>,
@@ -195,6 +259,7 @@ impl Worker {
         let failed = kept.is_err();
         if let Err(error) = kept {
             self.failed(&error);
+            self.lost.add(key.clone());
         }
         if let Some(mut entry) = entry {
             if let Entry::Segment(segment) = &mut entry {
@@ -287,7 +352,12 @@ mod tests {
         let disk = DiskStore::new(folder.path());
         let slow = Arc::new(SlowStore { permits: Semaphore::new(0), disk: disk.clone() });
         let tasks = TaskTracker::new();
-        let keeper = Keeper::start(Arc::clone(&slow) as Arc<dyn SegmentStore>, disk.clone(), 2, &tasks);
+        let keeper = Keeper::start(
+            Arc::clone(&slow) as Arc<dyn SegmentStore>,
+            disk.clone(),
+            Room { queue: 2, recent_bytes: 1_000 },
+            &tasks,
+        );
         // One may be in the worker's hands, two in the queue.
         let given =
             (0..8).filter(|number| keeper.keep(key(*number), vec![Bytes::from_static(b"x")], None).is_ok()).count();

@@ -8,6 +8,7 @@ mod co_hosts;
 mod codecs;
 mod decode;
 mod delivery;
+mod dvr;
 mod holding;
 mod private;
 mod replays;

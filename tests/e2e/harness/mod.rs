@@ -6,6 +6,7 @@
 
 pub(crate) mod api;
 pub(crate) mod browser;
+pub(crate) mod bucket;
 pub(crate) mod encoder;
 pub(crate) mod enhanced;
 pub(crate) mod hls;
@@ -20,6 +21,7 @@ pub(crate) mod wait;
 
 pub(crate) use api::{Account, Api};
 pub(crate) use browser::{Browser, Page, Visit};
+pub(crate) use bucket::Bucket;
 pub(crate) use encoder::{Encoder, Picture};
 pub(crate) use enhanced::{Coding, EnhancedRtmp, Sound};
 pub(crate) use hls::{MediaPlaylist, Viewer};

@@ -134,6 +134,12 @@ impl Server {
         Ok(process)
     }
 
+    /// Ends it in an instant, as a power cut would, and starts it again on the same ports and data.
+    pub(crate) async fn kill_and_start(&mut self) -> Result<()> {
+        self.process.take().context("the server is stopped already")?.kill()?;
+        self.run().await
+    }
+
     /// Stops it and starts it again on the same ports and data.
     pub(crate) async fn restart(&mut self) -> Result<()> {
         self.stop().await?;

@@ -275,6 +275,7 @@ export interface SessionFound {
   status: 'waiting' | 'live' | 'ended';
   isInterrupted: boolean;
   hasReplay: boolean;
+  rewindSeconds: number;
 }
 
 export interface SessionJoined {

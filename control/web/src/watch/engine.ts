@@ -44,10 +44,11 @@ export interface Engine {
 
 export type EngineListener = (event: EngineEvent) => void;
 
-export async function makeEngine(transport: Transport, video: HTMLVideoElement, on: EngineListener): Promise<Engine | null> {
+/** `isBack`: the viewer watches the past of a live show and does not want to catch up. */
+export async function makeEngine(transport: Transport, video: HTMLVideoElement, on: EngineListener, isBack = (): boolean => false): Promise<Engine | null> {
   if (transport === "whep") return WhepEngine.supported() ? new WhepEngine(video, on) : null;
   const { HlsEngine } = await import("./hls-engine.js");
-  if (HlsEngine.supported()) return new HlsEngine(video, on);
+  if (HlsEngine.supported()) return new HlsEngine(video, on, isBack);
   if (!video.canPlayType("application/vnd.apple.mpegurl")) return null;
   const { NativeEngine } = await import("./native-engine.js");
   return new NativeEngine(video, on);

@@ -41,6 +41,7 @@ export class HlsEngine implements Engine {
   constructor(
     private readonly video: HTMLVideoElement,
     private readonly on: EngineListener,
+    private readonly isBack: () => boolean,
   ) {}
 
   static supported(): boolean {
@@ -61,9 +62,9 @@ export class HlsEngine implements Engine {
     });
     hls.on(Events.ERROR, (_, data) => this.#onError(hls, data));
     this.#pace = new PaceKeeper(this.video, () => ({
-      parts: (hls.latestLevelDetails?.partTarget ?? 0) > 0,
+      parts: !this.isBack() && (hls.latestLevelDetails?.partTarget ?? 0) > 0,
       latency: hls.latency,
-      target: hls.targetLatency,
+      target: this.isBack() ? null : hls.targetLatency,
     }));
     hls.attachMedia(this.video);
     hls.loadSource(url);

@@ -14,7 +14,10 @@ export class Info {
   #category = "";
   #startedAt: Date | null = null;
 
-  constructor(private readonly sessionId: string) {
+  constructor(
+    private readonly sessionId: string,
+    private readonly onRewind: (seconds: number, startedAt: Date | null) => void,
+  ) {
     must("#poster").replaceChildren(cover(sessionId));
     must("#share").addEventListener("click", () => void this.#share());
     window.setInterval(() => this.#showMeta(), CLOCK_MS);
@@ -22,7 +25,9 @@ export class Info {
 
   async start(): Promise<void> {
     const found = await api.streaming.getSession.query({ sessionId: this.sessionId }).catch(() => null);
-    if (found) this.#show(found.session);
+    if (!found) return;
+    this.#show(found.session);
+    this.onRewind(found.rewindSeconds, this.#startedAt);
   }
 
   setViewers(count: number): void {

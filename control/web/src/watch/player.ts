@@ -69,6 +69,9 @@ export class Player {
   #position = 0;
   #playedMs = 0;
   #jumpedAt = 0;
+  /** Seconds behind live where the viewer wants to be; 0: live. */
+  #back = 0;
+  #isThere = true;
 
   constructor(
     readonly video: HTMLVideoElement,
@@ -128,8 +131,19 @@ export class Player {
   }
 
   toLive(): void {
+    this.#back = 0;
+    this.#isThere = true;
+    if (this.#choice.goBack(false)) this.#reengage();
     this.#chase(0);
     if (this.video.paused) void this.play();
+  }
+
+  /** So many seconds behind live, where the server still has them: by HLS, whatever it was before. */
+  goBack(seconds: number): void {
+    this.#back = seconds;
+    this.#isThere = false;
+    if (this.#choice.goBack(true)) this.#reengage();
+    else this.#tick();
   }
 
   delayMs(): number | null {
@@ -141,7 +155,7 @@ export class Player {
   }
 
   async #engage(): Promise<void> {
-    const engine: Engine | null = await makeEngine(this.transport, this.video, (event) => engine === this.#engine && this.#onEngine(event));
+    const engine: Engine | null = await makeEngine(this.transport, this.video, (event) => engine === this.#engine && this.#onEngine(event), () => this.#back > 0);
     this.#engine = engine;
     if (!engine) return this.#set("unsupported");
     document.documentElement.dataset["playerTransport"] = this.transport;
@@ -252,6 +266,7 @@ export class Player {
   #tick(): void {
     const { video } = this;
     const now = performance.now();
+    this.#settleBack();
     const moved = video.currentTime - this.#position;
     this.#position = video.currentTime;
     // Over WebRTC sound runs on by itself when nothing comes any more.
@@ -277,6 +292,16 @@ export class Player {
     dataset["playedMs"] = String(Math.round(this.#playedMs));
   }
 
+  /** Goes to where the viewer wanted, once the engine knows where that is. */
+  #settleBack(): void {
+    const live = this.#engine?.livePosition() ?? null;
+    if (this.#isThere || live === null || this.transport !== "hls") return;
+    this.#isThere = true;
+    const { seekable } = this.video;
+    const first = seekable.length > 0 ? seekable.start(0) : 0;
+    this.video.currentTime = Math.max(first, live - this.#back);
+  }
+
   /** WebRTC looks after itself. Of HLS, a player that waits for sound while its sound waits for the picture has been seen. */
   #isStuck(now: number): boolean {
     const waits = this.state === "loading" || this.state === "playing" || this.state === "buffering";
@@ -294,7 +319,7 @@ export class Player {
   #chase(behindMaxSeconds: number): void {
     const live = this.#engine?.livePosition() ?? null;
     const now = performance.now();
-    if (live === null || live - this.video.currentTime <= behindMaxSeconds) return;
+    if (this.#back > 0 || live === null || live - this.video.currentTime <= behindMaxSeconds) return;
     if (behindMaxSeconds > 0 && now - this.#jumpedAt < JUMP_EVERY_MS) return;
     this.#jumpedAt = now;
     this.video.currentTime = live;

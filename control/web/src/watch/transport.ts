@@ -13,6 +13,8 @@ const PASSING: ReadonlySet<Unfit> = new Set(["media", "absent", "busy"]);
 export class TransportChoice {
   readonly #insisted: Transport | null;
   #unfit: Unfit | null = null;
+  /** The viewer is somewhere in the past, which WebRTC does not have. */
+  #isBack = false;
 
   /** `isMain`: the picture that the page's address and its tests speak of. */
   constructor(private readonly isMain = true) {
@@ -20,8 +22,16 @@ export class TransportChoice {
   }
 
   get now(): Transport {
+    if (this.#isBack) return "hls";
     if (this.#insisted) return this.#insisted;
     return this.#unfit === null && WhepEngine.supported() ? "whep" : "hls";
+  }
+
+  /** True when this means another transport than before. */
+  goBack(isBack: boolean): boolean {
+    const before = this.now;
+    this.#isBack = isBack;
+    return this.now !== before;
   }
 
   /** False when the address insists on WebRTC. */

@@ -56,18 +56,18 @@ const SEGMENT_BYTES: usize = 100;
 const PART_BYTES: usize = 64;
 
 fn write_playlist(snapshot: &RenditionSnapshot, skip: usize) -> String {
-    let segments = &snapshot.segments;
-    let mut text = String::with_capacity(640 + segments.len() * SEGMENT_BYTES + 40 * PART_BYTES);
+    let listed = snapshot.listed();
+    let mut text = String::with_capacity(640 + (listed - skip) * SEGMENT_BYTES + 40 * PART_BYTES);
     header(&mut text, snapshot.target_duration, snapshot.independent());
     server_control(&mut text, snapshot);
-    sequence(&mut text, segments.first().map(|segment| &**segment).or(snapshot.open.as_ref()));
+    sequence(&mut text, snapshot.listed_segment(0).or(snapshot.open.as_ref()));
     if skip > 0 {
         let _ = writeln!(text, "#EXT-X-SKIP:SKIPPED-SEGMENTS={skip}");
     }
 
-    let mut init = skip.checked_sub(1).and_then(|last| segments.get(last)).map(|segment| segment.init_epoch);
+    let mut init = skip.checked_sub(1).and_then(|last| snapshot.listed_segment(last)).map(|segment| segment.init_epoch);
     let first_with_parts = first_with_parts(snapshot);
-    for (index, segment) in segments.iter().enumerate().skip(skip) {
+    for (index, segment) in (skip..listed).filter_map(|index| Some((index, snapshot.listed_segment(index)?))) {
         begin_segment(&mut text, segment, &mut init);
         if index >= first_with_parts {
             parts(&mut text, segment);
@@ -175,7 +175,8 @@ fn skippable(snapshot: &RenditionSnapshot) -> usize {
 /// is `wanted`.
 fn first_within(snapshot: &RenditionSnapshot, distance: Duration, wanted: impl Fn(&Segment) -> bool) -> usize {
     let mut behind = snapshot.open.as_ref().map_or(Duration::ZERO, |open| open.duration);
-    for (index, segment) in snapshot.segments.iter().enumerate().rev() {
+    let newest_first = (0..snapshot.listed()).rev();
+    for (index, segment) in newest_first.filter_map(|index| Some((index, snapshot.listed_segment(index)?))) {
         if behind >= distance || !wanted(segment) {
             return index + 1;
         }

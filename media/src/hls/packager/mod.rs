@@ -15,6 +15,7 @@ mod epoch;
 mod lane;
 mod media_playlist;
 mod multivariant_playlist;
+mod past;
 mod rendition;
 mod segmenter;
 mod snapshot;
@@ -29,7 +30,7 @@ pub(crate) use multivariant_playlist::{
 pub(crate) use snapshot::{Part, Picture, RenditionFormat, RenditionSnapshot, Segment, ShowState};
 
 use self::epoch::OpenEpoch;
-use self::rendition::{Rendition, ShowFacts};
+use self::rendition::{Limits, Rendition, ShowFacts};
 use super::config::HlsConfig;
 use super::remux::Unfit;
 use crate::model::{Epoch, Frame};
@@ -139,7 +140,8 @@ impl Packager {
             let longest = rendition.segments.iter().map(|segment| segment.duration).max().unwrap_or_default();
             show.raise_target_duration(longest);
             let ResumeRendition { id, format, segments, inits } = rendition;
-            show.renditions.push(Rendition::resume(id, format, segments, inits));
+            let limits = show.limits();
+            show.renditions.push(Rendition::resume(id, format, segments, inits, limits));
         }
         packager
     }
@@ -185,6 +187,13 @@ impl Packager {
         self.unfit = None;
         self.show.enter(ShowState::Ended);
         self.show.kept.push_back(Kept::Ended { target_duration: self.show.target_duration });
+    }
+
+    /// The store does not have this segment after all.
+    pub(crate) fn handle_lost(&mut self, id: RenditionId, segment: u64) {
+        if let Some(rendition) = self.show.renditions.iter_mut().find(|rendition| rendition.id == id) {
+            rendition.lose(segment);
+        }
     }
 
     /// What the store should know next.
@@ -268,9 +277,15 @@ impl Show {
         }
     }
 
+    fn limits(&self) -> Limits {
+        let HlsConfig { window_segments, dvr_window, .. } = self.config;
+        Limits { window_segments, dvr_window, target_duration: self.target_duration }
+    }
+
     fn close_segment(&mut self, rendition: usize, ends_at: Duration) {
+        let limits = self.limits();
         let rendition = &mut self.renditions[rendition];
-        if let Some(segment) = rendition.close_segment(self.config.window_segments, self.target_duration) {
+        if let Some(segment) = rendition.close_segment(limits) {
             self.end = self.end.max(ends_at);
             self.kept.push_back(Kept::Segment { rendition: rendition.id, segment, ends_at });
         }

@@ -5,12 +5,13 @@
 
 use super::bit_rate::{PeakBitRate, bits_per_second};
 use super::cadence;
+use super::past::Past;
 use super::segmenter::ClosedPart;
 use super::snapshot::{Hint, Part, Picture, Position, RenditionFormat, RenditionSnapshot, Segment, ShowState};
 use crate::model::{MediaFormat, Timescale, TrackFormat};
 use crate::store::RenditionId;
 use bytes::Bytes;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
@@ -23,6 +24,10 @@ pub(crate) struct Rendition {
     /// Inits by epoch, oldest first; those of listed segments and the newest.
     inits: Vec<(u64, Bytes)>,
     window: VecDeque<Arc<Segment>>,
+    /// What is listed behind it.
+    past: Arc<Past>,
+    /// Numbers in the window that will be gaps once they leave it.
+    lost: BTreeSet<u64>,
     open: Option<Segment>,
     next_number: u64,
     last_discontinuity: Option<u64>,
@@ -37,6 +42,16 @@ pub(crate) struct ShowFacts {
     pub(crate) target_duration: u64,
     pub(crate) part_target: Duration,
     pub(crate) state: ShowState,
+}
+
+/// How much a rendition lists.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Segments held in memory.
+    pub(crate) window_segments: usize,
+    /// How far back the list goes, the window included; zero: no further than the window.
+    pub(crate) dvr_window: Duration,
+    pub(crate) target_duration: u64,
 }
 
 /// Where a new segment stands.
@@ -68,6 +83,8 @@ impl Rendition {
             media: None,
             inits: Vec::new(),
             window: VecDeque::new(),
+            past: Arc::default(),
+            lost: BTreeSet::new(),
             open: None,
             next_number: FIRST_NUMBER,
             last_discontinuity: None,
@@ -80,17 +97,31 @@ impl Rendition {
     pub(crate) fn resume(
         id: RenditionId,
         format: RenditionFormat,
-        segments: Vec<Segment>,
+        mut segments: Vec<Segment>,
         inits: Vec<(u64, Bytes)>,
+        limits: Limits,
     ) -> Self {
         let last = segments.last();
-        Self {
-            next_number: last.map_or(FIRST_NUMBER, |segment| segment.number + 1),
-            last_discontinuity: last.map(|segment| segment.discontinuity),
-            window: segments.into_iter().map(Arc::new).collect(),
+        let (next_number, last_discontinuity) =
+            (last.map_or(FIRST_NUMBER, |segment| segment.number + 1), last.map(|segment| segment.discontinuity));
+        let window = segments.split_off(segments.len().saturating_sub(limits.window_segments));
+        let mut rendition = Self {
+            next_number,
+            last_discontinuity,
+            window: window.into_iter().map(Arc::new).collect(),
+            past: Arc::new(Past::of(segments.into_iter())),
             inits,
             changed: true,
             ..Self::new(id, format)
+        };
+        rendition.trim(limits);
+        rendition
+    }
+
+    /// The store does not have this segment.
+    pub(crate) fn lose(&mut self, segment: u64) {
+        if self.window.iter().any(|held| held.number == segment) {
+            self.lost.insert(segment);
         }
     }
 
@@ -146,7 +177,7 @@ impl Rendition {
     }
 
     /// Closes the open segment and trims the window. `None`: there was nothing in it.
-    pub(crate) fn close_segment(&mut self, window_segments: usize, target_duration: u64) -> Option<Arc<Segment>> {
+    pub(crate) fn close_segment(&mut self, limits: Limits) -> Option<Arc<Segment>> {
         let open = self.open.take()?;
         if open.parts.is_empty() {
             // Its number was never seen by anybody; the next segment takes its place, discontinuities included.
@@ -154,24 +185,32 @@ impl Rendition {
             self.last_discontinuity = self.window.back().map(|last| last.discontinuity);
             return None;
         }
-        let target = Duration::from_secs(target_duration);
+        let target = Duration::from_secs(limits.target_duration);
         self.peak.add(open.byte_len(), open.duration, target);
         let segment = Arc::new(open);
         self.window.push_back(Arc::clone(&segment));
-        self.trim(window_segments, target * LEAST_TARGET_DURATIONS);
+        self.trim(limits);
         self.changed = true;
         Some(segment)
     }
 
-    fn trim(&mut self, window_segments: usize, least: Duration) {
+    fn trim(&mut self, Limits { window_segments, dvr_window, target_duration }: Limits) {
+        let least = Duration::from_secs(target_duration) * LEAST_TARGET_DURATIONS;
         let mut listed: Duration = self.window.iter().map(|segment| segment.duration).sum();
+        let reach = dvr_window.saturating_sub(listed);
         while self.window.len() > window_segments {
             let Some(first) = self.window.front() else { break };
             if listed - first.duration < least && self.window.len() < window_segments * 4 {
                 break;
             }
             listed -= first.duration;
+            if !dvr_window.is_zero() {
+                Arc::make_mut(&mut self.past).take(first, &mut self.lost);
+            }
             self.window.pop_front();
+        }
+        if self.past.duration() > reach {
+            Arc::make_mut(&mut self.past).trim(reach);
         }
         let needed = self.window.front().map(|first| first.init_epoch);
         let newest = self.inits.last().map(|(epoch, _)| *epoch);
@@ -213,6 +252,7 @@ impl Rendition {
             target_duration: facts.target_duration,
             part_target: facts.part_target,
             state: facts.state,
+            past: Arc::clone(&self.past),
             segments: self.window.iter().cloned().collect(),
             open: self.open.clone().filter(|open| !open.parts.is_empty()),
             hint: if facts.state == ShowState::Live { self.hint(next_likely) } else { None },

@@ -1,6 +1,7 @@
 //! What readers see of a rendition: immutable, shared, published whole whenever a part is added.
 
 use super::media_playlist;
+use super::past::Past;
 use crate::hls::text::Text;
 use crate::model::VideoFormat;
 use crate::store::RenditionId;
@@ -104,7 +105,9 @@ pub(crate) struct RenditionSnapshot {
     pub(crate) target_duration: u64,
     pub(crate) part_target: Duration,
     pub(crate) state: ShowState,
-    /// Closed segments, consecutive numbers.
+    /// Listed before the closed segments, with numbers that lead to theirs.
+    pub(crate) past: Arc<Past>,
+    /// Closed segments in memory, consecutive numbers.
     pub(crate) segments: Vec<Arc<Segment>>,
     /// The segment being built, if it has a part.
     pub(crate) open: Option<Segment>,
@@ -171,12 +174,24 @@ impl RenditionSnapshot {
         }
     }
 
+    /// How many closed segments the playlist lists.
+    pub(crate) fn listed(&self) -> usize {
+        self.past.len() + self.segments.len()
+    }
+
+    /// One of them, the oldest first.
+    pub(crate) fn listed_segment(&self, index: usize) -> Option<&Segment> {
+        let held = || self.segments.get(index.checked_sub(self.past.len())?);
+        self.past.get(index).or_else(held).map(|segment| &**segment)
+    }
+
     pub(crate) fn init(&self, epoch: u64) -> Option<&Bytes> {
         self.inits.iter().find(|(init, _)| *init == epoch).map(|(_, bytes)| bytes)
     }
 
     /// Whether every listed segment can be decoded alone.
     pub(crate) fn independent(&self) -> bool {
-        self.segments.iter().map(|segment| &**segment).chain(&self.open).all(|segment| segment.independent)
+        let held = self.segments.iter().map(|segment| &**segment).chain(&self.open);
+        self.past.independent() && held.into_iter().all(|segment| segment.independent)
     }
 }

@@ -280,6 +280,62 @@ fn no_sample_is_lost_and_presentation_times_are_true() {
     assert!(audio.windows(2).all(|pair| pair[1].0 == pair[0].0 + pair[0].2));
 }
 
+fn with_dvr(window: Duration) -> HlsConfig {
+    HlsConfig { dvr_window: window, ..HlsConfig::default() }
+}
+
+#[test]
+fn a_dvr_window_lists_what_the_store_has_and_says_where_it_has_a_hole() {
+    let script = Script { fps: 25.0, ..Script::default() };
+    let mut theatre = Theatre::with(Packager::new(with_dvr(Duration::from_secs(40))));
+    theatre.packager.handle_epoch(&script.epoch(zero()));
+    let frames = script.frames(Duration::from_secs(50));
+    let (before, after) = frames.split_at(frames.len() / 3);
+    theatre.play(before);
+    let lost = RenditionId::parse("v0").unwrap();
+    theatre.packager.handle_lost(lost, 7);
+    assert!(!theatre.text("v0").contains("#EXT-X-GAP"), "the window still has its bytes");
+    theatre.play(after);
+
+    let whole = theatre.text("v0");
+    assert!(whole.contains("#EXT-X-GAP\n#EXTINF:2.00000,\n0/7.m4s\n"), "{whole}");
+    for id in ["v0", "a0"] {
+        let listing = theatre.listing(id);
+        let length: f64 = listing.closed().map(|segment| segment.duration).sum();
+        assert!((36.0..=40.5).contains(&length), "{id} goes {length} s back");
+        assert!(listing.closed().count() >= 18, "{id}");
+    }
+    let (snapshot, _) = &theatre.latest[&lost];
+    let delta = media_playlist::render_delta(snapshot);
+    assert!(delta.len() < 4_000 && delta.contains("#EXT-X-SKIP:SKIPPED-SEGMENTS="), "{delta}");
+    assert!(snapshot.segments.len() <= 10, "no more is held in memory: {}", snapshot.segments.len());
+}
+
+#[test]
+fn a_show_that_is_taken_up_goes_as_far_back_as_before() {
+    let script = Script { fps: 25.0, audio: None, ..Script::default() };
+    let config = with_dvr(Duration::from_secs(40));
+    let mut theatre = Theatre::with(Packager::new(config.clone()));
+    theatre.packager.handle_epoch(&script.epoch(zero()));
+    theatre.play(&script.frames(Duration::from_secs(61)));
+    let stored = theatre.segments("v0").into_iter().map(|segment| Segment { parts: Vec::new(), ..(*segment).clone() });
+    let segments: Vec<_> = stored.skip(8).collect();
+    let format = theatre.packager.choices()[0].format.clone();
+    let id = RenditionId::parse("v0").unwrap();
+    let rendition = ResumeRendition { id, format, segments, inits: Vec::new() };
+    let resume = Resume { next_epoch: 1, discontinuity: 0, end: Duration::from_secs(60), renditions: vec![rendition] };
+    let mut taken_up = Packager::resume(config, resume);
+    // Its bytes are in a store that this test has not: the text alone is looked at.
+    let list = |packager: &mut Packager| Listing::parse(&media_playlist::render(&packager.poll_snapshots()[0]));
+    let length: f64 = list(&mut taken_up).closed().map(|segment| segment.duration).sum();
+    assert!((36.0..=40.5).contains(&length), "{length} s");
+    taken_up.handle_epoch(&script.epoch(zero() + Duration::from_secs(65)));
+    script.frames(Duration::from_secs(5)).iter().for_each(|frame| taken_up.handle_frame(frame));
+    let listing = list(&mut taken_up);
+    assert!(listing.media_sequence > 9, "it moves on: {}", listing.media_sequence);
+    assert_eq!(listing.segments.iter().map(|segment| segment.discontinuities).sum::<u64>(), 1);
+}
+
 #[test]
 fn a_segment_of_sound_is_divided_without_a_short_rest() {
     let script = Script::default();
