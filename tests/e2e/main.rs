@@ -11,6 +11,7 @@ mod configuration;
 mod encoders;
 mod interop;
 mod pages;
+mod players;
 mod publish_to_hls;
 mod reconnect;
 mod replays;

@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { chromium } from "playwright-core";
 import { serve } from "./lines.mjs";
 import { installClockReader } from "./clock.mjs";
+import { play } from "./players.mjs";
 
 /** Undefined lets playwright-core use the one it fetched for itself. `.ci/browser` looks in the same places. */
 const executablePath = [process.env.CHOBI_TEST_CHROMIUM, "/usr/bin/chromium", "/usr/bin/google-chrome"].find((p) => p && existsSync(p));
@@ -111,6 +112,7 @@ serve(
       await shown.evaluate(() => document.fonts.ready.then(() => undefined));
       await shown.screenshot({ path, animations: "disabled", timeout: 30_000 });
     },
+    play: (args) => play(browser, args),
     startClockReader: ({ page }) => at(page).page.evaluate(installClockReader),
     /** Delays in ms of the frames shown since the last call. */
     clockReadings: ({ page }) => at(page).page.evaluate(() => globalThis.clockReadings.splice(0)),

@@ -72,6 +72,13 @@ impl Browser {
     }
 }
 
+impl Browser {
+    /// What another player makes of a playlist: `seeks` are shares of what it can play.
+    pub(crate) async fn play(&self, player: &str, url: &str, seeks: &[f64]) -> Result<Value> {
+        self.node.call("play", json!({ "player": player, "url": url, "seeks": seeks })).await
+    }
+}
+
 impl Page {
     async fn call(&self, call: &str, mut args: Value) -> Result<Value> {
         args["page"] = json!(self.number);
