@@ -20,7 +20,7 @@ pub(crate) const BROADCASTS: &str = "chobi_broadcasts";
 pub(crate) const TAKEOVERS: &str = "chobi_takeovers_total";
 /// Frames a subscriber did not get because its queue was full.
 pub(crate) const SUBSCRIBER_DROPPED: &str = "chobi_subscriber_dropped_frames_total";
-/// HLS answers, by `what` (multivariant, playlist, part, segment, init) and `status`.
+/// HLS answers, by `what` (multivariant, playlist, part, segment, init, download, download_progress) and `status`.
 pub(crate) const HLS_REQUESTS: &str = "chobi_hls_requests_total";
 /// Bytes served over HLS.
 pub(crate) const HLS_BYTES: &str = "chobi_hls_bytes_total";

@@ -8,12 +8,13 @@
 //! 4. `show` holds the newest snapshots, `delivery` serves them, holds requests for what is not there yet, and counts
 //!    viewers.
 //! 5. `recording` reads back what the store kept: after a restart, and once a show is over. `bucket` writes the same as
-//!    playlists that lie beside the segments in a bucket.
+//!    playlists that lie beside the segments in a bucket. `film` makes one MP4 file of it for those who take it home.
 
 mod archive;
 mod bucket;
 mod config;
 mod delivery;
+mod film;
 mod from_hub;
 mod in_memory;
 mod packager;

@@ -5,6 +5,7 @@
 use super::bucket::BucketPlaylists;
 use super::config::HlsConfig;
 use super::delivery::{self, Gates, PassKey, Viewers};
+use super::film::Films;
 use super::from_hub;
 use super::recording::Recordings;
 use super::show::Show;
@@ -39,6 +40,7 @@ pub(super) struct Shared {
     pub(super) config: HlsConfig,
     pub(super) shows: Shows,
     pub(super) recordings: Recordings,
+    pub(super) films: Arc<Films>,
     pub(super) keeper: Keeper,
     pub(super) admission: Arc<dyn Admission>,
     pub(super) gates: Gates,
@@ -108,10 +110,12 @@ impl Service {
         } else {
             Keeper::start(Arc::new(disk.clone()), disk, room, &keeping)
         };
+        let tasks = TaskTracker::new();
         let shared = Arc::new(Shared {
             config,
             shows: Shows::default(),
             recordings: Recordings::default(),
+            films: Films::open(&keeper, &tasks, &cancel),
             keeper,
             admission,
             gates: Gates::default(),
@@ -119,7 +123,6 @@ impl Service {
             cancel,
             events,
         });
-        let tasks = TaskTracker::new();
         tasks.spawn(accept(Arc::clone(&shared), opened, tasks.clone()));
         tasks.spawn(watch_viewers(Arc::clone(&shared)));
         Ok(Self { shared, tasks })
@@ -145,6 +148,7 @@ impl Service {
             return Ok(false);
         }
         self.shared.recordings.forget(broadcast);
+        self.shared.films.strike(broadcast).await;
         self.shared.keeper.delete(broadcast).await?;
         Ok(true)
     }

@@ -15,6 +15,11 @@ pub trait Admission: Send + Sync + 'static {
     }
 
     async fn admit_viewer(&self, request: WatchRequest) -> Result<WatchGrant, Refusal>;
+
+    /// Whether somebody may take the replay of a broadcast home. Asked with every request for it: those are few and long.
+    async fn admit_download(&self, _request: WatchRequest) -> Result<DownloadGrant, Refusal> {
+        Err(Refusal::Forbidden)
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -64,6 +69,14 @@ pub struct WatchGrant {
     pub viewer: Option<ViewerIdentity>,
     /// The grant must be asked for again after this.
     pub expires: Option<SystemTime>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DownloadGrant {
+    /// What the file is called, as its owner wrote it; without an ending.
+    pub title: String,
+    /// Nobody else may be given what is given here.
+    pub is_private: bool,
 }
 
 /// Whose ticket it was.

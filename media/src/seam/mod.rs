@@ -6,7 +6,8 @@ mod handle;
 mod secret;
 
 pub use admission::{
-    Admission, Part, Protocol, PublishGrant, PublishRequest, Refusal, ViewerIdentity, WatchGrant, WatchRequest,
+    Admission, DownloadGrant, Part, Protocol, PublishGrant, PublishRequest, Refusal, ViewerIdentity, WatchGrant,
+    WatchRequest,
 };
 pub use event::{BroadcastEnd, EventSink, MediaEvent, PresentViewer, Recorded, Transport, ViewerGuard, WarningCode};
 pub(crate) use handle::Order;

@@ -9,7 +9,7 @@ use super::journal::{self, Entry};
 use super::recent::Recent;
 use super::uploader::Uploader;
 use super::{
-    DiskStore, LiveRules, ObjectKey, PlaylistWriter, SegmentStore, StorageConfig, StorageHealth, StoreError, disk,
+    DiskStore, LiveRules, ObjectKey, PlaylistWriter, SegmentStore, StorageConfig, StorageHealth, StoreError, disk, note,
 };
 use crate::metrics;
 use crate::model::BroadcastId;
@@ -184,6 +184,33 @@ impl Keeper {
     pub async fn recover(&self, broadcast: &BroadcastId) -> Result<Vec<Entry>, StoreError> {
         let folder = self.disk.folder(broadcast);
         disk::blocking(move || journal::mend(&folder).and_then(|()| journal::read(&folder))).await
+    }
+
+    /// What was noted of a broadcast under this name, when it is not longer than `max_bytes`.
+    pub(crate) async fn note_of(
+        &self,
+        broadcast: &BroadcastId,
+        name: &'static str,
+        max_bytes: u64,
+    ) -> Result<Option<Bytes>, StoreError> {
+        let folder = self.disk.folder(broadcast);
+        disk::blocking(move || note::read(&folder, name, max_bytes)).await
+    }
+
+    /// Notes something that can be made again, in place of what was noted under this name.
+    pub(crate) async fn keep_note(
+        &self,
+        broadcast: &BroadcastId,
+        name: &'static str,
+        bytes: Bytes,
+    ) -> Result<(), StoreError> {
+        let folder = self.disk.folder(broadcast);
+        disk::blocking(move || note::write(&folder, name, &bytes)).await
+    }
+
+    pub(crate) async fn drop_note(&self, broadcast: &BroadcastId, name: &'static str) -> Result<(), StoreError> {
+        let folder = self.disk.folder(broadcast);
+        disk::blocking(move || note::remove(&folder, name)).await
     }
 
     /// Removes all that is kept of a broadcast.

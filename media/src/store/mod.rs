@@ -15,6 +15,7 @@ pub mod journal;
 mod keeper;
 mod key;
 mod lines;
+mod note;
 mod recent;
 mod s3;
 mod spool;

@@ -19,17 +19,28 @@ pub(crate) static CLIP: LazyLock<Clip> = LazyLock::new(|| Clip::encode("30", 30,
 
 /// Twenty-five frames a second, a keyframe every two, 44.1 kHz: nothing of it is a whole number of milliseconds.
 pub(crate) static OTHER_CLIP: LazyLock<Clip> =
-    LazyLock::new(|| Clip::encode_with("30000/1001", 60, 6, &["-bf", "0"], "44100"));
+    LazyLock::new(|| Clip::encode_with((320, 180), "30000/1001", 60, 6, &["-bf", "0"], "44100"));
+
+/// Four seconds of a larger picture with other sound, as after a change of the encoder's settings.
+pub(crate) static LARGE_CLIP: LazyLock<Clip> =
+    LazyLock::new(|| Clip::encode_with((640, 360), "25", 50, 4, &["-bf", "0"], "44100"));
 
 impl Clip {
     fn encode(rate: &str, gop: u32, seconds: u32) -> Self {
-        Self::encode_with(rate, gop, seconds, &["-bf", "2"], "48000")
+        Self::encode_with((320, 180), rate, gop, seconds, &["-bf", "2"], "48000")
     }
 
-    fn encode_with(rate: &str, gop: u32, seconds: u32, options: &[&str], sample_rate: &str) -> Self {
+    fn encode_with(
+        (width, height): (u16, u16),
+        rate: &str,
+        gop: u32,
+        seconds: u32,
+        options: &[&str],
+        sample_rate: &str,
+    ) -> Self {
         let gop = gop.to_string();
         let output = Command::new("ffmpeg")
-            .args(["-v", "error", "-f", "lavfi", "-i", &format!("testsrc2=size=320x180:rate={rate}")])
+            .args(["-v", "error", "-f", "lavfi", "-i", &format!("testsrc2=size={width}x{height}:rate={rate}")])
             .args(["-f", "lavfi", "-i", &format!("sine=frequency=440:sample_rate={sample_rate}")])
             .args(["-t", &seconds.to_string(), "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"])
             .args(["-g", &gop, "-keyint_min", &gop, "-sc_threshold", "0"])
@@ -38,12 +49,12 @@ impl Clip {
             .output()
             .expect("ffmpeg is installed");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        Self::read(&output.stdout, rate, sample_rate.parse().unwrap())
+        Self::read(&output.stdout, video((width, height), rate), sample_rate.parse().unwrap())
     }
 
     /// FLV: a header of 13 bytes, then tags: type 1, size 3, time 3 + 1, id 3, body, size of all that 4.
-    fn read(flv: &[u8], rate: &str, sample_rate: u32) -> Self {
-        let mut clip = Self { tracks: vec![video(rate), audio(sample_rate)], frames: Vec::new() };
+    fn read(flv: &[u8], video: Arc<TrackFormat>, sample_rate: u32) -> Self {
+        let mut clip = Self { tracks: vec![video, audio(sample_rate)], frames: Vec::new() };
         let mut rest = &flv[13..];
         while rest.len() > 11 {
             let size = u32::from_be_bytes([0, rest[1], rest[2], rest[3]]) as usize;
@@ -104,7 +115,7 @@ impl Clip {
     }
 }
 
-fn video(rate: &str) -> Arc<TrackFormat> {
+fn video((width, height): (u16, u16), rate: &str) -> Arc<TrackFormat> {
     let (numerator, denominator) = rate.split_once('/').unwrap_or((rate, "1"));
     let frame_rate =
         Some(FrameRate { numerator: numerator.parse().unwrap(), denominator: denominator.parse().unwrap() });
@@ -112,8 +123,8 @@ fn video(rate: &str) -> Arc<TrackFormat> {
         codec: VideoCodec::H264,
         configuration: Bytes::new(),
         rfc6381: String::new(),
-        width: 320,
-        height: 180,
+        width,
+        height,
         frame_rate,
     };
     Arc::new(TrackFormat { id: TrackId(0), timescale: Timescale::MILLIS, media: MediaFormat::Video(video) })

@@ -9,6 +9,8 @@ mod codecs;
 mod decode;
 mod delivery;
 mod dvr;
+mod film;
+mod film_probe;
 mod holding;
 mod private;
 mod replays;

@@ -96,6 +96,15 @@ pub(super) fn refusal(status: StatusCode, reason: &str, retry: Option<Duration>)
     finish(builder, Body::from(format!("{reason}\n")))
 }
 
+/// An answer for a script, true for this moment.
+pub(super) fn json(text: String) -> Response {
+    let builder = base(StatusCode::OK)
+        .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
+        .header(CACHE_CONTROL, HeaderValue::from_static("no-store"))
+        .header(CONTENT_LENGTH, text.len());
+    finish(builder, Body::from(text))
+}
+
 /// What HLS cannot carry, and the WHEP endpoint that can. Nothing is gained by asking again.
 pub(super) fn plays_elsewhere(reason: &str, whep_path: &str) -> Response {
     let builder = base(StatusCode::CONFLICT)
@@ -121,14 +130,14 @@ pub(super) fn without_body(method: &Method, response: Response) -> Response {
     if *method == Method::HEAD { response.map(|_| Body::empty()) } else { response }
 }
 
-fn base(status: StatusCode) -> Builder {
+pub(super) fn base(status: StatusCode) -> Builder {
     Response::builder().status(status).header(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")).header(
         ACCESS_CONTROL_EXPOSE_HEADERS,
-        HeaderValue::from_static("content-length, content-range, date, link, retry-after"),
+        HeaderValue::from_static("content-length, content-range, date, etag, link, retry-after"),
     )
 }
 
-fn finish(builder: Builder, body: Body) -> Response {
+pub(super) fn finish(builder: Builder, body: Body) -> Response {
     builder.body(body).expect("our header values are ASCII")
 }
 
@@ -140,14 +149,14 @@ fn body(mut chunks: Vec<Bytes>) -> Body {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Requested {
+pub(super) enum Requested {
     Whole,
     Slice(Range<usize>),
     Unsatisfiable,
 }
 
 /// One range of bytes. Several, or another unit, are answered with the whole, as RFC 9110 section 14.2 allows.
-fn requested_range(headers: &HeaderMap, len: usize) -> Requested {
+pub(super) fn requested_range(headers: &HeaderMap, len: usize) -> Requested {
     let header = headers.get(RANGE).and_then(|value| value.to_str().ok());
     let Some((first, last)) = header.and_then(|range| range.strip_prefix("bytes=")?.trim().split_once('-')) else {
         return Requested::Whole;

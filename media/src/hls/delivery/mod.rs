@@ -1,11 +1,12 @@
 //! Playlists, inits, segments and parts over HTTP.
 //!
 //! A request is parsed once (`request`), let in once (`gate`, `pass`), held until what it asks for is there (`hold`),
-//! answered with shared bytes (`answer`), and counted (`viewers`).
+//! answered with shared bytes (`answer`), and counted (`viewers`). A replay as one file goes its own way (`download`).
 
 mod answer;
 #[cfg(test)]
 mod door;
+mod download;
 mod gate;
 mod hold;
 mod pass;

@@ -23,8 +23,27 @@ pub(super) struct Target<'a> {
 pub(super) enum Resource {
     Multivariant,
     Playlist(RenditionId),
-    Object { rendition: RenditionId, epoch: u64, object: ObjectName },
-    Part { rendition: RenditionId, epoch: u64, segment: u64, part: u64 },
+    Object {
+        rendition: RenditionId,
+        epoch: u64,
+        object: ObjectName,
+    },
+    Part {
+        rendition: RenditionId,
+        epoch: u64,
+        segment: u64,
+        part: u64,
+    },
+    /// Below `replay/` only, and opened with a ticket: no pass lasts as long as a link.
+    Download(DownloadPart),
+}
+
+/// Of a replay as one file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum DownloadPart {
+    File,
+    /// How far the file is prepared.
+    Progress,
 }
 
 impl<'a> Target<'a> {
@@ -37,7 +56,12 @@ impl<'a> Target<'a> {
         }
         let whole = rest.strip_prefix("replay/");
         let (replay, rest) = (whole.is_some(), whole.unwrap_or(rest));
-        Some(Self { broadcast: BroadcastId::parse(broadcast).ok()?, pass, replay, resource: Resource::parse(rest)? })
+        let resource = match rest {
+            "video.mp4" if replay && pass.is_none() => Resource::Download(DownloadPart::File),
+            "video.json" if replay && pass.is_none() => Resource::Download(DownloadPart::Progress),
+            rest => Resource::parse(rest)?,
+        };
+        Some(Self { broadcast: BroadcastId::parse(broadcast).ok()?, pass, replay, resource })
     }
 }
 
@@ -66,6 +90,8 @@ impl Resource {
             Self::Object { object: ObjectName::Init, .. } => "init",
             Self::Object { object: ObjectName::Segment(_), .. } => "segment",
             Self::Part { .. } => "part",
+            Self::Download(DownloadPart::File) => "download",
+            Self::Download(DownloadPart::Progress) => "download_progress",
         }
     }
 }
@@ -148,6 +174,8 @@ mod tests {
         assert_eq!(parse("/hls/session_1/v1/0/7.2.m4s"), part);
         let private = Target::parse("/hls/session_1/~abc.def/v1/0/7.2.m4s").unwrap();
         assert_eq!((private.pass, private.resource), (Some("abc.def"), part));
+        assert_eq!(parse("/hls/session_1/replay/video.mp4"), Resource::Download(DownloadPart::File));
+        assert_eq!(parse("/hls/session_1/replay/video.json"), Resource::Download(DownloadPart::Progress));
     }
 
     #[test]
@@ -171,6 +199,9 @@ mod tests {
             "/hls/session_1/index.jsonl",
             "/hls/session_1/~pass",
             "/hls/session_1/~a/~b/index.m3u8",
+            "/hls/session_1/video.mp4",
+            "/hls/session_1/~abc.def/replay/video.mp4",
+            "/hls/session_1/replay/video.mp4/",
         ] {
             assert_eq!(Target::parse(path), None, "{path}");
         }

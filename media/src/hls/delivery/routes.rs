@@ -9,6 +9,7 @@ use super::super::service::Shared;
 use super::super::show::{Channel, Show, Stage};
 use super::super::text::Text;
 use super::answer::{self, Caching};
+use super::download;
 use super::hold::{self, HoldError};
 use super::pass::{Pass, random_viewer};
 use super::request::{self, Directives, Resource, Target};
@@ -61,6 +62,7 @@ fn status_label(status: StatusCode) -> &'static str {
     match status.as_u16() {
         200 => "200",
         206 => "206",
+        304 => "304",
         400 => "400",
         401 => "401",
         403 => "403",
@@ -68,6 +70,7 @@ fn status_label(status: StatusCode) -> &'static str {
         405 => "405",
         409 => "409",
         410 => "410",
+        412 => "412",
         416 => "416",
         503 => "503",
         _ => "other",
@@ -106,6 +109,10 @@ const VIEWER_HEADER: &str = "x-playback-session-id";
 
 impl Visit<'_> {
     async fn serve(&self) -> Response {
+        if let Resource::Download(part) = self.target.resource {
+            let Self { shared, target, query, headers, method } = self;
+            return download::serve(shared, &target.broadcast, part, query, headers, method).await;
+        }
         let visitor = match self.admit().await {
             Ok(visitor) => visitor,
             Err(refusal) => return refused(&refusal),
@@ -188,6 +195,7 @@ impl Visit<'_> {
                     Err(error) => self.not_held(error),
                 }
             }
+            Resource::Download(_) => no_such_media(),
         }
     }
 
@@ -242,7 +250,7 @@ impl Visit<'_> {
             }
             Resource::Object { .. } => no_such_media(),
             // Parts are for those who watched live; a recording has segments only.
-            Resource::Part { .. } => no_such_media(),
+            Resource::Part { .. } | Resource::Download(_) => no_such_media(),
         }
     }
 
@@ -415,7 +423,7 @@ fn no_such_media() -> Response {
     answer::refusal(StatusCode::NOT_FOUND, "there is no such media", None)
 }
 
-fn refused(refusal: &Refusal) -> Response {
+pub(super) fn refused(refusal: &Refusal) -> Response {
     let (status, retry) = match refusal {
         Refusal::BadCredentials => (StatusCode::UNAUTHORIZED, None),
         Refusal::Forbidden => (StatusCode::FORBIDDEN, None),

@@ -4,10 +4,12 @@
 
 mod fragment;
 mod init;
+mod read;
 mod unfit;
 
 pub(crate) use fragment::{Sample, write_fragment};
 pub(crate) use init::write_init;
+pub(crate) use read::{Fragment, StoredSample, read_fragments};
 pub(crate) use unfit::Unfit;
 
 use crate::model::{Timescale, TrackFormat};
