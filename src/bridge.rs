@@ -12,8 +12,8 @@ use chobi_control::session::EndReason;
 use chobi_control::video;
 use chobi_media::model::{BroadcastId, ViewerId};
 use chobi_media::seam::{
-    Admission, BroadcastEnd, EventSink, Handle, MediaEvent, Part, PresentViewer, PublishGrant, PublishRequest,
-    Recorded, Refusal, Transport, ViewerIdentity, WarningCode, WatchGrant, WatchRequest,
+    Admission, BroadcastEnd, DownloadGrant, EventSink, Handle, MediaEvent, Part, PresentViewer, PublishGrant,
+    PublishRequest, Recorded, Refusal, Transport, ViewerIdentity, WarningCode, WatchGrant, WatchRequest,
 };
 
 /// Control's answers in media's words.
@@ -60,6 +60,15 @@ impl Admission for Gatekeeper {
             is_guest: matches!(identity, presence::ViewerIdentity::Guest(_)),
         });
         Ok(WatchGrant { viewer, expires: permit.expires_at })
+    }
+
+    async fn admit_download(&self, request: WatchRequest) -> Result<DownloadGrant, Refusal> {
+        let attempt = WatchAttempt {
+            session_id: request.broadcast.as_str().to_owned(),
+            ticket: request.ticket.map(|ticket| chobi_control::secret::Secret::new(ticket.expose())),
+        };
+        let permit = self.0.admit_download(attempt).await.map_err(refusal)?;
+        Ok(DownloadGrant { title: permit.title, is_private: permit.is_private })
     }
 
     async fn keeps_recording(&self, broadcast: &BroadcastId) -> Result<bool, Refusal> {

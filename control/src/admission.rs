@@ -95,6 +95,14 @@ pub struct WatchPermit {
     pub expires_at: Option<SystemTime>,
 }
 
+/// They may take the replay home.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DownloadPermit {
+    pub title: String,
+    /// Nobody else may be given what is given to them.
+    pub is_private: bool,
+}
+
 /// They may not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WatchRefusal {
@@ -180,6 +188,31 @@ impl Admission {
             WatchRefusal::Unavailable
         })?;
         Ok(found.ok_or(WatchRefusal::NotFound)?.details.is_recorded)
+    }
+
+    /// May somebody take the replay of a show home? Its owner always, others when the owner lets them and they may watch it. A
+    /// ticket says who they are; what they may is looked up now.
+    pub async fn admit_download(&self, attempt: WatchAttempt) -> Result<DownloadPermit, WatchRefusal> {
+        let WatchAttempt { session_id, ticket } = attempt;
+        let name = BroadcastName::parse(&session_id).filter(|name| name.co_host.is_none());
+        let BroadcastName { session_id: id, .. } = name.ok_or(WatchRefusal::NotFound)?;
+        let unavailable = |error: Error| {
+            tracing::error!(%error, session.id = %id, "a download could not be admitted");
+            WatchRefusal::Unavailable
+        };
+        let session = self.sessions.find(&id).await.map_err(unavailable)?.ok_or(WatchRefusal::NotFound)?;
+        let viewer = ticket.as_ref().and_then(|ticket| self.sessions.downloader(&id, ticket));
+        let user_id = viewer.as_ref().and_then(ViewerIdentity::user_id);
+        let refused =
+            if ticket.is_some() && viewer.is_none() { WatchRefusal::BadTicket } else { WatchRefusal::Forbidden };
+        if !self.sessions.is_open_to(&session, user_id).await.map_err(unavailable)? {
+            return Err(refused);
+        }
+        let file = self.sessions.replay_file(&session).await.map_err(unavailable)?.ok_or(WatchRefusal::NotFound)?;
+        if !file.is_open_to(user_id) {
+            return Err(refused);
+        }
+        Ok(DownloadPermit { is_private: file.is_private || !file.allow_download, title: file.title })
     }
 
     /// May this viewer watch, now or after the end? A ticket that does not hold is as good as none: public sessions play all the same.

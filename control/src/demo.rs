@@ -35,6 +35,7 @@ pub(crate) async fn show(db: &Database, sessions: &Sessions, title: &str, now: T
         max_viewers: None,
         scheduled_at: None,
         is_recorded: true,
+        allow_download: false,
     };
     let created = sessions.create(&host_id, details).await?;
     Ok(DemoShow { session_id: created.session.id, host_id, stream_key: created.stream_key.into_secret() })

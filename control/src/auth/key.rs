@@ -25,6 +25,8 @@ pub enum TokenKind {
     Access,
     /// Admits one viewer to one session.
     Ticket,
+    /// Takes one replay home. Opens nothing else, for links are passed on.
+    Download,
 }
 
 impl TokenKind {
@@ -33,6 +35,7 @@ impl TokenKind {
         match self {
             Self::Access => "at+jwt",
             Self::Ticket => "ticket+jwt",
+            Self::Download => "download+jwt",
         }
     }
 
@@ -41,6 +44,7 @@ impl TokenKind {
         match self {
             Self::Access => "chobi-api",
             Self::Ticket => "chobi-playback",
+            Self::Download => "chobi-download",
         }
     }
 }

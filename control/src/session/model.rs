@@ -107,6 +107,8 @@ pub struct Details {
     pub scheduled_at: Option<Timestamp>,
     /// What is sent is kept, and can be watched after the end.
     pub is_recorded: bool,
+    /// Whoever may watch the replay may take it home too.
+    pub allow_download: bool,
 }
 
 /// What a session has gathered so far.

@@ -37,6 +37,8 @@ input! {
         scheduled_at "scheduledAt": Option<Timestamp> = date().optional(),
         /// Whether to keep it for a replay; a server that keeps nothing does not keep this either.
         is_recorded "recording": bool = boolean().or(true),
+        /// Whether others may take the replay home; its owner always may, and decides anew with `videos.updateVideo`.
+        allow_download "allowDownload": bool = boolean().or(false),
     }
 }
 
@@ -55,6 +57,7 @@ output! {
         max_viewers "maxViewers": Option<u32>,
         scheduled_at "scheduledAt": Option<Timestamp>,
         is_recorded "recording": bool,
+        allow_download "allowDownload": bool,
         status "status": PublicState,
         viewer_count "viewerCount": u64,
         thumbnail "thumbnail": Option<String>,
@@ -77,10 +80,20 @@ output! {
 }
 
 async fn create_session(sessions: Sessions, host: SignedIn, input: CreateSession) -> Result<SessionCreated, Error> {
-    let CreateSession { title, description, kind, category, is_private, max_viewers, scheduled_at, is_recorded } =
-        input;
+    let CreateSession { title, description, kind, category, is_private, max_viewers, scheduled_at, .. } = input;
+    let CreateSession { is_recorded, allow_download, .. } = input;
     let max_viewers = max_viewers.map(|max| u32::try_from(max).unwrap_or(u32::MAX));
-    let details = Details { title, description, kind, category, is_private, max_viewers, scheduled_at, is_recorded };
+    let details = Details {
+        title,
+        description,
+        kind,
+        category,
+        is_private,
+        max_viewers,
+        scheduled_at,
+        is_recorded,
+        allow_download,
+    };
     let created = sessions.create(&host.user_id, details).await?;
     let session = host_view(&sessions, created);
     Ok(SessionCreated { success: true, session, message: CREATED.within(host.language) })
@@ -88,8 +101,8 @@ async fn create_session(sessions: Sessions, host: SignedIn, input: CreateSession
 
 fn host_view(sessions: &Sessions, created: Created) -> StreamingSession {
     let Created { session, host, stream_key } = created;
-    let Details { title, description, kind, category, is_private, max_viewers, scheduled_at, is_recorded } =
-        session.details;
+    let Details { title, description, kind, category, is_private, max_viewers, scheduled_at, .. } = session.details;
+    let Details { is_recorded, allow_download, .. } = session.details;
     StreamingSession {
         rtmp_url: sessions.rtmp_url().to_owned(),
         playback_url: sessions.playback_url(&session.id),
@@ -105,6 +118,7 @@ fn host_view(sessions: &Sessions, created: Created) -> StreamingSession {
         max_viewers,
         scheduled_at,
         is_recorded,
+        allow_download,
         status: session.state.public(),
         viewer_count: session.viewer_count,
         thumbnail: None,

@@ -19,7 +19,7 @@ use crate::plain_text::{Lines, plain};
 use crate::ports::{LivePlane, ORDER_TIMEOUT};
 use crate::presence::{LiveIngress, ViewerIdentity};
 use crate::secret::Secret;
-use crate::video;
+use crate::video::{self, ReplayFile};
 
 pub(crate) const NO_SUCH_SESSION: Refusal =
     Refusal::new(Code::NotFound, "no_such_session", Text::new("البث غير موجود", "There is no such session"));
@@ -214,6 +214,29 @@ impl Sessions {
         let viewer = known.unwrap_or_else(|| ViewerIdentity::Guest(GuestId::generate()));
         let ticket = Ticket { session_id: session.id.clone(), viewer, role: Role::Viewer };
         self.print(&ticket, self.inner.clock.now())
+    }
+
+    /// Where somebody takes the replay home from, by a link that is theirs for a while. Always from this server: a bucket has the
+    /// segments only.
+    pub(crate) fn download_url(&self, session: &Session, caller: &Caller) -> Result<String, Error> {
+        let known = caller.user_id().cloned().map(ViewerIdentity::User);
+        let viewer = known.unwrap_or_else(|| ViewerIdentity::Guest(GuestId::generate()));
+        let now = self.inner.clock.now();
+        let ticket = self.inner.tickets.print_download(&session.id, &viewer, now);
+        let ticket = ticket.map_err(|error| Error::Internal(error.to_string().into()))?;
+        let base = self.inner.public.base_url.trim_end_matches('/');
+        Ok(format!("{base}/hls/{}/replay/video.mp4?ticket={}", session.id, ticket.reveal()))
+    }
+
+    /// Who holds a download ticket, if it is good and for this session.
+    pub(crate) fn downloader(&self, session_id: &SessionId, ticket: &Secret) -> Option<ViewerIdentity> {
+        let (of, viewer) = self.inner.tickets.read_download(ticket.reveal()).ok()?;
+        (of == *session_id).then_some(viewer)
+    }
+
+    /// The replay that may be taken home now, whoever asks.
+    pub(crate) async fn replay_file(&self, session: &Session) -> Result<Option<ReplayFile>, Error> {
+        Ok(video::replay_file(&mut self.inner.db.reader().await?, &session.id).await?)
     }
 
     fn print(&self, ticket: &Ticket, at: Timestamp) -> Result<Secret, Error> {

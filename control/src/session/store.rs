@@ -10,9 +10,10 @@ use crate::id::{SessionId, UserId};
 statements! {
     /// A new session, unless its host has `$12` unfinished ones. Two calls at the same instant may exceed that by one.
     INSERT = "insert into session (session_id, host_id, stream_key_digest, title, description, kind, category, is_private,
-            max_viewers, scheduled_at, state, created_at, is_recorded)
+            max_viewers, scheduled_at, state, created_at, is_recorded, allow_download)
         select $1, $2, $3, $4, cast($5 as text), $6, cast($7 as text), cast($8 as boolean), cast($9 as bigint),
-            cast($10 as bigint), 'waiting', cast($11 as bigint), cast($13 as boolean)
+            cast($10 as bigint), 'waiting', cast($11 as bigint), cast($13 as boolean),
+            cast($14 as boolean)
         where (select count(*) from session where host_id = $2 and state <> 'ended') < $12
         returning *";
     FIND = "select * from session where session_id = $1";
@@ -89,6 +90,7 @@ pub(super) async fn insert(
         .bind(session.created_at)
         .bind(i64::from(unfinished_max))
         .bind(details.is_recorded)
+        .bind(details.allow_download)
         .optional()
         .await?;
     row.as_ref().map(session_of).transpose()
@@ -267,6 +269,7 @@ fn session_of(row: &Row) -> Result<Session, DbError> {
             max_viewers: max_viewers.map(|max| u32::try_from(max).unwrap_or(u32::MAX)),
             scheduled_at: row.column("scheduled_at")?,
             is_recorded: row.column("is_recorded")?,
+            allow_download: row.column("allow_download")?,
         },
         state: SessionState::parse(&state).ok_or(DbError::Unreadable { column: "session.state" })?,
         viewer_count: count(row, "viewer_count")?,

@@ -36,6 +36,13 @@ struct Claims {
     role: String,
 }
 
+/// What a download ticket says: whose it is and of which show.
+#[derive(Serialize, Deserialize)]
+struct DownloadClaims {
+    sub: String,
+    session: String,
+}
+
 impl TicketPrinter {
     pub(crate) const fn new(key: TokenKey, ttl: Duration) -> Self {
         Self { key, ttl }
@@ -50,18 +57,40 @@ impl TicketPrinter {
         self.key.sign(TokenKind::Ticket, now.plus(self.ttl), claims)
     }
 
+    /// For one replay as a file. As a part of a link it will be passed on, so it opens neither playback nor `/ws`.
+    pub(super) fn print_download(
+        &self,
+        session_id: &SessionId,
+        viewer: &ViewerIdentity,
+        now: Timestamp,
+    ) -> Result<Secret, TokenError> {
+        let claims = DownloadClaims { sub: viewer.as_str().to_owned(), session: session_id.to_string() };
+        self.key.sign(TokenKind::Download, now.plus(self.ttl), claims)
+    }
+
+    /// Whose ticket it is, and of which show.
+    pub(super) fn read_download(&self, text: &str) -> Result<(SessionId, ViewerIdentity), TokenError> {
+        let (claims, _) = self.key.verify::<DownloadClaims>(TokenKind::Download, text)?;
+        let session_id = SessionId::parse(&claims.session).ok_or(TokenError::Claims)?;
+        Ok((session_id, viewer(&claims.sub).ok_or(TokenError::Claims)?))
+    }
+
     /// The ticket and when it ends; an error for anything not printed here, expired, or printed for another purpose.
     pub(super) fn read(&self, text: &str) -> Result<(Ticket, Timestamp), TokenError> {
         let (claims, expires_at) = self.key.verify::<Claims>(TokenKind::Ticket, text)?;
-        let user = UserId::parse(&claims.sub).map(ViewerIdentity::User);
-        let viewer = user.or_else(|| GuestId::parse(&claims.sub).map(ViewerIdentity::Guest));
         let ticket = Ticket {
             session_id: SessionId::parse(&claims.session).ok_or(TokenError::Claims)?,
-            viewer: viewer.ok_or(TokenError::Claims)?,
+            viewer: viewer(&claims.sub).ok_or(TokenError::Claims)?,
             role: Role::parse(&claims.role).ok_or(TokenError::Claims)?,
         };
         Ok((ticket, expires_at))
     }
+}
+
+/// A user or guest, by the prefix of their id.
+fn viewer(id: &str) -> Option<ViewerIdentity> {
+    let user = UserId::parse(id).map(ViewerIdentity::User);
+    user.or_else(|| GuestId::parse(id).map(ViewerIdentity::Guest))
 }
 
 #[cfg(test)]
@@ -90,6 +119,20 @@ mod tests {
         let text = printer.print(&ticket(ViewerIdentity::Guest(GuestId::generate())), clock.now()).expect("printed");
         clock.advance(Duration::from_secs(60));
         assert!(matches!(printer.read(text.reveal()), Err(TokenError::Expired)));
+    }
+
+    #[test]
+    fn download_ticket_opens_one_file_and_nothing_else() {
+        let clock = Clock::standing(Timestamp::from_unix_seconds(1_000));
+        let printer = printer(&clock);
+        let (session_id, viewer) = (SessionId::generate(), ViewerIdentity::User(UserId::generate()));
+        let link = printer.print_download(&session_id, &viewer, clock.now()).expect("printed");
+        assert_eq!(printer.read_download(link.reveal()).expect("good"), (session_id, viewer.clone()));
+        assert!(printer.read(link.reveal()).is_err(), "it does not play");
+        let playing = printer.print(&ticket(viewer), clock.now()).expect("printed");
+        assert!(printer.read_download(playing.reveal()).is_err(), "and what plays does not download");
+        clock.advance(Duration::from_secs(60));
+        assert!(matches!(printer.read_download(link.reveal()), Err(TokenError::Expired)));
     }
 
     #[test]

@@ -179,6 +179,7 @@ pub(crate) fn details(title: &str) -> Details {
         max_viewers: None,
         scheduled_at: None,
         is_recorded: true,
+        allow_download: false,
     }
 }
 

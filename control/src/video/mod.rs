@@ -14,6 +14,7 @@
 //! - Media is asked again about everything between two states (`archivist`): after a restart, and every minute. Each answer
 //!   may come twice.
 //! - Lists show `ready` videos; owners also see what is processing, failed or private among their own.
+//! - A replay can be taken home as a file by its owner, and by whoever may watch it when the owner lets them (`allowDownload`).
 //! - Deleting is marked first and carried out after, so a recording that was deleted never comes back.
 
 mod archivist;
@@ -26,5 +27,6 @@ mod store;
 mod tests;
 
 pub use self::model::Recorded;
+pub(crate) use self::model::ReplayFile;
 pub(crate) use self::procedures::namespace;
-pub(crate) use self::service::{Videos, begin, can_be_watched};
+pub(crate) use self::service::{Videos, begin, can_be_watched, replay_file};

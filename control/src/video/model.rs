@@ -55,6 +55,7 @@ pub(crate) struct Video {
     pub(super) category: Option<String>,
     pub(super) kind: SessionKind,
     pub(super) is_private: bool,
+    pub(super) allow_download: bool,
     pub(super) state: VideoState,
     pub(super) duration: Duration,
     pub(super) counters: Counters,
@@ -69,6 +70,15 @@ pub(super) struct Counters {
     pub(super) dislikes: u64,
     pub(super) comments: u64,
     pub(super) shares: u64,
+}
+
+/// What is said of a replay to those who want it as a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ReplayFile {
+    pub(crate) title: String,
+    pub(crate) is_private: bool,
+    pub(crate) allow_download: bool,
+    owner_id: UserId,
 }
 
 /// A video with the card of its owner.
@@ -113,6 +123,7 @@ impl Video {
             category: details.category.clone(),
             kind: details.kind,
             is_private: details.is_private,
+            allow_download: details.allow_download,
             state: if details.is_recorded { VideoState::Processing } else { VideoState::Discarding },
             duration: Duration::ZERO,
             counters: Counters::default(),
@@ -121,9 +132,26 @@ impl Video {
         }
     }
 
+    /// `None` while there is nothing to take home.
+    pub(super) fn file(&self) -> Option<ReplayFile> {
+        (self.state == VideoState::Ready).then(|| ReplayFile {
+            title: self.title.clone(),
+            is_private: self.is_private,
+            allow_download: self.allow_download,
+            owner_id: self.user_id.clone(),
+        })
+    }
+
     /// What a search compares with.
     pub(super) fn search_text(&self) -> String {
         folded(&format!("{} {}", self.title, self.description.as_deref().unwrap_or_default()))
+    }
+}
+
+impl ReplayFile {
+    /// Whether somebody who may watch it may take it home.
+    pub(crate) fn is_open_to(&self, user_id: Option<&UserId>) -> bool {
+        self.allow_download || user_id == Some(&self.owner_id)
     }
 }
 

@@ -16,6 +16,8 @@ pub(crate) fn namespace(videos: Videos) -> Namespace<Videos> {
     Namespace::new("videos", videos)
         .query("getVideos", get_videos)
         .mutation("playVideo", play_video)
+        .mutation("downloadVideo", download_video)
+        .mutation("updateVideo", update_video)
         .mutation("deleteVideo", delete_video)
 }
 
@@ -116,7 +118,7 @@ fn item(videos: &Videos, (video, owner): Shown) -> Option<VideoItem> {
         duration: millis.saturating_add(500) / 1000,
         is_private: video.is_private,
         allow_comments: false,
-        allow_download: false,
+        allow_download: video.allow_download,
         views: video.counters.views,
         likes: video.counters.likes,
         dislikes: video.counters.dislikes,
@@ -154,6 +156,41 @@ async fn play_video(videos: Videos, caller: Caller, input: PlayVideo) -> Result<
     let video = item(&videos, video).ok_or(Error::Internal("a video that plays is shown".into()))?;
     let (playback_url, token) = (video.video_url.clone(), token.reveal().to_owned());
     Ok(VideoPlaying { success: true, video, playback_url, token })
+}
+
+output! {
+    pub(super) struct VideoDownload {
+        success "success": bool,
+        /// One MP4 file, in ranges as wanted. 503 with Retry-After while it is prepared; with `video.json` in the place of
+        /// `video.mp4` it says how far it is. Good for some hours, for this video only.
+        download_url "downloadUrl": String,
+    }
+}
+
+async fn download_video(videos: Videos, caller: Caller, input: PlayVideo) -> Result<VideoDownload, Error> {
+    let PlayVideo { video_id, session_id } = input;
+    let download_url = videos.download(&caller, video_id.as_deref(), session_id.as_deref()).await?;
+    Ok(VideoDownload { success: true, download_url })
+}
+
+input! {
+    pub(super) struct UpdateVideo {
+        video_id "videoId": String = text(),
+        allow_download "allowDownload": bool = boolean(),
+    }
+}
+
+output! {
+    pub(super) struct VideoUpdated {
+        success "success": bool,
+        video "video": VideoItem,
+    }
+}
+
+async fn update_video(videos: Videos, owner: SignedIn, input: UpdateVideo) -> Result<VideoUpdated, Error> {
+    let shown = videos.update(&owner, &input.video_id, input.allow_download).await?;
+    let video = item(&videos, shown).ok_or(Error::Internal("a video that was updated is shown".into()))?;
+    Ok(VideoUpdated { success: true, video })
 }
 
 input! {

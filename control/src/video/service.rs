@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::archivist::Slate;
-use super::model::{Recorded, Shown, Video, VideoState};
+use super::model::{Recorded, ReplayFile, Shown, Video, VideoState};
 use super::store::{self, Filter, Order};
 use crate::caller::{Caller, ClientAddress, SignedIn};
 use crate::clock::{Clock, Timestamp};
@@ -41,6 +41,12 @@ const FAILED: Refusal = Refusal::new(
     Code::PreconditionFailed,
     "video_failed",
     Text::new("تعذّر حفظ تسجيل هذا البث", "The recording of this session could not be kept"),
+);
+
+const NO_DOWNLOAD: Refusal = Refusal::new(
+    Code::Forbidden,
+    "download_not_allowed",
+    Text::new("لم يسمح صاحب الفيديو بتنزيله", "The owner of this video does not let others download it"),
 );
 
 /// One person's views of one video that are counted. Reloading the page makes nobody popular.
@@ -124,6 +130,40 @@ impl Videos {
         session_id: Option<&str>,
     ) -> Result<Playing, Error> {
         let Inner { db, sessions, views, .. } = &*self.inner;
+        let ((video, owner), session) = self.watchable(caller, video_id, session_id).await?;
+        let token = sessions.replay_ticket(&session, caller)?;
+        let is_owner = caller.user_id() == Some(&video.user_id);
+        let viewer = caller.user_id().cloned().map_or(Viewer::Address(caller.address), Viewer::User);
+        if !is_owner && views.take(&(viewer, video.id.clone())).is_ok() {
+            let mut tx = db.begin().await?;
+            store::count_view(&mut tx, &video.id).await?;
+            tx.commit().await?;
+        }
+        Ok(Playing { video: (video, owner), token })
+    }
+
+    /// Where somebody takes a replay home from.
+    pub(super) async fn download(
+        &self,
+        caller: &Caller,
+        video_id: Option<&str>,
+        session_id: Option<&str>,
+    ) -> Result<String, Error> {
+        let ((video, _), session) = self.watchable(caller, video_id, session_id).await?;
+        if !video.file().is_some_and(|file| file.is_open_to(caller.user_id())) {
+            return Err(NO_DOWNLOAD.into());
+        }
+        self.inner.sessions.download_url(&session, caller)
+    }
+
+    /// A video that can be watched and that the caller may watch.
+    async fn watchable(
+        &self,
+        caller: &Caller,
+        video_id: Option<&str>,
+        session_id: Option<&str>,
+    ) -> Result<(Shown, Session), Error> {
+        let Inner { db, sessions, .. } = &*self.inner;
         let mut reader = db.reader().await?;
         let found = match (video_id, session_id) {
             (Some(text), None) => store::find(&mut reader, &VideoId::parse(text).ok_or(NO_SUCH_VIDEO)?).await?,
@@ -137,37 +177,49 @@ impl Videos {
             return Err(PRIVATE.into());
         }
         match video.state {
-            VideoState::Ready => {}
-            VideoState::Failed => return Err(FAILED.into()),
-            _ => return Err(NOT_READY.into()),
+            VideoState::Ready => Ok(((video, owner), session)),
+            VideoState::Failed => Err(FAILED.into()),
+            _ => Err(NOT_READY.into()),
         }
-        let token = sessions.replay_ticket(&session, caller)?;
-        let is_owner = caller.user_id() == Some(&video.user_id);
-        let viewer = caller.user_id().cloned().map_or(Viewer::Address(caller.address), Viewer::User);
-        if !is_owner && views.take(&(viewer, video.id.clone())).is_ok() {
-            let mut tx = db.begin().await?;
-            store::count_view(&mut tx, &video.id).await?;
-            tx.commit().await?;
+    }
+
+    /// Says for its owner whether others may take a video home.
+    pub(super) async fn update(&self, owner: &SignedIn, video_id: &str, allow_download: bool) -> Result<Shown, Error> {
+        let Inner { db, clock, .. } = &*self.inner;
+        let video = self.owned(owner, video_id).await?;
+        let mut tx = db.begin().await?;
+        let video = store::lock(&mut tx, &video.session_id).await?.ok_or(NO_SUCH_VIDEO)?;
+        if video.state.public().is_none() {
+            return Err(NO_SUCH_VIDEO.into());
         }
-        Ok(Playing { video: (video, owner), token })
+        store::set_download(&mut tx, &video.id, allow_download, clock.now()).await?;
+        tx.commit().await?;
+        Ok(store::find(&mut db.reader().await?, &video.id).await?.ok_or(NO_SUCH_VIDEO)?)
+    }
+
+    /// A video of the caller's own, as it was a moment ago.
+    async fn owned(&self, owner: &SignedIn, video_id: &str) -> Result<Video, Error> {
+        let id = VideoId::parse(video_id).ok_or(NO_SUCH_VIDEO)?;
+        let (video, _) = store::find(&mut self.inner.db.reader().await?, &id).await?.ok_or(NO_SUCH_VIDEO)?;
+        if video.user_id == owner.user_id {
+            return Ok(video);
+        }
+        let is_hidden = video.is_private || video.state != VideoState::Ready;
+        Err(if is_hidden { NO_SUCH_VIDEO } else { NOT_OWNER }.into())
     }
 
     /// Deletes a video for its owner: nobody can watch it from here on, and what is stored of it follows. Deleting it again
     /// is no error.
     pub(super) async fn delete(&self, owner: &SignedIn, video_id: &str) -> Result<(), Error> {
         let Inner { db, clock, slate, .. } = &*self.inner;
-        let id = VideoId::parse(video_id).ok_or(NO_SUCH_VIDEO)?;
-        let (video, _) = store::find(&mut db.reader().await?, &id).await?.ok_or(NO_SUCH_VIDEO)?;
-        if video.user_id != owner.user_id {
-            let is_hidden = video.is_private || video.state != VideoState::Ready;
-            return Err(if is_hidden { NO_SUCH_VIDEO } else { NOT_OWNER }.into());
-        }
+        let video = self.owned(owner, video_id).await?;
         let mut tx = db.begin().await?;
         let video = store::lock(&mut tx, &video.session_id).await?.ok_or(NO_SUCH_VIDEO)?;
+        let id = &video.id;
         match video.state {
             VideoState::Processing => return Err(NOT_READY.into()),
             VideoState::Ready | VideoState::Failed => {
-                store::shift(&mut tx, &id, VideoState::Deleting, video.duration, clock.now()).await?;
+                store::shift(&mut tx, id, VideoState::Deleting, video.duration, clock.now()).await?;
                 tx.commit().await?;
                 tracing::info!(video.id = %id, session.id = %video.session_id, user.id = %owner.user_id, "video deleted");
                 slate.owe(video.session_id);
@@ -247,4 +299,12 @@ pub(crate) async fn begin(tx: &mut Transaction, session: &Session, now: Timestam
 pub(crate) async fn can_be_watched(connection: &mut impl Connection, id: &SessionId) -> Result<bool, DbError> {
     let state = store::state_of(connection, id).await?;
     Ok(state.is_some_and(|state| matches!(state, VideoState::Processing | VideoState::Ready)))
+}
+
+/// The replay of a session as those see it who want it as a file. `None` while there is none.
+pub(crate) async fn replay_file(
+    connection: &mut impl Connection,
+    id: &SessionId,
+) -> Result<Option<ReplayFile>, DbError> {
+    Ok(store::find_of(connection, id).await?.and_then(|(video, _)| video.file()))
 }

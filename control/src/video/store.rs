@@ -11,14 +11,15 @@ use crate::session::{HostCard, SessionKind};
 statements! {
     /// Once for each session, whoever comes first.
     BEGIN = "insert into video (video_id, session_id, user_id, title, description, category, kind, is_private, search_text,
-            state, created_at, updated_at)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11)
+            state, created_at, updated_at, allow_download)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11, $12)
         on conflict (session_id) do nothing";
     /// The row, held until the transaction is over.
     LOCK =
         sqlite "select * from video where session_id = $1"
         postgres "select * from video where session_id = $1 for update";
     MOVE = "update video set state = $2, duration = $3, updated_at = $4 where video_id = $1";
+    SET_DOWNLOAD = "update video set allow_download = $2, updated_at = $3 where video_id = $1";
     FIND = "select video.*, display_name, avatar from video join user_card using (user_id) where video_id = $1";
     FIND_OF = "select video.*, display_name, avatar from video join user_card using (user_id) where session_id = $1";
     STATE_OF = "select state from video where session_id = $1";
@@ -72,7 +73,8 @@ pub(super) async fn begin(tx: &mut Transaction, video: &Video) -> Result<(), DbE
         .bind(video.is_private)
         .bind(video.search_text())
         .bind(video.state.as_str())
-        .bind(video.created_at);
+        .bind(video.created_at)
+        .bind(video.allow_download);
     query.execute().await?;
     Ok(())
 }
@@ -92,6 +94,17 @@ pub(super) async fn shift(
 ) -> Result<(), DbError> {
     let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
     MOVE.on(tx).bind(id).bind(state.as_str()).bind(micros).bind(at).execute().await?;
+    Ok(())
+}
+
+/// Says whether others may take a locked video home.
+pub(super) async fn set_download(
+    tx: &mut Transaction,
+    id: &VideoId,
+    is_allowed: bool,
+    at: Timestamp,
+) -> Result<(), DbError> {
+    SET_DOWNLOAD.on(tx).bind(id).bind(is_allowed).bind(at).execute().await?;
     Ok(())
 }
 
@@ -205,6 +218,7 @@ fn video_of(row: &Row) -> Result<Video, DbError> {
         category: row.column("category")?,
         kind: SessionKind::parse(&kind).ok_or(DbError::Unreadable { column: "video.kind" })?,
         is_private: row.column("is_private")?,
+        allow_download: row.column("allow_download")?,
         state: state_column(row)?,
         duration: Duration::from_micros(count(row, "duration")?),
         counters: Counters {

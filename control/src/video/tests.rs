@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::model::{Recorded, VideoState};
 use super::store::{self, Filter, Order};
-use crate::admission::{Admission, WatchAttempt, WatchRefusal};
+use crate::admission::{Admission, DownloadPermit, WatchAttempt, WatchRefusal};
 use crate::both_engines;
 use crate::caller::SignedIn;
 use crate::error::Error;
@@ -46,6 +46,13 @@ async fn recording_ended(stage: &Stage, id: &SessionId, recorded: Recorded) {
 
 async fn video_of(stage: &Stage, id: &SessionId) -> VideoId {
     store::find_of(&mut stage.db.reader().await.unwrap(), id).await.unwrap().expect("a video").0.id
+}
+
+/// What a link gives, as media asks about it.
+async fn follow(stage: &Stage, id: &SessionId, link: Option<&str>) -> Result<DownloadPermit, WatchRefusal> {
+    let ticket = link.map(|link| Secret::new(link.split_once("?ticket=").expect("a link with a ticket").1));
+    let attempt = WatchAttempt { session_id: id.to_string(), ticket };
+    Admission::new(stage.sessions.clone()).admit_download(attempt).await
 }
 
 async fn watch(stage: &Stage, id: &SessionId, ticket: Option<&Secret>) -> Result<(), WatchRefusal> {
@@ -137,6 +144,67 @@ both_engines! {
             assert_eq!(reason(stage.videos.play(&guest(), video_id, session_id).await), "name_one_video");
         }
         assert_eq!(reason(stage.videos.play(&guest(), Some("'"), None).await), "no_such_video");
+    }
+
+    async fn replay_is_taken_home_by_its_owner_and_by_others_when_let(db: TestDatabase) {
+        let stage = Stage::on(db).await;
+        let (host, fan) = (stage.user("host").await, stage.user("fan").await);
+        let id = show(&stage, &host, details("mine"), KEPT).await;
+        let link = async |by| stage.videos.download(&by, None, Some(id.as_str())).await;
+        for by in [guest(), caller(&fan)] {
+            assert_eq!(reason(link(by).await), "download_not_allowed");
+        }
+        assert_eq!(follow(&stage, &id, None).await, Err(WatchRefusal::Forbidden));
+        let own = link(caller(&host)).await.unwrap();
+        assert!(own.starts_with(&format!("http://127.0.0.1:3000/hls/{id}/replay/video.mp4?ticket=")), "{own}");
+        let permit = |is_private| DownloadPermit { title: "mine".into(), is_private };
+        assert_eq!(follow(&stage, &id, Some(&own)).await, Ok(permit(true)));
+
+        // The link opens nothing else, and no other ticket opens it.
+        let ticket = Secret::new(own.split_once("?ticket=").unwrap().1);
+        assert!(stage.sessions.any_ticket(&ticket).is_none());
+        let playing = stage.videos.play(&caller(&host), None, Some(id.as_str())).await.unwrap().token;
+        let as_link = format!("x?ticket={}", playing.reveal());
+        assert_eq!(follow(&stage, &id, Some(&as_link)).await, Err(WatchRefusal::BadTicket));
+        let other = show(&stage, &host, details("other"), KEPT).await;
+        assert_eq!(follow(&stage, &other, Some(&own)).await, Err(WatchRefusal::BadTicket));
+
+        // Let by the owner, and no longer: what a link is worth is looked up when it is followed.
+        let video_id = video_of(&stage, &id).await;
+        assert_eq!(reason(stage.videos.update(&fan, video_id.as_str(), true).await), "not_owner");
+        assert!(stage.videos.update(&host, video_id.as_str(), true).await.unwrap().0.allow_download);
+        let given = link(guest()).await.unwrap();
+        assert_eq!(follow(&stage, &id, Some(&given)).await, Ok(permit(false)));
+        assert_eq!(follow(&stage, &id, None).await, Ok(permit(false)));
+        stage.videos.update(&host, video_id.as_str(), false).await.unwrap();
+        assert_eq!(follow(&stage, &id, Some(&given)).await, Err(WatchRefusal::Forbidden));
+
+        let ends = stage.clock.now();
+        stage.clock.advance(Duration::from_secs(7 * 86_400));
+        assert!(stage.clock.now() > ends);
+        assert_eq!(follow(&stage, &id, Some(&own)).await, Err(WatchRefusal::BadTicket), "links end");
+        let own = link(caller(&host)).await.unwrap();
+        stage.videos.delete(&host, video_id.as_str()).await.unwrap();
+        assert_eq!(follow(&stage, &id, Some(&own)).await, Err(WatchRefusal::NotFound));
+        assert_eq!(reason(link(caller(&host)).await), "no_such_video");
+        assert_eq!(reason(stage.videos.update(&host, video_id.as_str(), true).await), "no_such_video");
+    }
+
+    async fn private_replay_is_taken_home_by_those_it_is_open_to_only(db: TestDatabase) {
+        let stage = Stage::on(db).await;
+        let (host, fan) = (stage.user("host").await, stage.user("fan").await);
+        let hidden = Details { is_private: true, allow_download: true, ..details("hidden") };
+        let id = show(&stage, &host, hidden, KEPT).await;
+        for by in [guest(), caller(&fan)] {
+            assert_eq!(reason(stage.videos.download(&by, None, Some(id.as_str())).await), "private_video");
+        }
+        assert_eq!(follow(&stage, &id, None).await, Err(WatchRefusal::Forbidden));
+        let own = stage.videos.download(&caller(&host), None, Some(id.as_str())).await.unwrap();
+        assert!(follow(&stage, &id, Some(&own)).await.unwrap().is_private);
+        let going_on = stage.live_session(&host).await.session.id;
+        assert_eq!(follow(&stage, &going_on, None).await, Err(WatchRefusal::NotFound));
+        let lost = show(&stage, &host, details("lost"), Recorded::Lost).await;
+        assert_eq!(follow(&stage, &lost, None).await, Err(WatchRefusal::NotFound));
     }
 
     async fn view_is_counted_once_and_not_the_owners(db: TestDatabase) {
@@ -289,6 +357,16 @@ both_engines! {
         assert_eq!(status, StatusCode::OK, "{playing}");
         assert_eq!(playing["playbackUrl"], video["videoUrl"]);
         assert!(playing["token"].is_string() && playing["video"]["id"] == video["id"]);
+        let download = async |by: Option<&Person>| {
+            let (status, answer) = served.mutate(by, "videos.downloadVideo", json!({"videoId": video["id"]})).await;
+            (status.as_u16(), answer["data"]["reason"].clone(), answer["downloadUrl"].is_string())
+        };
+        assert_eq!(download(Some(&fan)).await, (403, json!("download_not_allowed"), false));
+        assert_eq!(download(Some(&host)).await, (200, Value::Null, true));
+        let allowed = json!({"videoId": video["id"], "allowDownload": true});
+        let (status, updated) = served.mutate(Some(&host), "videos.updateVideo", allowed).await;
+        assert_eq!((status, &updated["video"]["allowDownload"]), (StatusCode::OK, &json!(true)), "{updated}");
+        assert_eq!(download(None).await, (200, Value::Null, true));
         let delete = async |by: Option<&Person>| {
             let (status, answer) = served.mutate(by, "videos.deleteVideo", json!({"videoId": video["id"]})).await;
             (status.as_u16(), answer["data"]["reason"].clone())

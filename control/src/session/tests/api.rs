@@ -51,6 +51,7 @@ both_engines! {
             "hostId": host.user.user_id, "hostName": "host", "hostAvatar": "https://cdn.test/host.png", "title": "بث",
             "description": "d", "type": "audio", "category": "music", "isPrivate": false, "maxViewers": 100,
             "status": "waiting", "viewerCount": 0, "tags": [], "recording": true,
+            "allowDownload": false,
         });
         assert_eq!(session, rest);
         assert_eq!(refused(served.mutate(None, "streaming.createSession", input).await), (401, "UNAUTHORIZED".into()));

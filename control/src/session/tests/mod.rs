@@ -33,6 +33,7 @@ both_engines! {
             max_viewers: Some(100),
             scheduled_at: Some(stage.clock.now().plus(Duration::from_secs(60))),
             is_recorded: false,
+            allow_download: true,
         };
         let created = stage.sessions.create(&host.user_id, asked.clone()).await.unwrap();
         assert_eq!((created.host.name.as_str(), Some(created.host.avatar)), ("host", avatar("host")));

@@ -88,6 +88,12 @@ fn rows(session: &str, host: &str, stranger: &str) -> Vec<Row> {
             ["UNAUTHORIZED", "UNAUTHORIZED", "NOT_FOUND", "NOT_FOUND"],
         ),
         row("videos.playVideo", json!({"sessionId": session}), ["NOT_FOUND"; 4]),
+        row("videos.downloadVideo", json!({"sessionId": session}), ["NOT_FOUND"; 4]),
+        row(
+            "videos.updateVideo",
+            json!({"videoId": "unknown", "allowDownload": true}),
+            ["UNAUTHORIZED", "UNAUTHORIZED", "NOT_FOUND", "NOT_FOUND"],
+        ),
         row("streaming.endSession", json!({"sessionId": session}), ["UNAUTHORIZED", "UNAUTHORIZED", "FORBIDDEN", "OK"]),
     ]
 }

@@ -100,6 +100,7 @@ export interface CreateSession {
   maxViewers?: number;
   scheduledAt?: Date;
   recording?: boolean;
+  allowDownload?: boolean;
 }
 
 export interface DeclineCoHost {
@@ -340,6 +341,7 @@ export interface StreamingSession {
   maxViewers?: number;
   scheduledAt?: Date;
   recording: boolean;
+  allowDownload: boolean;
   status: 'waiting' | 'live' | 'ended';
   viewerCount: number;
   thumbnail?: string;
@@ -350,6 +352,11 @@ export interface StreamingSession {
   streamKey: string;
   rtmpUrl: string;
   playbackUrl: string;
+}
+
+export interface UpdateVideo {
+  videoId: string;
+  allowDownload: boolean;
 }
 
 export interface UserAchievement {
@@ -406,6 +413,11 @@ export interface VideoDeleted {
   message: string;
 }
 
+export interface VideoDownload {
+  success: boolean;
+  downloadUrl: string;
+}
+
 export interface VideoItem {
   id: string;
   userId: string;
@@ -445,6 +457,11 @@ export interface VideoPlaying {
   video: VideoItem;
   playbackUrl: string;
   token: string;
+}
+
+export interface VideoUpdated {
+  success: boolean;
+  video: VideoItem;
 }
 
 export interface ViewerPermissions {
@@ -500,8 +517,10 @@ type Procedures = {
   };
   videos: {
     deleteVideo: TRPCMutationProcedure<{ input: DeleteVideo; output: VideoDeleted; meta: object }>;
+    downloadVideo: TRPCMutationProcedure<{ input: PlayVideo; output: VideoDownload; meta: object }>;
     getVideos: TRPCQueryProcedure<{ input: GetVideos; output: VideoList; meta: object }>;
     playVideo: TRPCMutationProcedure<{ input: PlayVideo; output: VideoPlaying; meta: object }>;
+    updateVideo: TRPCMutationProcedure<{ input: UpdateVideo; output: VideoUpdated; meta: object }>;
   };
 };
 

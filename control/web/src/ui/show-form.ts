@@ -20,6 +20,7 @@ export function showForm(ways: Way[]): HTMLFormElement {
   const title = field("title", t("showTitle"), { type: "text", maxlength: 120, dir: "auto", required: true, autocomplete: "off" }, t("showTitleHint"));
   const category = field("category", `${t("category")} (${t("optional")})`, { type: "text", maxlength: 40, dir: "auto", autocomplete: "off" }, t("categoryHint"));
   const isPrivate = h("input", { type: "checkbox", id: "field-private" });
+  const allowDownload = h("input", { type: "checkbox", id: "field-download" });
   const failure = h("p", { class: "form-error", role: "alert", hidden: true });
   const buttons = ways.map((way, index) => {
     const button = h("button", { type: "submit", value: index, class: index === 0 ? "button wide" : "button quiet wide" }, way.label);
@@ -27,13 +28,15 @@ export function showForm(ways: Way[]): HTMLFormElement {
     return button;
   });
   const form = h("form", { class: "form", novalidate: true }, title.row, category.row,
-    h("label", { class: "check", for: "field-private" }, isPrivate, t("privateShow")), failure, ...buttons);
+    h("label", { class: "check", for: "field-private" }, isPrivate, t("privateShow")),
+    h("label", { class: "check", for: "field-download" }, allowDownload, t("downloadableShow")), failure, ...buttons);
 
   const send = async (way: Way): Promise<void> => {
     if (way.ready && !(await way.ready())) return;
     const inCategory = category.input.value.trim();
     const { session } = await api.streaming.createSession.mutate({
-      title: title.input.value.trim(), type: "video", isPrivate: isPrivate.checked, ...(inCategory ? { category: inCategory } : {}),
+      title: title.input.value.trim(), type: "video", isPrivate: isPrivate.checked, allowDownload: allowDownload.checked,
+      ...(inCategory ? { category: inCategory } : {}),
     });
     way.created(session);
   };

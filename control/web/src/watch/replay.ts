@@ -5,6 +5,7 @@ import { api } from "../api/client.js";
 import { codeOf, reasonOf, wording } from "../api/errors.js";
 import { t } from "../i18n/index.js";
 import type { Chat } from "./chat.js";
+import { offerDownload } from "./download.js";
 import type { Quality } from "./engine.js";
 import { isLoopback } from "./player.js";
 import { ReplayChat } from "./replay-chat.js";
@@ -64,6 +65,7 @@ export class Replay {
       if (!(await api.streaming.getSession.query({ sessionId: this.sessionId })).hasReplay) return this.#nothing();
       const found = await api.videos.playVideo.mutate({ sessionId: this.sessionId });
       document.documentElement.dataset["playerMode"] = "replay";
+      offerDownload(found.video);
       this.#seekBar ??= new SeekBar(this.video);
       this.#seekBar.show(found.video.durationMs / 1000);
       this.#listen(new ReplayChat(this.sessionId, this.chat));
