@@ -1,5 +1,5 @@
 //! A show is a replay the moment it ends: listed, played from its beginning with its chat, private when the show was, gone
-//! when its owner says so; and nothing of a show that was not to be kept.
+//! when its owner says so; taken home as one file by those who may; and nothing of a show that was not to be kept.
 
 use crate::harness::api::text;
 use crate::harness::wait::holds;
@@ -165,6 +165,89 @@ async fn show_is_watched_from_its_beginning_with_its_chat_and_deleted() -> Resul
     let page = browser.open(&watch, Visit { lang: Some("en"), ..Visit::default() }).await?;
     page.player_state("ended").await?;
     shows_lines(&page, "early,late").await.context("what was said stays")
+}
+
+/// The first byte of a file, once it is prepared.
+async fn prepared(url: &str) -> Result<()> {
+    holds(Limit::MEDIA, "the file to be prepared", async || {
+        let first = reqwest::Client::new().get(url).header("range", "bytes=0-0").send().await?;
+        ensure!(first.status() == 206, "{} {:?}", first.status(), first.text().await);
+        Ok(true)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn replay_is_taken_home_as_one_file_by_its_owner_and_by_others_when_let() -> Result<()> {
+    let server = Server::start().await?;
+    let api = Api::of(&server)?;
+    let show = Show::create(&api, "ليلة في بغداد").await?;
+    let id = &show.session_id;
+    let encoder = show.publish(&server, &Picture::CLOCK)?;
+    segments(&show.viewer()?, 5).await?;
+    show.end().await?;
+    let video = ready_video(&api, id).await?;
+    drop(encoder);
+    ensure!(video["allowDownload"] == false, "{video}");
+    let told = video["durationMs"].as_f64().context("a duration")? / 1000.0;
+
+    let named = json!({ "videoId": text(&video, "id")? });
+    let stranger = api.register("stranger").await?;
+    for by in [&api, &stranger.api] {
+        let refused = by.refusal("mutate", "videos.downloadVideo", named.clone()).await?;
+        ensure!(refused.code.as_deref() == Some("FORBIDDEN"), "{refused}");
+    }
+    let bare = format!("{}/hls/{id}/replay/video.mp4", server.base());
+    ensure!(reqwest::get(&bare).await?.status() == 403, "not without a link");
+
+    let link = text(&show.host.api.mutate("videos.downloadVideo", named.clone()).await?, "downloadUrl")?;
+    prepared(&link).await?;
+    let probed = probe::duration(&link).await?;
+    report!("told {told} s, ffprobe reads {probed} s from the file over HTTP");
+    ensure!((told - probed).abs() <= 1.0 / 30.0, "told {told}, {probed} are there");
+    let tracks = probe::tracks(&link).await?;
+    let codecs: Vec<_> = tracks.iter().map(|track| track["codec_name"].as_str().unwrap_or_default()).collect();
+    ensure!(codecs == ["h264", "aac"], "{codecs:?}");
+    probe::decodes(&link).await?;
+    let whole = reqwest::get(&link).await?;
+    ensure!(whole.headers()["cache-control"] == "private, no-cache", "{whole:?}");
+    let whole = whole.bytes().await?;
+
+    // With the page: a button for those who may, in both languages, on a phone and a desk.
+    let browser = Browser::start()?;
+    let watch = format!("{}/watch/{id}", server.base());
+    let closed = plays_replay(&browser, &watch, Visit { account: Some(&stranger), ..Visit::default() }).await?;
+    ensure!(closed.evaluate("document.querySelector('#download').hidden").await? == true, "not for a stranger");
+    closed.close().await?;
+    let shots = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("../e2e-screenshots");
+    std::fs::create_dir_all(&shots)?;
+    for (lang, width) in [("ar", 1280), ("ar", 360), ("en", 1280), ("en", 360)] {
+        let visit = Visit { lang: Some(lang), width: Some(width), account: Some(&show.host), ..Visit::default() };
+        let page = plays_replay(&browser, &watch, visit).await?;
+        let to = server.scratch().join(format!("{lang}-{width}.mp4"));
+        page.screenshot(&shots.join(format!("watch-download-{lang}-{width}.png"))).await?;
+        let name = page.download("#download", &to).await?;
+        ensure!(name == "ليلة في بغداد.mp4", "it is called {name}");
+        ensure!(std::fs::read(&to)? == whole, "the browser has another file");
+        let room = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth").await?;
+        ensure!(room == 0, "{room} pixels hang out at the side");
+        let log = page.log().await?;
+        ensure!(log.errors.is_empty() && log.refused.is_empty(), "{log:?}");
+        page.close().await?;
+    }
+
+    // Let by the owner: for everybody, with no account.
+    let allowed = json!({ "videoId": text(&video, "id")?, "allowDownload": true });
+    show.host.api.mutate("videos.updateVideo", allowed).await?;
+    ensure!(reqwest::get(&bare).await?.bytes().await? == whole, "the same file for everybody");
+    let open = plays_replay(&browser, &watch, Visit { account: Some(&stranger), ..Visit::default() }).await?;
+    holds(Limit::EVENT, "the button", async || {
+        Ok(open.evaluate("document.querySelector('#download').hidden").await? == false)
+    })
+    .await?;
+    show.host.api.mutate("videos.deleteVideo", named).await?;
+    ensure!([403, 404].contains(&reqwest::get(&link).await?.status().as_u16()), "deleted is deleted");
+    Ok(())
 }
 
 #[tokio::test]

@@ -10,7 +10,12 @@ mod clip;
 #[allow(dead_code, reason = "the stage is shared with the tests of shows")]
 mod stage;
 
+#[path = "../hls_show/film_probe.rs"]
+#[allow(dead_code, reason = "the judges are shared with the tests of shows")]
+mod film_probe;
+
 mod faults;
+mod film;
 mod line;
 mod restart;
 mod service;

@@ -104,6 +104,15 @@ serve(
     },
     /** A real click: the page knows that a person was there. */
     click: ({ page, selector }) => at(page).page.locator(selector).click({ timeout: 10_000 }),
+    /** Clicks on what begins a download, keeps the file, and answers what it is called. */
+    download: async ({ page, selector, path }) => {
+      const { page: shown } = at(page);
+      const begun = shown.waitForEvent("download", { timeout: 30_000 });
+      await shown.locator(selector).click({ timeout: 10_000 });
+      const download = await begun;
+      await download.saveAs(path);
+      return download.suggestedFilename();
+    },
     reload: async ({ page }) => {
       await at(page).page.reload({ waitUntil: "domcontentloaded", timeout: 30_000 });
     },

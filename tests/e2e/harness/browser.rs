@@ -161,6 +161,12 @@ impl Page {
         self.call("click", json!({ "selector": selector })).await.map(drop)
     }
 
+    /// Clicks on what begins a download, and keeps the file. What it is called.
+    pub(crate) async fn download(&self, selector: &str, to: &Path) -> Result<String> {
+        let name = self.call("download", json!({ "selector": selector, "path": to })).await?;
+        Ok(name.as_str().context("a download has a name")?.to_owned())
+    }
+
     pub(crate) async fn reload(&self) -> Result<()> {
         self.call("reload", json!({})).await.map(drop)
     }
