@@ -3,10 +3,13 @@
 
 use super::clip::CLIP;
 use super::decode::{ffmpeg_is_content, gather, packets};
+use super::film_probe::{self, film_of};
 use super::stage::{FIRST, LIMIT, SHOW, Stage, write};
 use bytes::Bytes;
 use chobi_media::codec::{av1, h265, vp9};
-use chobi_media::model::{Epoch, Frame, MediaFormat, Timescale, TrackFormat, TrackId, VideoCodec, VideoFormat};
+use chobi_media::model::{
+    AudioCodec, AudioFormat, Epoch, Frame, MediaFormat, Timescale, TrackFormat, TrackId, VideoCodec, VideoFormat,
+};
 use chobi_media::seam::{MediaEvent, WarningCode};
 use http::StatusCode;
 use std::path::Path;
@@ -93,6 +96,15 @@ async fn decodes(coding: &[&str], format: impl FnOnce(&Bytes, &[Frame]) -> Video
         assert!((packet.0 - pts).abs() <= 0.002, "{} instead of {pts}", packet.0);
         assert_eq!(packet.1, frame.keyframe);
     }
+
+    // The same as one file to take home.
+    stage.heard.recorded(SHOW).await;
+    let film = folder.path().join("film.mp4");
+    std::fs::write(&film, film_of(&stage, SHOW).await).unwrap();
+    ffmpeg_is_content(&film);
+    assert_eq!(pictures(&film), pictures(&source));
+    assert!(film_probe::packets(&film, true).iter().zip(&frames).all(|(packet, frame)| packet.bytes == frame.payload));
+    assert!((film_probe::durations(&film).0 - 3.0).abs() <= 1.0 / 30.0);
     stage.stop().await;
 }
 
@@ -121,6 +133,70 @@ async fn ffmpeg_decodes_vp9() {
         vp9::format(&body_of(file, b"vpcC"), size).unwrap()
     };
     decodes(&coding, format, "vp09.00.").await;
+}
+
+#[tokio::test]
+async fn opus_is_taken_home_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("source.mp4");
+    run(Command::new("ffmpeg")
+        .args(["-v", "error", "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000", "-t", "3", "-ac", "2"])
+        .args(["-c:a", "libopus", "-b:a", "96k", "-movflags", "+faststart", "-f", "mp4"])
+        .arg(&source));
+    let packets = film_probe::packets(&source, false);
+    let audio = AudioFormat {
+        codec: AudioCodec::Opus,
+        configuration: body_of(&Bytes::from(std::fs::read(&source).unwrap()), b"dOps"),
+        rfc6381: "opus".to_owned(),
+        sample_rate: 48_000,
+        channels: 2,
+        samples_per_frame: 960,
+    };
+    let timescale = Timescale::new(48_000);
+    let track = TrackFormat { id: TrackId(0), timescale, media: MediaFormat::Audio(audio) };
+    let frame = |(number, packet): (i64, &film_probe::Packet)| {
+        let at = number * 960;
+        Frame { track: TrackId(0), dts: at, pts: at, keyframe: true, payload: packet.bytes.clone() }
+    };
+    let frames: Vec<_> = (0..).zip(&packets).map(frame).collect();
+    let stage = Stage::new(folder.path());
+    let mut publisher = stage.publish(SHOW).await;
+    write(&mut publisher, Epoch { tracks: vec![Arc::new(track)], zero: SystemTime::now() }, &frames).await;
+    stage.end(SHOW, publisher).await;
+    stage.heard.recorded(SHOW).await;
+    let film = folder.path().join("film.mp4");
+    std::fs::write(&film, film_of(&stage, SHOW).await).unwrap();
+    ffmpeg_is_content(&film);
+    let taken = film_probe::packets(&film, false);
+    assert!(taken.len() == frames.len() && taken.iter().zip(&frames).all(|(one, frame)| one.bytes == frame.payload));
+    let seconds = frames.len() as f64 * 0.02;
+    assert!((film_probe::durations(&film).0 - seconds).abs() <= 0.02);
+}
+
+#[tokio::test]
+async fn another_codec_is_another_track_of_the_film_at_its_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("source.mp4");
+    let coding = ["-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8"];
+    let (file, frames) = encode(&source, &coding);
+    let video = vp9::format(&body_of(&file, b"vpcC"), vp9::keyframe_size(&frames[0].payload).unwrap()).unwrap();
+    let track = TrackFormat { id: TrackId(0), timescale: Timescale::VIDEO, media: MediaFormat::Video(video) };
+    let stage = Stage::new(folder.path());
+    let mut publisher = stage.publish(SHOW).await;
+    write(&mut publisher, CLIP.epoch(), &CLIP.frames).await;
+    write(&mut publisher, Epoch { tracks: vec![Arc::new(track)], zero: SystemTime::now() }, &frames).await;
+    stage.end(SHOW, publisher).await;
+    stage.heard.recorded(SHOW).await;
+    let film = folder.path().join("film.mp4");
+    std::fs::write(&film, film_of(&stage, SHOW).await).unwrap();
+    film_probe::decodes(&film);
+    let (whole, tracks) = film_probe::durations(&film);
+    assert!((whole - 11.0).abs() <= 0.034 && tracks.len() == 3, "{whole} s, {tracks:?}");
+    let second = run(Command::new("ffprobe")
+        .args(["-v", "error", "-select_streams", "v:1", "-show_entries", "packet=pts_time", "-of", "csv=p=0"])
+        .arg(&film));
+    let begins: f64 = second.lines().next().unwrap().trim_end_matches(',').parse().unwrap();
+    assert!(second.lines().count() == frames.len() && (begins - 8.0).abs() <= 0.034, "it begins at {begins}");
 }
 
 /// A second of VP8 with its size in every keyframe, as WHIP brings it.

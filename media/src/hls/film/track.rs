@@ -249,3 +249,150 @@ fn runs_of(chunks: Vec<StscEntry>) -> Vec<StscEntry> {
 fn count(number: usize) -> u32 {
     u32::try_from(number).expect("a film has fewer samples than 2^32")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::head;
+    use super::*;
+    use crate::hls::remux::write_init;
+    use crate::model::{AudioCodec, AudioFormat, MediaFormat, TrackFormat, TrackId};
+    use bytes::Bytes;
+    use mp4_atom::{Decode, Ftyp};
+
+    /// Of AAC at this rate. The tables are the same for every codec.
+    fn init(sample_rate: u32) -> Init {
+        let audio = AudioFormat {
+            codec: AudioCodec::Aac,
+            configuration: Bytes::copy_from_slice(&[0x12, (sample_rate / 1_000) as u8]),
+            rfc6381: "mp4a.40.2".to_owned(),
+            sample_rate,
+            channels: 2,
+            samples_per_frame: 1_024,
+        };
+        let (timescale, media) = (Timescale::new(sample_rate), MediaFormat::Audio(audio));
+        let bytes = write_init(&TrackFormat { id: TrackId(0), timescale, media }).unwrap();
+        let mut rest = &bytes[..];
+        Ftyp::decode(&mut rest).unwrap();
+        Init::read(Moov::decode(&mut rest).unwrap()).unwrap()
+    }
+
+    fn sample(duration: u32, composition_offset: i32, is_sync: bool) -> StoredSample {
+        StoredSample { duration, composition_offset, bytes: 10, is_sync }
+    }
+
+    fn finished(track: Track, zero: i64) -> (Trak, f64) {
+        let (head, duration) = head::write(vec![track], zero, 1_000).unwrap();
+        let mut rest = &head[..];
+        Ftyp::decode(&mut rest).unwrap();
+        let moov = Moov::decode(&mut rest).unwrap();
+        assert_eq!(rest, [&[0, 0, 0, 1][..], b"mdat", &1_016_u64.to_be_bytes()[..]].concat());
+        (moov.trak.into_iter().next().unwrap(), duration.as_secs_f64())
+    }
+
+    fn steps(trak: &Trak) -> Vec<(u32, u32)> {
+        trak.mdia.minf.stbl.stts.entries.iter().map(|run| (run.sample_count, run.sample_delta)).collect()
+    }
+
+    fn edits(trak: &Trak) -> Vec<(u64, Option<u64>)> {
+        let list = trak.edts.as_ref().unwrap().elst.as_ref().unwrap();
+        list.entries.iter().map(|edit| (edit.segment_duration, edit.media_time)).collect()
+    }
+
+    #[test]
+    fn samples_that_are_alike_are_said_once_and_chunks_are_found_behind_the_head() {
+        let (init, mut track) = (init(45_000), Track::new(&init(45_000)));
+        for (number, offset) in [(0, 0), (1, 70), (2, 90)] {
+            track.begin_chunk(offset, &init);
+            track.push(
+                number * 2_000,
+                &[sample(1_000, 0, true), sample(1_000, 0, true)][..(2 - number as usize / 2)],
+                &init,
+                0,
+            );
+        }
+        assert_eq!(track.samples(), 5);
+        let (trak, seconds) = finished(track, 0);
+        let stbl = &trak.mdia.minf.stbl;
+        assert_eq!(steps(&trak), [(5, 1_000)]);
+        assert!(stbl.ctts.is_none() && stbl.stss.is_none(), "nothing is reordered, every sample stands alone");
+        let runs: Vec<_> = stbl.stsc.entries.iter().map(|run| (run.first_chunk, run.samples_per_chunk)).collect();
+        assert_eq!(runs, [(1, 2), (3, 1)]);
+        let places = &stbl.co64.as_ref().unwrap().entries;
+        assert_eq!((places[1] - places[0], places[2] - places[1]), (70, 20));
+        assert_eq!(edits(&trak), [(10_000, Some(0))]);
+        assert!((seconds - 5.0 / 45.0).abs() < 0.000_1);
+    }
+
+    #[test]
+    fn a_hole_is_shown_through_and_an_overlap_makes_no_step_back() {
+        let (init, mut track) = (init(45_000), Track::new(&init(45_000)));
+        track.begin_chunk(0, &init);
+        track.push(1_000, &[sample(1_000, 0, true)], &init, 0);
+        track.push(10_000, &[sample(1_000, 0, true)], &init, 0);
+        // The next epoch begins before the last sample did, and goes on at its own pace.
+        track.push(9_990, &[sample(1_000, 200, true), sample(1_000, 0, true)], &init, 0);
+        let (trak, _) = finished(track, 0);
+        assert_eq!(steps(&trak), [(1, 9_000), (1, 1), (1, 989), (1, 1_000)]);
+        let offsets: Vec<_> =
+            trak.mdia.minf.stbl.ctts.as_ref().unwrap().entries.iter().map(|run| run.sample_offset).collect();
+        assert_eq!(offsets, [0, 189, 0], "what is decoded later is shown when it is due");
+    }
+
+    #[test]
+    fn an_edit_puts_the_first_picture_where_the_film_has_it() {
+        let (init, mut track) = (init(45_000), Track::new(&init(45_000)));
+        track.begin_chunk(0, &init);
+        let group = [sample(1_000, 2_000, true), sample(1_000, 4_000, false), sample(1_000, 1_000, false)];
+        track.push(0, &group, &init, 0);
+        // The film begins a second before.
+        let (trak, seconds) = finished(track, 4_000 - 90_000);
+        assert_eq!(edits(&trak), [(90_000, None), (8_000, Some(2_000))]);
+        assert_eq!(trak.mdia.minf.stbl.stss.as_ref().unwrap().entries, [1]);
+        assert_eq!(trak.mdia.mdhd.duration, 6_000);
+        assert!((seconds - 98_000.0 / 90_000.0).abs() < 0.000_1);
+    }
+
+    #[test]
+    fn a_picture_that_is_shown_before_its_decoding_moves_all_offsets_and_no_time() {
+        let (init, mut track) = (init(45_000), Track::new(&init(45_000)));
+        track.begin_chunk(0, &init);
+        track.push(5_000, &[sample(1_000, -90, true), sample(1_000, 0, false)], &init, 0);
+        let (trak, _) = finished(track, 9_820);
+        let offsets: Vec<_> =
+            trak.mdia.minf.stbl.ctts.as_ref().unwrap().entries.iter().map(|run| run.sample_offset).collect();
+        assert_eq!(offsets, [0, 90]);
+        assert_eq!(edits(&trak), [(4_180, Some(0))]);
+    }
+
+    #[test]
+    fn another_configuration_is_another_entry_on_the_same_clock() {
+        let (first, other) = (init(48_000), init(44_100));
+        let mut track = Track::new(&first);
+        assert!(track.takes(&other));
+        track.begin_chunk(0, &first);
+        track.push(0, &[sample(1_024, 0, true); 2], &first, 0);
+        track.begin_chunk(20, &other);
+        // Right behind: 2048/48000 s are 1881.6 ticks there.
+        track.push(1_882, &[sample(1_024, 0, true); 3], &other, 0);
+        track.begin_chunk(50, &first);
+        track.push(5_391, &[sample(1_024, 0, true)], &first, 0);
+        let (trak, seconds) = finished(track, 0);
+        assert_eq!(trak.mdia.mdhd.timescale, 48_000);
+        assert_eq!(trak.mdia.minf.stbl.stsd.codecs.len(), 2);
+        let entries = trak.mdia.minf.stbl.stsc.entries.iter().map(|run| run.sample_description_index);
+        assert_eq!(entries.collect::<Vec<_>>(), [1, 2, 1]);
+        assert!((seconds - (5_391.0 + 1_024.0) / 48_000.0).abs() < 0.000_1, "no rounding adds up");
+    }
+
+    #[test]
+    fn the_last_sample_is_held_until_the_end() {
+        let (init, mut track) = (init(45_000), Track::new(&init(45_000)));
+        track.begin_chunk(0, &init);
+        track.push(0, &[sample(1_000, 0, true)], &init, 0);
+        assert_eq!(track.ends(), 2_000);
+        track.hold_until(20_000);
+        track.hold_until(10_000);
+        assert_eq!(track.ends(), 20_000);
+        assert_eq!(steps(&finished(track, 0).0), [(1, 10_000)]);
+    }
+}
