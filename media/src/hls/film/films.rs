@@ -5,8 +5,8 @@
 //!
 //! A film is made when it is first asked for, and kept in the folder of its broadcast: it goes with it.
 
-use super::film::Film;
 use super::maker::{self, FilmError};
+use super::map::Film;
 use super::plan::Plan;
 use crate::model::BroadcastId;
 use crate::store::Keeper;

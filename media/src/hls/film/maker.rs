@@ -3,8 +3,8 @@
 //! In: a journal, objects of the store. Out: a [`Film`]. Driven by a task of `films`. A segment that is lost, missing or damaged
 //! leaves its time; a store that cannot say is an error, for a hole that is not one would stay in the file.
 
-use super::film::{Film, Media, SegmentName};
 use super::head::{self, MOVIE_SCALE};
+use super::map::{Film, Media, SegmentName};
 use super::plan::{Piece, Plan};
 use super::sets::ParameterSets;
 use super::track::{Init, Track};
@@ -15,6 +15,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use mp4_atom::{Decode, Moov};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::time::Duration;
 
 #[derive(Debug, thiserror::Error)]
@@ -78,9 +79,9 @@ pub(super) async fn make(
 async fn inits(plan: &Plan, broadcast: &BroadcastId, keeper: &Keeper) -> Result<Inits, StoreError> {
     let mut inits = Inits::new();
     for piece in plan.pieces.iter().filter(|piece| !piece.is_lost) {
-        if !inits.contains_key(&piece.init()) {
+        if let Entry::Vacant(place) = inits.entry(piece.init()) {
             let init = object(keeper, &piece.init_key(broadcast)).await?;
-            inits.insert(piece.init(), init.as_deref().and_then(read_init));
+            place.insert(init.as_deref().and_then(read_init));
         }
     }
     Ok(inits)

@@ -9,15 +9,15 @@
 //!    made: what a viewer downloads is read from the segments while it goes out (`reel`).
 //! 4. `films` has films made one after the other in the background, keeps them beside the journal, and knows how far they are.
 
-mod film;
 mod films;
 mod head;
 mod maker;
+mod map;
 mod plan;
 mod reel;
 mod sets;
 mod track;
 
-pub(crate) use film::Film;
 pub(crate) use films::{Films, Showing, Unavailable};
+pub(crate) use map::Film;
 pub(crate) use reel::{Reel, TornReel, play};

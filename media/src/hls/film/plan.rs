@@ -2,7 +2,7 @@
 //!
 //! In: a journal. Out: a plan, and a digest that changes with it. Driven by the maker.
 
-use super::film::Digested;
+use super::map::Digested;
 use crate::hls::packager::{Choice, Segment};
 use crate::hls::recording::Recording;
 use crate::store::journal::Entry;

@@ -3,8 +3,8 @@
 //! In: readings of a film. Out: bytes, or an error that cuts the answer short. Driven by the connection: who reads slowly has
 //! little read for them, and who goes ends it.
 
-use super::film::{Film, Reading, SegmentName, Slice};
 use super::maker::joined;
+use super::map::{Film, Reading, SegmentName, Slice};
 use crate::model::BroadcastId;
 use crate::store::{Keeper, ObjectKey, ObjectName, StoreError};
 use bytes::Bytes;
