@@ -45,7 +45,7 @@ fn sent(clip: &'static Clip, track: u8) -> impl Iterator<Item = &'static Frame> 
     clip.frames.iter().filter(move |frame| frame.track.0 == track)
 }
 
-/// The clip's frames are all there, byte for byte, at their times; `begins`: of the first, in the file.
+/// The frames of the clip are all there, byte for byte, at their times; `frame`: how long each is, in seconds.
 fn has_every_frame(path: &Path, clip: &'static Clip, seconds: f64, frame: f64) {
     let pictures = packets(path, true);
     let frames: Vec<_> = sent(clip, 0).collect();
