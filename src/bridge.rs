@@ -195,6 +195,7 @@ fn fact(event: MediaEvent) -> Option<LiveFact> {
         MediaEvent::ActiveSpeaker { broadcast, speaker, at } => {
             LiveFact::ActiveSpeaker { session_id: session_id(&broadcast)?, co_host: name(&speaker)?.co_host, at }
         }
+        MediaEvent::ThumbnailMade { broadcast } => LiveFact::ThumbnailMade { session_id: session_id(&broadcast)? },
         MediaEvent::RecordingEnded { broadcast, recorded, at } => LiveFact::RecordingEnded {
             session_id: session_id(&broadcast)?,
             recorded: match recorded {

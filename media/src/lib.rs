@@ -2,7 +2,7 @@
 //!
 //! In route order: [`ingest`] turns bytes into frames, [`hub`] fans them out, [`hls`] packages and serves them, [`webrtc`]
 //! sends them on at once,
-//! [`store`] keeps what must last. [`seam`] holds what this plane asks of others and tells them; it knows nothing of
+//! `thumbnail` makes pictures of keyframes, [`store`] keeps what must last. [`seam`] holds what this plane asks of others and tells them; it knows nothing of
 //! the control plane.
 
 #[cfg(test)]
@@ -24,6 +24,7 @@ pub(crate) mod rtp;
 pub mod seam;
 pub(crate) mod signalling;
 pub mod store;
+pub(crate) mod thumbnail;
 pub mod tls;
 pub(crate) mod transcode;
 pub mod webrtc;

@@ -20,12 +20,19 @@ pub(crate) const BROADCASTS: &str = "chobi_broadcasts";
 pub(crate) const TAKEOVERS: &str = "chobi_takeovers_total";
 /// Frames a subscriber did not get because its queue was full.
 pub(crate) const SUBSCRIBER_DROPPED: &str = "chobi_subscriber_dropped_frames_total";
-/// HLS answers, by `what` (multivariant, playlist, part, segment, init, download, download_progress) and `status`.
+/// HLS answers, by `what` (multivariant, playlist, part, segment, init, thumbnail, thumbnails, download,
+/// download_progress) and `status`.
 pub(crate) const HLS_REQUESTS: &str = "chobi_hls_requests_total";
 /// Bytes served over HLS.
 pub(crate) const HLS_BYTES: &str = "chobi_hls_bytes_total";
 /// Segments closed.
 pub(crate) const HLS_SEGMENTS: &str = "chobi_hls_segments_total";
+/// Thumbnails made of keyframes.
+pub(crate) const THUMBNAILS_MADE: &str = "chobi_thumbnails_made_total";
+/// Keyframes that could not be decoded, or not made a thumbnail of.
+pub(crate) const THUMBNAILS_FAILED: &str = "chobi_thumbnails_failed_total";
+/// Keyframes for which there was no time: more shows than one core can picture. Each show tries again with its next segment.
+pub(crate) const THUMBNAILS_DROPPED: &str = "chobi_thumbnails_dropped_total";
 /// Segments that could not be kept on disk.
 pub(crate) const STORE_FAILURES: &str = "chobi_store_failures_total";
 /// Objects that the bucket has acknowledged.

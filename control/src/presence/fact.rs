@@ -38,6 +38,8 @@ pub enum LiveFact {
     CoHostLive { session_id: SessionId, user_id: UserId, at: SystemTime },
     /// A co-host's publisher is gone, for whatever reason.
     CoHostGone { session_id: SessionId, user_id: UserId, at: SystemTime },
+    /// There is a picture of the show from here on. May come twice.
+    ThumbnailMade { session_id: SessionId },
     /// The show is over and this is what is kept of it, for good. May come twice, and before [`LiveFact::Ended`].
     RecordingEnded { session_id: SessionId, recorded: Recorded, at: SystemTime },
     /// Nothing is kept of the show any more, as was ordered.
@@ -59,6 +61,7 @@ impl LiveFact {
             | Self::ActiveSpeaker { session_id, .. }
             | Self::CoHostLive { session_id, .. }
             | Self::CoHostGone { session_id, .. }
+            | Self::ThumbnailMade { session_id }
             | Self::RecordingEnded { session_id, .. }
             | Self::RecordingDeleted { session_id, .. } => session_id,
         }

@@ -135,6 +135,7 @@ struct Move {
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Session { cause: Cause, reason: Option<EndReason> },
+    ThumbnailMade,
     RecordingEnded(Recorded),
     RecordingDeleted,
 }
@@ -228,6 +229,10 @@ impl Ingress {
             LiveFact::CoHostGone { session_id, user_id, at } => {
                 self.co_hosts.went_away(session_id, &user_id, at.into())
             }
+            LiveFact::ThumbnailMade { session_id } => {
+                let at = self.clock.now();
+                self.take_step(session_id, Step::ThumbnailMade, at).await;
+            }
             LiveFact::RecordingEnded { session_id, recorded, at } => {
                 self.take_step(session_id, Step::RecordingEnded(recorded), at.into()).await;
             }
@@ -298,6 +303,7 @@ impl Ingress {
         let Move { session_id, step, at } = next;
         let (cause, reason) = match step {
             Step::Session { cause, reason } => (cause, reason),
+            Step::ThumbnailMade => return self.sessions.has_thumbnail_now(&session_id).await,
             Step::RecordingEnded(recorded) => return self.videos.settle(&session_id, recorded, at).await,
             Step::RecordingDeleted => return self.videos.deleted(&session_id, at).await,
         };

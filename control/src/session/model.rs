@@ -89,6 +89,8 @@ pub struct Session {
     /// Who watches now, as of the last second.
     pub viewer_count: u64,
     pub counters: Counters,
+    /// Media has made a picture of it.
+    pub has_thumbnail: bool,
     pub created_at: Timestamp,
     /// First media; stays through interruptions.
     pub started_at: Option<Timestamp>,
@@ -150,6 +152,7 @@ impl Session {
             state: SessionState::Waiting,
             viewer_count: 0,
             counters: Counters::default(),
+            has_thumbnail: false,
             created_at: now,
             started_at: None,
             ended_at: None,

@@ -247,13 +247,16 @@ async fn get_active_sessions(
 ) -> Result<ActiveSessions, Error> {
     let GetActiveSessions { kind, category, limit, offset } = input;
     let filter = ActiveFilter { caller: caller.user_id().cloned(), kind: kind.kind(), category };
-    let ActivePage { sessions, total } = sessions.active(filter, limit, offset).await?;
+    let ActivePage { sessions: found, total } = sessions.active(filter, limit, offset).await?;
     let has_more = u64::try_from(offset.saturating_add(limit)).is_ok_and(|seen| seen < total);
-    Ok(ActiveSessions { sessions: sessions.into_iter().map(list_item).collect(), total, has_more })
+    let listed = found.into_iter().map(|shown| list_item(&sessions, shown)).collect();
+    Ok(ActiveSessions { sessions: listed, total, has_more })
 }
 
-fn list_item((session, host): (Session, HostCard)) -> SessionListItem {
+fn list_item(sessions: &Sessions, (session, host): (Session, HostCard)) -> SessionListItem {
+    let is_seen = session.has_thumbnail && session.state.public() == PublicState::Live;
     SessionListItem {
+        thumbnail: sessions.thumbnail_url(&session.id, session.details.is_private, is_seen),
         id: session.id,
         host_id: session.host_id,
         host_name: host.name,
@@ -264,7 +267,6 @@ fn list_item((session, host): (Session, HostCard)) -> SessionListItem {
         category: session.details.category,
         viewer_count: session.viewer_count,
         is_live: session.state.public() == PublicState::Live,
-        thumbnail: None,
         started_at: session.started_at,
         tags: Vec::new(),
     }
@@ -293,13 +295,12 @@ output! {
 async fn get_session(sessions: Sessions, caller: Caller, input: GetSession) -> Result<SessionFound, Error> {
     let (session, host) = sessions.look_at(&caller, &input.session_id).await?;
     let has_replay = session.is_over() && sessions.has_replay(&session).await?;
-    Ok(SessionFound {
-        has_replay,
-        rewind_seconds: sessions.rewind_window(&session).as_secs(),
-        status: session.state.public(),
-        is_interrupted: session.state == SessionState::Interrupted,
-        session: list_item((session, host)),
-    })
+    let poster = sessions.thumbnail_url(&session.id, session.details.is_private, session.has_thumbnail && has_replay);
+    let rewind_seconds = sessions.rewind_window(&session).as_secs();
+    let (status, is_interrupted) = (session.state.public(), session.state == SessionState::Interrupted);
+    let item = list_item(&sessions, (session, host));
+    let session = SessionListItem { thumbnail: item.thumbnail.or(poster), ..item };
+    Ok(SessionFound { session, status, is_interrupted, has_replay, rewind_seconds })
 }
 
 output! {

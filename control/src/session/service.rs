@@ -391,6 +391,15 @@ impl Sessions {
         })
     }
 
+    /// Media has made a picture of a session, and perhaps of one that is over by now.
+    pub(crate) async fn has_thumbnail_now(&self, id: &SessionId) -> Result<(), Error> {
+        let mut tx = self.inner.db.begin().await?;
+        store::set_thumbnail(&mut tx, id).await?;
+        video::set_thumbnail(&mut tx, id).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
     /// Sessions that were live when the server last stopped. They count as interrupted until media says otherwise.
     pub(crate) async fn interrupt_all(&self) -> Result<Vec<SessionId>, Error> {
         let mut tx = self.inner.db.begin().await?;
@@ -405,6 +414,13 @@ impl Sessions {
 
     pub(crate) fn playback_url(&self, id: &SessionId) -> String {
         format!("{}/{id}/index.m3u8", self.inner.public.hls_url.trim_end_matches('/'))
+    }
+
+    /// The picture of a session: its newest while it is live, its poster once it is over. Those of private ones are for
+    /// nobody's list: media shows them for a ticket.
+    pub(crate) fn thumbnail_url(&self, id: &SessionId, is_private: bool, has_thumbnail: bool) -> Option<String> {
+        let hls_url = self.inner.public.hls_url.trim_end_matches('/');
+        (has_thumbnail && !is_private).then(|| format!("{hls_url}/{id}/thumbnail.jpg"))
     }
 
     /// Where encoders push; they append `/<streamKey>`.

@@ -47,6 +47,7 @@ statements! {
             and (cast($3 as text) is null or kind = cast($3 as text))
             and (cast($4 as text) is null or category = cast($4 as text))";
     HOST_CARD = "select display_name, avatar from user_card where user_id = $1";
+    SET_THUMBNAIL = "update session set has_thumbnail = $2 where session_id = $1";
     /// After a restart nobody watches and nobody publishes, whatever the rows say.
     INTERRUPT_ALL = "update session set state = 'interrupted', viewer_count = 0
         where state in ('live', 'interrupted')
@@ -202,6 +203,11 @@ pub(super) async fn count_active(connection: &mut impl Connection, filter: &Acti
     count(&row, "total")
 }
 
+pub(super) async fn set_thumbnail(tx: &mut Transaction, id: &SessionId) -> Result<(), DbError> {
+    SET_THUMBNAIL.on(tx).bind(id).bind(true).execute().await?;
+    Ok(())
+}
+
 /// Marks everything that was live as interrupted and says what that was.
 pub(super) async fn interrupt_all(tx: &mut Transaction) -> Result<Vec<SessionId>, DbError> {
     INTERRUPT_ALL.on(tx).all().await?.iter().map(|row| row.column("session_id")).collect()
@@ -279,6 +285,7 @@ fn session_of(row: &Row) -> Result<Session, DbError> {
             total_messages: count(row, "total_messages")?,
             total_gifts: count(row, "total_gifts")?,
         },
+        has_thumbnail: row.column("has_thumbnail")?,
         created_at: row.column("created_at")?,
         started_at: row.column("started_at")?,
         ended_at: row.column("ended_at")?,

@@ -29,4 +29,4 @@ mod tests;
 pub use self::model::Recorded;
 pub(crate) use self::model::ReplayFile;
 pub(crate) use self::procedures::namespace;
-pub(crate) use self::service::{Videos, begin, can_be_watched, replay_file};
+pub(crate) use self::service::{Videos, begin, can_be_watched, replay_file, set_thumbnail};

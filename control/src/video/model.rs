@@ -58,6 +58,8 @@ pub(crate) struct Video {
     pub(super) allow_download: bool,
     pub(super) state: VideoState,
     pub(super) duration: Duration,
+    /// Media has made pictures of it.
+    pub(super) has_thumbnail: bool,
     pub(super) counters: Counters,
     pub(super) created_at: Timestamp,
     pub(super) updated_at: Timestamp,
@@ -126,6 +128,7 @@ impl Video {
             allow_download: details.allow_download,
             state: if details.is_recorded { VideoState::Processing } else { VideoState::Discarding },
             duration: Duration::ZERO,
+            has_thumbnail: session.has_thumbnail,
             counters: Counters::default(),
             created_at: at,
             updated_at: at,

@@ -1,7 +1,7 @@
 //! `videos.*`: tRPC in, service, tRPC out.
 
 use super::model::folded;
-use super::model::{Shown, VideoStatus};
+use super::model::{Shown, VideoState, VideoStatus};
 use super::service::{Page, Playing, Videos};
 use super::store::{Filter, Order};
 use crate::caller::{Caller, SignedIn};
@@ -103,6 +103,8 @@ async fn get_videos(videos: Videos, caller: Caller, input: GetVideos) -> Result<
 /// `None` for what is not shown to anybody.
 fn item(videos: &Videos, (video, owner): Shown) -> Option<VideoItem> {
     let millis = u64::try_from(video.duration.as_millis()).unwrap_or(u64::MAX);
+    let is_seen = video.has_thumbnail && video.state == VideoState::Ready;
+    let thumbnail = videos.inner().sessions.thumbnail_url(&video.session_id, video.is_private, is_seen);
     Some(VideoItem {
         status: video.state.public()?,
         video_url: videos.inner().sessions.playback_url(&video.session_id),
@@ -114,7 +116,7 @@ fn item(videos: &Videos, (video, owner): Shown) -> Option<VideoItem> {
         description: video.description,
         category: video.category.unwrap_or_default(),
         tags: Vec::new(),
-        thumbnail: String::new(),
+        thumbnail: thumbnail.unwrap_or_default(),
         duration: millis.saturating_add(500) / 1000,
         is_private: video.is_private,
         allow_comments: false,

@@ -295,6 +295,11 @@ pub(crate) async fn begin(tx: &mut Transaction, session: &Session, now: Timestam
     store::begin(tx, &Video::of(session, now)).await
 }
 
+/// A picture of a show came when it was over.
+pub(crate) async fn set_thumbnail(tx: &mut Transaction, id: &SessionId) -> Result<(), DbError> {
+    store::set_thumbnail(tx, id).await
+}
+
 /// Whether a session that is over can be watched, or is about to: media decides what there is to see.
 pub(crate) async fn can_be_watched(connection: &mut impl Connection, id: &SessionId) -> Result<bool, DbError> {
     let state = store::state_of(connection, id).await?;

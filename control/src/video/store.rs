@@ -11,8 +11,8 @@ use crate::session::{HostCard, SessionKind};
 statements! {
     /// Once for each session, whoever comes first.
     BEGIN = "insert into video (video_id, session_id, user_id, title, description, category, kind, is_private, search_text,
-            state, created_at, updated_at, allow_download)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11, $12)
+            state, created_at, updated_at, allow_download, has_thumbnail)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11, $12, $13)
         on conflict (session_id) do nothing";
     /// The row, held until the transaction is over.
     LOCK =
@@ -47,6 +47,7 @@ statements! {
             and (cast($3 as text) is null or user_id = cast($3 as text))
             and (cast($4 as text) is null or category = cast($4 as text))
             and (cast($5 as text) is null or search_text like cast($5 as text) escape '!')";
+    SET_THUMBNAIL = "update video set has_thumbnail = $2 where session_id = $1";
     COUNT_VIEW = "update video set views = views + 1 where video_id = $1 and state = 'ready'";
     /// What waits in a state, after `$2` in the order of ids.
     IN_STATE = "select * from video where state = $1 and state in ('processing', 'discarding', 'deleting')
@@ -74,7 +75,8 @@ pub(super) async fn begin(tx: &mut Transaction, video: &Video) -> Result<(), DbE
         .bind(video.search_text())
         .bind(video.state.as_str())
         .bind(video.created_at)
-        .bind(video.allow_download);
+        .bind(video.allow_download)
+        .bind(video.has_thumbnail);
     query.execute().await?;
     Ok(())
 }
@@ -178,6 +180,11 @@ pub(super) async fn count_listed(connection: &mut impl Connection, filter: &Filt
     count(&query.one().await?, "total")
 }
 
+pub(super) async fn set_thumbnail(tx: &mut Transaction, id: &SessionId) -> Result<(), DbError> {
+    SET_THUMBNAIL.on(tx).bind(id).bind(true).execute().await?;
+    Ok(())
+}
+
 pub(super) async fn count_view(tx: &mut Transaction, id: &VideoId) -> Result<(), DbError> {
     COUNT_VIEW.on(tx).bind(id).execute().await?;
     Ok(())
@@ -221,6 +228,7 @@ fn video_of(row: &Row) -> Result<Video, DbError> {
         allow_download: row.column("allow_download")?,
         state: state_column(row)?,
         duration: Duration::from_micros(count(row, "duration")?),
+        has_thumbnail: row.column("has_thumbnail")?,
         counters: Counters {
             views: count(row, "views")?,
             likes: count(row, "likes")?,

@@ -352,6 +352,10 @@ both_engines! {
         }
         assert!(video["id"].as_str().is_some_and(|id| id.starts_with("video_")));
         assert!(video["createdAt"].is_string() && video["updatedAt"].is_string());
+        // A show that was over before its only picture was made.
+        tell(LiveFact::ThumbnailMade { session_id: session_id.clone() }).await;
+        let poster = json!(format!("http://127.0.0.1:3000/hls/{id}/thumbnail.jpg"));
+        assert_eq!(list(None).await["videos"][0]["thumbnail"], poster);
 
         let (status, playing) = served.mutate(None, "videos.playVideo", json!({"sessionId": id})).await;
         assert_eq!(status, StatusCode::OK, "{playing}");

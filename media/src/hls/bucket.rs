@@ -6,7 +6,7 @@
 
 use super::packager::{Segment, render_multivariant, render_recording, render_window};
 use super::recording::Recording;
-use crate::store::journal::Entry;
+use crate::store::journal::{Entry, ThumbnailEntry};
 use crate::store::{Playlist, PlaylistWriter};
 
 #[derive(Debug)]
@@ -19,7 +19,15 @@ impl PlaylistWriter for BucketPlaylists {
 
     fn recording(&self, entries: Vec<Entry>) -> Vec<Playlist> {
         let recording = Recording::read(entries);
-        playlists(&recording, |segments| render_recording(recording.target_duration(), segments))
+        let mut written = playlists(&recording, |segments| render_recording(recording.target_duration(), segments));
+        if let (Some(index), false) = (recording.thumbnail_index(), written.is_empty()) {
+            written.push(Playlist { path: "thumbnails.vtt".to_owned(), text: index.render("") });
+        }
+        written
+    }
+
+    fn poster(&self, entries: Vec<Entry>) -> Option<ThumbnailEntry> {
+        Recording::read(entries).thumbnail_index().map(|index| index.poster)
     }
 }
 

@@ -31,6 +31,12 @@ pub struct HlsConfig {
     pub queue_frames: usize,
     /// Viewers counted per show. Those beyond it are served but not counted.
     pub max_viewers: usize,
+    /// How often a picture is made of a show: for lists, and for the seek bar of its replay. Made of H.264 only. Shorter:
+    /// fresher lists and a finer seek bar, more work (about 10 ms of a core each) and more small files. 0s: none.
+    #[serde(with = "humantime_serde")]
+    pub thumbnail_interval: Duration,
+    /// Pixels from side to side. Wider: sharper on large screens, more bytes.
+    pub thumbnail_width: u16,
     /// Closed segments that may wait for the disk, all shows together. When full, a segment is not kept; live goes on.
     pub store_queue_segments: usize,
     /// Bytes of recorded segments that were read lately and are kept in memory: viewers of one replay then share one read
@@ -58,6 +64,8 @@ impl Default for HlsConfig {
             end_linger: Duration::from_secs(60),
             queue_frames: 1_024,
             max_viewers: 100_000,
+            thumbnail_interval: Duration::from_secs(10),
+            thumbnail_width: 320,
             store_queue_segments: 256,
             replay_cache_bytes: 64 * 1024 * 1024,
             public_recheck: Duration::from_secs(10),
@@ -124,6 +132,19 @@ impl HlsConfig {
             format!("{} leaves no room for a slow disk", self.store_queue_segments),
             "use 256",
         );
+        let interval = self.thumbnail_interval;
+        check(
+            interval.is_zero() || (Duration::from_secs(1)..=Duration::from_secs(600)).contains(&interval),
+            "hls.thumbnail_interval",
+            format!("{interval:?} is neither 0s nor between 1s and 10m"),
+            "use 10s, or 0s for no pictures",
+        );
+        check(
+            (64..=1_920).contains(&self.thumbnail_width),
+            "hls.thumbnail_width",
+            format!("{} pixels are not between 64 and 1920", self.thumbnail_width),
+            "use 320",
+        );
         check(self.max_viewers > 0, "hls.max_viewers", "nobody could be counted".to_owned(), "use 100000");
         check(
             !self.pass_lifetime.is_zero(),
@@ -150,6 +171,8 @@ mod tests {
             dvr_window: Duration::from_secs(7_201),
             queue_frames: 1,
             max_viewers: 0,
+            thumbnail_interval: Duration::from_millis(1),
+            thumbnail_width: 1,
             store_queue_segments: 0,
             replay_cache_bytes: 0,
             public_recheck: Duration::ZERO,
@@ -164,6 +187,8 @@ mod tests {
             "hls.end_linger",
             "hls.queue_frames",
             "hls.store_queue_segments",
+            "hls.thumbnail_interval",
+            "hls.thumbnail_width",
             "hls.max_viewers",
             "hls.pass_lifetime",
         ];

@@ -4,29 +4,44 @@
 //! It never waits for the disk while the show runs: what the keeper does not take is lost for the recording only.
 
 use super::archive;
+use super::config::HlsConfig;
 use super::packager::{Kept, Packager};
 use super::recording::{self, Recording};
 use super::remux::Unfit;
 use super::service::Shared;
-use super::show::{Ending, Show, Stage};
+use super::show::{Ending, LatestThumbnail, Show, Stage};
+use super::thumbnails::{Photographer, Place};
 use crate::hub::{Broadcast, Feed, Phase, Subscriber};
 use crate::metrics;
 use crate::seam::{MediaEvent, WarningCode};
 use crate::store::journal::Entry;
 use crate::store::{ObjectKey, ObjectName, StoreError};
+use crate::thumbnail::Thumbnail;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Feed items handled before readers are told: a burst of cached frames is one news, and a flood cannot hold it back.
 const BATCH: usize = 64;
+/// How long the end of a show waits for its last picture: many times what the queue of the darkroom takes.
+const LAST_PICTURE: Duration = Duration::from_secs(5);
 
 /// Runs until the show is over and its end has been seen, or the server stops.
 pub(super) async fn run(shared: Arc<Shared>, broadcast: Arc<Broadcast>, subscriber: Subscriber, show: Arc<Show>) {
     let keeps = archive::is_to_keep(&shared, &show.id).await;
     let packager = open(&shared, &show, keeps).await;
     let ready = packager.is_ready();
-    let mut task =
-        Packaging { shared: Arc::clone(&shared), show: Arc::clone(&show), packager, keeps, ready, told: None };
+    let HlsConfig { thumbnail_interval, thumbnail_width, .. } = shared.config;
+    let photographer = Photographer::new(shared.darkroom.clone(), thumbnail_interval, thumbnail_width);
+    let mut task = Packaging {
+        shared: Arc::clone(&shared),
+        show: Arc::clone(&show),
+        packager,
+        photographer,
+        keeps,
+        ready,
+        told: None,
+        has_told_picture: false,
+    };
     task.publish();
     task.drive(subscriber).await;
     match broadcast.phase() {
@@ -34,6 +49,7 @@ pub(super) async fn run(shared: Arc<Shared>, broadcast: Arc<Broadcast>, subscrib
             tracing::debug!(?reason, "recording ends");
             task.packager.handle_end();
             task.publish();
+            task.await_picture().await;
             archive::conclude(&shared, &show, task.keeps).await;
             tokio::select! {
                 () = tokio::time::sleep(shared.config.end_linger) => {}
@@ -64,6 +80,14 @@ async fn open(shared: &Shared, show: &Show, keeps: bool) -> Packager {
         if recording.is_empty() {
             return Ok(None);
         }
+        if let Some(newest) = recording.newest_thumbnail() {
+            let object = ObjectName::Thumbnail(newest.number);
+            let (rendition, epoch) = (newest.rendition, newest.epoch);
+            let key = ObjectKey { broadcast: show.id.clone(), rendition, epoch, object };
+            if let Some(chunks) = shared.keeper.get(&key).await? {
+                show.set_thumbnail(LatestThumbnail { jpeg: chunks.concat().into(), tag: tag(&key) });
+            }
+        }
         recording.resume(&show.id, &config, &shared.keeper).await.map(Some)
     };
     match resume.await {
@@ -84,12 +108,15 @@ struct Packaging {
     shared: Arc<Shared>,
     show: Arc<Show>,
     packager: Packager,
+    photographer: Photographer,
     /// There will be a replay.
     keeps: bool,
     /// A whole segment of every rendition was there once.
     ready: bool,
     /// What the broadcaster was told of this publication.
     told: Option<Unfit>,
+    /// Others know that there is a picture.
+    has_told_picture: bool,
 }
 
 impl Packaging {
@@ -99,6 +126,10 @@ impl Packaging {
         loop {
             let feed = tokio::select! {
                 feed = subscriber.recv() => feed,
+                (place, thumbnail) = self.photographer.next() => {
+                    self.take_picture(place, thumbnail);
+                    continue;
+                }
                 () = cancel.cancelled() => break,
             };
             let mut over = self.handle(feed);
@@ -179,13 +210,37 @@ impl Packaging {
         }
     }
 
+    /// A picture came back: it is the newest to be shown, and is kept with what it shows.
+    fn take_picture(&mut self, place: Place, thumbnail: Thumbnail) {
+        let Place { rendition, epoch, number, .. } = place;
+        let (broadcast, object) = (self.show.id.clone(), ObjectName::Thumbnail(number));
+        let key = ObjectKey { broadcast: broadcast.clone(), rendition, epoch, object };
+        self.show.set_thumbnail(LatestThumbnail { jpeg: thumbnail.jpeg.clone(), tag: tag(&key) });
+        if self.keeps {
+            let entry = Entry::Thumbnail(place.entry(&thumbnail));
+            let _ = self.shared.keeper.keep(key, vec![thumbnail.jpeg], Some(entry));
+        }
+        // A full queue hears of the next one.
+        if !self.has_told_picture {
+            self.has_told_picture = self.shared.events.try_emit(MediaEvent::ThumbnailMade { broadcast });
+        }
+    }
+
+    /// The show is over: a picture that is on its way still belongs to it.
+    async fn await_picture(&mut self) {
+        if let Ok(Some((place, thumbnail))) = tokio::time::timeout(LAST_PICTURE, self.photographer.last()).await {
+            self.take_picture(place, thumbnail);
+        }
+    }
+
     /// What does not fit is counted by the keeper; the show goes on without it.
-    fn keep(&self, kept: &Kept) -> Result<(), StoreError> {
+    fn keep(&mut self, kept: &Kept) -> Result<(), StoreError> {
         let keeper = &self.shared.keeper;
         let key = |rendition, epoch, object| ObjectKey { broadcast: self.show.id.clone(), rendition, epoch, object };
         match kept {
-            Kept::Segment { rendition, segment, .. } => {
+            Kept::Segment { rendition, segment, ends_at, opening } => {
                 ::metrics::counter!(metrics::HLS_SEGMENTS).increment(1);
+                self.photographer.handle_segment(*rendition, segment, *ends_at, opening.as_ref());
                 if !self.keeps {
                     // The journal goes on, so that numbers do after a restart; there the segment is a gap.
                     return keeper.note(self.show.id.clone(), recording::entry_of_unkept(kept));
@@ -194,6 +249,7 @@ impl Packaging {
                 keeper.keep(key, segment.chunks(), Some(recording::entry(kept)))
             }
             Kept::Epoch { number, renditions, .. } => {
+                self.photographer.handle_epoch(renditions);
                 for rendition in renditions {
                     if let Some(init) = &rendition.init {
                         let _ = keeper.keep(key(rendition.id, *number, ObjectName::Init), vec![init.clone()], None);
@@ -210,4 +266,9 @@ impl Packaging {
             let _ = self.shared.keeper.note(self.show.id.clone(), Entry::Stopped);
         }
     }
+}
+
+/// What tells a picture from all others of its show: the place it is kept at, which is never used twice.
+fn tag(key: &ObjectKey) -> String {
+    format!("\"{}-{}-{}\"", key.rendition, key.epoch, key.object)
 }

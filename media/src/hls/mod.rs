@@ -7,7 +7,9 @@
 //! 3. `packager` decides where parts and segments end, keeps the live window and renders playlists (rfc8216bis).
 //! 4. `show` holds the newest snapshots, `delivery` serves them, holds requests for what is not there yet, and counts
 //!    viewers.
-//! 5. `recording` reads back what the store kept: after a restart, and once a show is over. `bucket` writes the same as
+//! 5. `thumbnails` has a keyframe made a picture now and then: the newest for whoever looks at the show from outside, all
+//!    of them for the seek bar of the replay.
+//! 6. `recording` reads back what the store kept: after a restart, and once a show is over. `bucket` writes the same as
 //!    playlists that lie beside the segments in a bucket. `film` makes one MP4 file of it for those who take it home.
 
 mod archive;
@@ -23,6 +25,7 @@ mod remux;
 mod service;
 mod show;
 mod text;
+mod thumbnails;
 
 pub(crate) use archive::Archive;
 pub use config::HlsConfig;

@@ -9,9 +9,10 @@ use super::packager::{
     render_recording,
 };
 use super::text::Text;
+use super::thumbnails;
 use crate::model::BroadcastId;
 use crate::seam::Recorded;
-use crate::store::journal::{Entry, EpochRendition, PictureEntry, SegmentEntry};
+use crate::store::journal::{Entry, EpochRendition, PictureEntry, SegmentEntry, ThumbnailEntry};
 use crate::store::{Keeper, ObjectKey, ObjectName, RenditionId, RenditionKind, StoreError};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashSet, VecDeque};
@@ -31,6 +32,8 @@ pub(crate) struct Recording {
     whole: bool,
     /// The target duration it ended with, once it has.
     ended: Option<u64>,
+    /// In the order of time.
+    thumbnails: Vec<ThumbnailEntry>,
 }
 
 #[derive(Debug)]
@@ -48,8 +51,25 @@ pub(crate) struct RecordingPlaylists {
     pub(crate) independent: bool,
     pub(crate) multivariant: Text,
     pub(crate) media: BTreeMap<RenditionId, Text>,
-    /// What the media playlists name, gaps aside.
+    /// The pictures of the show; no text where there are none.
+    pub(crate) thumbnails: Option<ThumbnailIndex>,
+    /// What the media playlists and the index of pictures name, gaps aside.
     named: HashSet<(RenditionId, u64, ObjectName)>,
+}
+
+#[derive(Debug)]
+pub(crate) struct ThumbnailIndex {
+    entries: Vec<ThumbnailEntry>,
+    length: Duration,
+    pub(crate) text: Text,
+    /// The one that stands for the show.
+    pub(crate) poster: ThumbnailEntry,
+}
+
+impl ThumbnailIndex {
+    pub(crate) fn render(&self, prefix: &str) -> String {
+        thumbnails::render_index(&self.entries, self.length, prefix)
+    }
 }
 
 impl RecordingPlaylists {
@@ -174,6 +194,11 @@ impl Recording {
                 }
             }
             Entry::Segment(segment) => self.take_segment(&segment),
+            Entry::Thumbnail(thumbnail) => {
+                if self.thumbnails.last().is_none_or(|last| last.at_nanos < thumbnail.at_nanos) {
+                    self.thumbnails.push(thumbnail);
+                }
+            }
             Entry::Stopped => self.whole = true,
             Entry::Ended { target_duration_secs } => {
                 self.whole = true;
@@ -254,8 +279,22 @@ impl Recording {
                 let init = (id, segment.init_epoch, ObjectName::Init);
                 [init, (id, segment.epoch, ObjectName::Segment(segment.number))]
             })
+            .chain(self.thumbnails.iter().map(|one| (one.rendition, one.epoch, ObjectName::Thumbnail(one.number))))
             .collect();
-        RecordingPlaylists { choices, independent, multivariant, media, named }
+        RecordingPlaylists { choices, independent, multivariant, media, thumbnails: self.thumbnail_index(), named }
+    }
+
+    /// `None`: there are no pictures.
+    pub(crate) fn thumbnail_index(&self) -> Option<ThumbnailIndex> {
+        let entries = self.thumbnails.clone();
+        let length = self.renditions.values().map(RecordedRendition::duration).max()?;
+        let poster = *thumbnails::poster(&entries, length)?;
+        let text = Text::new(thumbnails::render_index(&entries, length, ""));
+        Some(ThumbnailIndex { entries, length, text, poster })
+    }
+
+    pub(crate) fn newest_thumbnail(&self) -> Option<&ThumbnailEntry> {
+        self.thumbnails.last()
     }
 
     /// The renditions that have segments.
@@ -336,7 +375,7 @@ pub(crate) fn entry(kept: &Kept) -> Entry {
                 })
                 .collect(),
         },
-        Kept::Segment { rendition, segment, ends_at } => Entry::Segment(SegmentEntry {
+        Kept::Segment { rendition, segment, ends_at, opening: _ } => Entry::Segment(SegmentEntry {
             rendition: *rendition,
             number: segment.number,
             epoch: segment.epoch,

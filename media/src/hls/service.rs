@@ -13,6 +13,7 @@ use crate::hub::Broadcast;
 use crate::model::{BroadcastId, ViewerId};
 use crate::seam::{Admission, EventSink};
 use crate::store::{Bucket, DiskStore, Keeper, LiveRules, Room, StorageConfig, StorageHealth, StoreError};
+use crate::thumbnail::Darkroom;
 use axum::Router;
 use parking_lot::RwLock;
 use std::collections::HashMap;
@@ -42,6 +43,7 @@ pub(super) struct Shared {
     pub(super) recordings: Recordings,
     pub(super) films: Arc<Films>,
     pub(super) keeper: Keeper,
+    pub(super) darkroom: Darkroom,
     pub(super) admission: Arc<dyn Admission>,
     pub(super) gates: Gates,
     pub(super) pass_key: PassKey,
@@ -111,12 +113,14 @@ impl Service {
             Keeper::start(Arc::new(disk.clone()), disk, room, &keeping)
         };
         let tasks = TaskTracker::new();
+        let darkroom = Darkroom::open(&keeping);
         let shared = Arc::new(Shared {
             config,
             shows: Shows::default(),
             recordings: Recordings::default(),
             films: Films::open(&keeper, &tasks, &cancel),
             keeper,
+            darkroom,
             admission,
             gates: Gates::default(),
             pass_key,

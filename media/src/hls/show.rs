@@ -9,7 +9,8 @@ use super::text::Text;
 use crate::hub::Broadcast;
 use crate::model::BroadcastId;
 use crate::store::RenditionId;
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -25,7 +26,16 @@ pub(crate) struct Show {
     /// Rung when a rendition has its first part.
     begun: watch::Sender<()>,
     ending: watch::Sender<Ending>,
+    thumbnail: ArcSwapOption<LatestThumbnail>,
     pub(crate) viewers: Viewers,
+}
+
+/// The newest picture of a show.
+#[derive(Debug)]
+pub(crate) struct LatestThumbnail {
+    pub(crate) jpeg: Bytes,
+    /// Its name, and no other's.
+    pub(crate) tag: String,
 }
 
 /// How far a show is with its end.
@@ -78,6 +88,7 @@ impl Show {
             stage: watch::Sender::new(Stage::Starting),
             begun: watch::Sender::new(()),
             ending: watch::Sender::new(Ending::Open),
+            thumbnail: ArcSwapOption::empty(),
             viewers,
         }
     }
@@ -147,6 +158,10 @@ impl Show {
         let _ = self.ending.subscribe().wait_for(is_there).await;
     }
 
+    pub(crate) fn thumbnail(&self) -> Option<Arc<LatestThumbnail>> {
+        self.thumbnail.load_full()
+    }
+
     /// Only the packager task of the show calls these.
     pub(crate) fn set_ending(&self, ending: Ending) {
         self.ending.send_replace(ending);
@@ -163,6 +178,10 @@ impl Show {
                 self.begun.send_replace(());
             }
         }
+    }
+
+    pub(crate) fn set_thumbnail(&self, thumbnail: LatestThumbnail) {
+        self.thumbnail.store(Some(Arc::new(thumbnail)));
     }
 
     pub(crate) fn set_offer(&self, choices: Vec<Choice>) {

@@ -71,6 +71,10 @@ pub enum MediaEvent {
         speaker: BroadcastId,
         at: SystemTime,
     },
+    /// A broadcast has a picture from here on, live and, if it is recorded, after its end. Told again after a restart.
+    ThumbnailMade {
+        broadcast: BroadcastId,
+    },
     /// A broadcast is over, and this is what is kept of it for good. Told when its last segment is in the store, and again
     /// whenever that is asked for.
     RecordingEnded {

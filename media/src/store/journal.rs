@@ -14,6 +14,8 @@ pub enum Entry {
     Epoch { number: u64, discontinuity: u64, renditions: Vec<EpochRendition> },
     /// A segment was closed.
     Segment(SegmentEntry),
+    /// A picture of a segment was kept.
+    Thumbnail(ThumbnailEntry),
     /// The server stopped in good order: nothing that was shown is missing above.
     Stopped,
     /// The show is over.
@@ -59,6 +61,20 @@ pub struct SegmentEntry {
     /// Its bytes are in the store.
     pub kept: bool,
     pub bytes: u64,
+}
+
+/// It lies beside its segment, as `<number>.jpg`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ThumbnailEntry {
+    pub rendition: RenditionId,
+    pub number: u64,
+    pub epoch: u64,
+    /// Where what it shows stands on the show's timeline.
+    pub at_nanos: u64,
+    pub width: u16,
+    pub height: u16,
+    /// The mean of its light, 0 for black.
+    pub brightness: u8,
 }
 
 /// The journal's name in the folder of its broadcast.

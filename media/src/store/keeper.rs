@@ -292,7 +292,10 @@ impl Worker {
             if let Entry::Segment(segment) = &mut entry {
                 segment.kept = !failed;
             }
-            self.note(&key.broadcast, entry).await;
+            // Nobody misses a picture that is not there.
+            if !(failed && matches!(entry, Entry::Thumbnail(_))) {
+                self.note(&key.broadcast, entry).await;
+            }
         }
         self.waiting.lock().remove(&key);
     }

@@ -30,6 +30,8 @@ pub struct ObjectKey {
 pub enum ObjectName {
     Init,
     Segment(u64),
+    /// A picture of the segment of that number.
+    Thumbnail(u64),
 }
 
 impl RenditionId {
@@ -43,11 +45,30 @@ impl RenditionId {
     }
 }
 
+impl ObjectKey {
+    /// What it is served and kept in a bucket as.
+    pub fn content_type(&self) -> &'static str {
+        match (self.object, self.rendition.kind) {
+            (ObjectName::Thumbnail(_), _) => "image/jpeg",
+            (ObjectName::Init | ObjectName::Segment(_), RenditionKind::Video) => "video/mp4",
+            (ObjectName::Init | ObjectName::Segment(_), RenditionKind::Audio) => "audio/mp4",
+        }
+    }
+}
+
 impl ObjectName {
     pub fn parse(text: &str) -> Option<Self> {
         match text {
             "init.mp4" => Some(Self::Init),
-            _ => text.strip_suffix(".m4s").and_then(parse_number).map(Self::Segment),
+            _ => {
+                let (number, kind) = text.split_once('.')?;
+                let number = parse_number(number)?;
+                match kind {
+                    "m4s" => Some(Self::Segment(number)),
+                    "jpg" => Some(Self::Thumbnail(number)),
+                    _ => None,
+                }
+            }
         }
     }
 }
@@ -74,6 +95,7 @@ impl fmt::Display for ObjectName {
         match self {
             Self::Init => f.write_str("init.mp4"),
             Self::Segment(number) => write!(f, "{number}.m4s"),
+            Self::Thumbnail(number) => write!(f, "{number}.jpg"),
         }
     }
 }
@@ -111,7 +133,19 @@ mod tests {
         }
         assert_eq!(ObjectName::parse("init.mp4"), Some(ObjectName::Init));
         assert_eq!(ObjectName::parse("17.m4s"), Some(ObjectName::Segment(17)));
-        for text in ["", ".m4s", "+1.m4s", "01.m4s", "1.M4S", "../init.mp4", "99999999999999999999.m4s"] {
+        assert_eq!(ObjectName::parse("17.jpg"), Some(ObjectName::Thumbnail(17)));
+        for text in [
+            "",
+            ".jpg",
+            "1.jpeg",
+            "1.2.jpg",
+            ".m4s",
+            "+1.m4s",
+            "01.m4s",
+            "1.M4S",
+            "../init.mp4",
+            "99999999999999999999.m4s",
+        ] {
             assert_eq!(ObjectName::parse(text), None, "{text}");
         }
     }

@@ -4,7 +4,7 @@
 //! attempt: the SDK's own retries are off, whoever calls decides. Amazon S3 API, version 2006-03-01.
 
 use super::error::BucketFault;
-use super::{ChecksumMode, ObjectKey, ObjectName, RenditionId, RenditionKind, SegmentStore, StorageConfig, StoreError};
+use super::{ChecksumMode, ObjectKey, ObjectName, RenditionId, SegmentStore, StorageConfig, StoreError};
 use crate::model::BroadcastId;
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
@@ -92,7 +92,8 @@ impl S3Store {
         }
     }
 
-    /// Writes a playlist of a broadcast, `index.m3u8` or `<rendition>/index.m3u8`, over the one before.
+    /// Writes a playlist of a broadcast, `index.m3u8`, `<rendition>/index.m3u8` or that of its pictures, `thumbnails.vtt`, over
+    /// the one before.
     pub async fn put_playlist(
         &self,
         broadcast: &BroadcastId,
@@ -105,7 +106,22 @@ impl S3Store {
             PlaylistAge::Live => "no-cache",
             PlaylistAge::Ended => "max-age=300",
         };
-        self.put_as(key, Bytes::from(text), PLAYLIST, caching).await
+        let kind = if path.ends_with(".vtt") { "text/vtt; charset=utf-8" } else { PLAYLIST };
+        self.put_as(key, Bytes::from(text), kind, caching).await
+    }
+
+    /// Writes the picture that stands for a broadcast, `thumbnail.jpg`, over the one before.
+    pub async fn put_thumbnail(
+        &self,
+        broadcast: &BroadcastId,
+        jpeg: Bytes,
+        age: PlaylistAge,
+    ) -> Result<(), StoreError> {
+        let caching = match age {
+            PlaylistAge::Live => "max-age=5",
+            PlaylistAge::Ended => "max-age=300",
+        };
+        self.put_as(format!("{}{broadcast}/thumbnail.jpg", self.prefix), jpeg, "image/jpeg", caching).await
     }
 
     async fn put_as(&self, key: String, body: Bytes, kind: &str, caching: &str) -> Result<(), StoreError> {
@@ -154,12 +170,7 @@ impl S3Store {
 #[async_trait]
 impl SegmentStore for S3Store {
     async fn put(&self, key: &ObjectKey, chunks: Vec<Bytes>) -> Result<(), StoreError> {
-        // As delivery answers them.
-        let kind = match key.rendition.kind {
-            RenditionKind::Video => "video/mp4",
-            RenditionKind::Audio => "audio/mp4",
-        };
-        self.put_as(self.key(key), joined(chunks), kind, IMMUTABLE).await
+        self.put_as(self.key(key), joined(chunks), key.content_type(), IMMUTABLE).await
     }
 
     async fn get(&self, key: &ObjectKey) -> Result<Option<Bytes>, StoreError> {
@@ -274,6 +285,7 @@ mod tests {
         let broadcast = BroadcastId::parse("session_1").unwrap();
         let parsed = |path| parse_key(&broadcast, path).map(|key| key.to_string());
         assert_eq!(parsed("v0/3/17.m4s").as_deref(), Some("session_1/v0/3/17.m4s"));
+        assert_eq!(parsed("v0/3/17.jpg").as_deref(), Some("session_1/v0/3/17.jpg"));
         assert_eq!(parsed("a0/0/init.mp4").as_deref(), Some("session_1/a0/0/init.mp4"));
         for other in ["index.m3u8", "v0/index.m3u8", "v0/3/17.m4s/x", "v0/03/17.m4s", ""] {
             assert_eq!(parsed(other), None, "{other}");

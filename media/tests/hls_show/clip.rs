@@ -31,8 +31,25 @@ impl Clip {
     }
 
     fn encode_with(
-        (width, height): (u16, u16),
+        size: (u16, u16),
         rate: &str,
+        gop: u32,
+        seconds: u32,
+        options: &[&str],
+        sample_rate: &str,
+    ) -> Self {
+        let source = format!("testsrc2=size={}x{}:rate={rate}", size.0, size.1);
+        Self::encode_from(&source, video(size, rate), gop, seconds, options, sample_rate)
+    }
+
+    /// Of another picture; its size is for the test to know.
+    pub(crate) fn of(source: &str, seconds: u32, options: &[&str]) -> Self {
+        Self::encode_from(source, video((320, 180), "30"), 60, seconds, options, "48000")
+    }
+
+    fn encode_from(
+        source: &str,
+        format: Arc<TrackFormat>,
         gop: u32,
         seconds: u32,
         options: &[&str],
@@ -40,7 +57,7 @@ impl Clip {
     ) -> Self {
         let gop = gop.to_string();
         let output = Command::new("ffmpeg")
-            .args(["-v", "error", "-f", "lavfi", "-i", &format!("testsrc2=size={width}x{height}:rate={rate}")])
+            .args(["-v", "error", "-f", "lavfi", "-i", source])
             .args(["-f", "lavfi", "-i", &format!("sine=frequency=440:sample_rate={sample_rate}")])
             .args(["-t", &seconds.to_string(), "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"])
             .args(["-g", &gop, "-keyint_min", &gop, "-sc_threshold", "0"])
@@ -49,7 +66,7 @@ impl Clip {
             .output()
             .expect("ffmpeg is installed");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        Self::read(&output.stdout, video((width, height), rate), sample_rate.parse().unwrap())
+        Self::read(&output.stdout, format, sample_rate.parse().unwrap())
     }
 
     /// FLV: a header of 13 bytes, then tags: type 1, size 3, time 3 + 1, id 3, body, size of all that 4.

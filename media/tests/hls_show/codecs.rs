@@ -82,6 +82,8 @@ async fn decodes(coding: &[&str], format: impl FnOnce(&Bytes, &[Frame]) -> Video
     write(&mut publisher, epoch, &frames).await;
     stage.end(SHOW, publisher).await;
     let playlist = stage.ended_playlist("v0").await;
+    let picture = stage.get(&format!("/hls/{SHOW}/thumbnail.jpg")).await;
+    assert_eq!(picture.status, StatusCode::NOT_FOUND, "a picture is made of H.264 only");
     let multivariant = stage.fetch_text(&format!("/hls/{SHOW}/index.m3u8")).await;
     assert!(multivariant.contains(&format!("CODECS=\"{codecs}")), "{multivariant}");
 

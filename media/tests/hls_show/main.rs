@@ -16,4 +16,9 @@ mod private;
 mod replays;
 mod restart;
 mod stage;
+mod thumbnails;
 mod viewing;
+
+#[path = "../support/counters.rs"]
+#[allow(dead_code, unreachable_pub, reason = "the counters are shared with the tests of RTMP")]
+mod counters;

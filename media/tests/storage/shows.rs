@@ -44,6 +44,9 @@ async fn a_show_is_in_the_bucket_live_and_whole_after_its_end() {
     stage.end(SHOW, publisher).await;
     theatre.complete().await;
     theatre.assert_whole(SEGMENTS);
+    let index = theatre.playlist("thumbnails.vtt").unwrap();
+    assert!(index.starts_with("WEBVTT\n") && index.contains("\nv0/0/1.jpg\n"), "{index}");
+    assert!(theatre.spooled().contains_key(&format!("{PREFIX}/{SHOW}/v0/0/1.jpg")));
     assert!(stage.service.storage_health().trouble().is_none());
     let ended = theatre.service.texts(&format!("{PREFIX}/{SHOW}/v0/index.m3u8"));
     assert!(
@@ -78,6 +81,12 @@ async fn each_object_has_its_type_and_may_be_kept_as_long_as_it_lasts() {
         );
         assert!(!header(path, "x-amz-checksum-crc32").is_empty(), "{path}");
     }
+    let poster = theatre.service.objects().get(&format!("{PREFIX}/{SHOW}/thumbnail.jpg")).cloned();
+    assert!(poster.is_some() && poster.as_ref() == theatre.spooled().get(&format!("{PREFIX}/{SHOW}/v0/0/1.jpg")));
+    let of = |path: &str| (header(path, "content-type"), header(path, "cache-control"));
+    assert_eq!(of("v0/0/1.jpg"), ("image/jpeg".to_owned(), immutable.clone()));
+    assert_eq!(of("thumbnail.jpg"), ("image/jpeg".to_owned(), "max-age=300".to_owned()));
+    assert_eq!(of("thumbnails.vtt"), ("text/vtt; charset=utf-8".to_owned(), "max-age=300".to_owned()));
     for path in ["index.m3u8", "v0/index.m3u8"] {
         assert_eq!(header(path, "cache-control"), "max-age=300", "{path}");
     }

@@ -48,7 +48,7 @@ impl Theatre {
         Stage::with_storage(self.data.path(), config, self.storage.clone())
     }
 
-    /// What the disk has of the show: inits and segments, by key.
+    /// What the disk has of the show: inits, segments and pictures, by key.
     pub(crate) fn spooled(&self) -> BTreeMap<String, Vec<u8>> {
         let mut found = BTreeMap::new();
         collect(&self.data.path().join("hls").join(SHOW), &format!("{PREFIX}/{SHOW}"), &mut found);
@@ -132,7 +132,7 @@ fn collect(folder: &Path, prefix: &str, found: &mut BTreeMap<String, Vec<u8>>) {
         let name = entry.file_name().into_string().unwrap();
         if entry.file_type().unwrap().is_dir() {
             collect(&entry.path(), &format!("{prefix}/{name}"), found);
-        } else if name.ends_with(".mp4") || name.ends_with(".m4s") {
+        } else if [".mp4", ".m4s", ".jpg"].iter().any(|kind| name.ends_with(kind)) {
             found.insert(format!("{prefix}/{name}"), std::fs::read(entry.path()).unwrap());
         }
     }

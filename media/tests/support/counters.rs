@@ -36,6 +36,12 @@ pub fn read(name: &str, label: &str, value: &str) -> u64 {
     counters.get(&format!("{name} {label}={value}")).map_or(0, |counter| counter.load(Ordering::Relaxed))
 }
 
+/// What a counter without labels shows.
+pub fn total(name: &str) -> u64 {
+    let counters = COUNTERS.get().expect("counters are installed first").counters.lock().unwrap();
+    counters.get(&format!("{name} ")).map_or(0, |counter| counter.load(Ordering::Relaxed))
+}
+
 fn text(key: &Key) -> String {
     let labels: Vec<_> = key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
     format!("{} {}", key.name(), labels.join(" "))

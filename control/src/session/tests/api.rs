@@ -144,6 +144,41 @@ both_engines! {
         assert_eq!(refused(find("session_unknown").await), (404, "NOT_FOUND".into()));
     }
 
+    async fn the_picture_of_a_show_is_told_from_the_first_that_media_made(db: TestDatabase) {
+        let served = Served::on(db).await;
+        let host = served.person("host").await;
+        let id = served.session(&host).await;
+        let closed = json!({"title": "Among us", "type": "video", "isPrivate": true});
+        let (_, closed) = served.mutate(Some(&host), "streaming.createSession", closed).await;
+        let closed = closed["session"]["id"].as_str().unwrap().to_owned();
+        let shown = async |id: &str| {
+            let (_, list) = served.query(Some(&host), "streaming.getActiveSessions", json!({})).await;
+            let item = list["sessions"].as_array().unwrap().iter().find(|item| item["id"] == id).cloned();
+            let (_, found) = served.query(Some(&host), "streaming.getSession", json!({"sessionId": id})).await;
+            let listed = item.map(|item| item.get("thumbnail").cloned().unwrap_or_default());
+            (listed, found["session"].get("thumbnail").cloned().unwrap_or_default())
+        };
+        let made = async |id: &str| {
+            let session_id = SessionId::parse(id).unwrap();
+            served.control.ingress().tell(LiveFact::ThumbnailMade { session_id: session_id.clone() }).await;
+            served.control.ingress().settle(&session_id).await;
+        };
+        let picture = json!(format!("http://127.0.0.1:3000/hls/{id}/thumbnail.jpg"));
+        for id in [&id, &closed] {
+            go_live(&served, id).await;
+            assert_eq!(shown(id).await, (Some(Value::Null), Value::Null));
+            made(id).await;
+            made(id).await;
+        }
+        assert_eq!(shown(&id).await, (Some(picture.clone()), picture.clone()));
+        assert_eq!(shown(&closed).await, (Some(Value::Null), Value::Null), "media shows it for a ticket only");
+        for id in [&id, &closed] {
+            end(&served, Some(&host), id).await;
+        }
+        assert_eq!(shown(&id).await, (None, picture), "the poster of its replay");
+        assert_eq!(shown(&closed).await, (None, Value::Null));
+    }
+
     async fn host_finds_what_goes_on_and_nobody_elses(db: TestDatabase) {
         let served = Served::on(db).await;
         let (host, other) = (served.person("host").await, served.person("other").await);

@@ -6,4 +6,4 @@ mod sps;
 
 pub use avcc::Configuration;
 pub use slice::{UnitKind, has_b_slice, is_disposable};
-pub use sps::Sps;
+pub use sps::{Colour, Sps};

@@ -9,7 +9,7 @@ use futures_util::stream;
 use http::header::{
     ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH,
-    CONTENT_RANGE, CONTENT_TYPE, LINK, RANGE, RETRY_AFTER, VARY,
+    CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LINK, RANGE, RETRY_AFTER, VARY,
 };
 use http::response::Builder;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -30,9 +30,15 @@ pub(super) enum Caching {
     Immutable,
     /// The same, behind a viewer's pass.
     ImmutablePrivate,
+    /// A picture of what is live.
+    Picture,
 }
 
 const PLAYLIST: &str = "application/vnd.apple.mpegurl";
+/// WebVTT.
+const CUES: &str = "text/vtt; charset=utf-8";
+/// Half of the time that a picture is the newest, and as long as the lack of one is remembered.
+const PICTURE: &str = "max-age=5";
 
 impl Caching {
     fn header(self) -> HeaderValue {
@@ -42,14 +48,24 @@ impl Caching {
             Self::Ended => "max-age=300",
             Self::Immutable => "public, max-age=31536000, immutable",
             Self::ImmutablePrivate => "private, max-age=31536000, immutable",
+            Self::Picture => PICTURE,
         })
     }
 }
 
 pub(super) fn playlist(text: &Text, encoding: Encoding, caching: Caching) -> Response {
+    written(text, PLAYLIST, encoding, caching)
+}
+
+/// The pictures of a show and when each is.
+pub(super) fn cues(text: &Text, encoding: Encoding, caching: Caching) -> Response {
+    written(text, CUES, encoding, caching)
+}
+
+fn written(text: &Text, content_type: &'static str, encoding: Encoding, caching: Caching) -> Response {
     let bytes = text.bytes(encoding);
     let mut builder = base(StatusCode::OK)
-        .header(CONTENT_TYPE, HeaderValue::from_static(PLAYLIST))
+        .header(CONTENT_TYPE, HeaderValue::from_static(content_type))
         .header(CACHE_CONTROL, caching.header())
         .header(VARY, HeaderValue::from_static("accept-encoding"))
         .header(CONTENT_LENGTH, bytes.len());
@@ -80,6 +96,28 @@ pub(super) fn media(chunks: Vec<Bytes>, content_type: &'static str, caching: Cac
             Body::empty(),
         ),
     }
+}
+
+/// A picture that is another one later under the same address; whoever has this one already is told so.
+pub(super) fn picture(jpeg: Bytes, tag: &str, caching: Caching, headers: &HeaderMap) -> Response {
+    let known = headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    let is_known = known
+        .is_some_and(|tags| tags.split(',').any(|known| [tag, "*"].contains(&known.trim().trim_start_matches("W/"))));
+    let status = if is_known { StatusCode::NOT_MODIFIED } else { StatusCode::OK };
+    let builder = base(status).header(ETAG, tag).header(CACHE_CONTROL, caching.header());
+    if is_known {
+        return finish(builder, Body::empty());
+    }
+    let builder =
+        builder.header(CONTENT_TYPE, HeaderValue::from_static("image/jpeg")).header(CONTENT_LENGTH, jpeg.len());
+    finish(builder, Body::from(jpeg))
+}
+
+/// There is no picture yet, or never will be: not worth a question from everybody who sees a list.
+pub(super) fn no_picture() -> Response {
+    let mut response = refusal(StatusCode::NOT_FOUND, "there is no picture of this show", None);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(PICTURE));
+    response
 }
 
 /// A short reason in plain text. `retry`: when asking again may help.

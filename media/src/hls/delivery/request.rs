@@ -22,6 +22,10 @@ pub(super) struct Target<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Resource {
     Multivariant,
+    /// The newest picture of a show that is live, the poster of one that is over.
+    Thumbnail,
+    /// All pictures of a show that is over, for its seek bar.
+    ThumbnailIndex,
     Playlist(RenditionId),
     Object {
         rendition: RenditionId,
@@ -68,7 +72,12 @@ impl<'a> Target<'a> {
 impl Resource {
     fn parse(path: &str) -> Option<Self> {
         let Some((rendition, rest)) = path.split_once('/') else {
-            return (path == "index.m3u8").then_some(Self::Multivariant);
+            return match path {
+                "index.m3u8" => Some(Self::Multivariant),
+                "thumbnail.jpg" => Some(Self::Thumbnail),
+                "thumbnails.vtt" => Some(Self::ThumbnailIndex),
+                _ => None,
+            };
         };
         let rendition = RenditionId::parse(rendition)?;
         let Some((epoch, name)) = rest.split_once('/') else {
@@ -86,6 +95,8 @@ impl Resource {
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Multivariant => "multivariant",
+            Self::Thumbnail | Self::Object { object: ObjectName::Thumbnail(_), .. } => "thumbnail",
+            Self::ThumbnailIndex => "thumbnails",
             Self::Playlist(_) => "playlist",
             Self::Object { object: ObjectName::Init, .. } => "init",
             Self::Object { object: ObjectName::Segment(_), .. } => "segment",
@@ -172,6 +183,9 @@ mod tests {
         assert_eq!(parse("/hls/session_1/a0/3/17.m4s"), object(ObjectName::Segment(17)));
         let part = Resource::Part { rendition: rendition("v1"), epoch: 0, segment: 7, part: 2 };
         assert_eq!(parse("/hls/session_1/v1/0/7.2.m4s"), part);
+        assert_eq!(parse("/hls/session_1/thumbnail.jpg"), Resource::Thumbnail);
+        assert_eq!(parse("/hls/session_1/replay/thumbnails.vtt"), Resource::ThumbnailIndex);
+        assert_eq!(parse("/hls/session_1/replay/a0/3/17.jpg"), object(ObjectName::Thumbnail(17)));
         let private = Target::parse("/hls/session_1/~abc.def/v1/0/7.2.m4s").unwrap();
         assert_eq!((private.pass, private.resource), (Some("abc.def"), part));
         assert_eq!(parse("/hls/session_1/replay/video.mp4"), Resource::Download(DownloadPart::File));

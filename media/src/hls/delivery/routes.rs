@@ -17,6 +17,7 @@ use super::viewers::HeldGuard;
 use crate::metrics;
 use crate::model::ViewerId;
 use crate::seam::{Refusal, ViewerIdentity};
+use crate::store::journal::ThumbnailEntry;
 use crate::store::{ObjectKey, ObjectName, RenditionId, RenditionKind};
 use axum::Router;
 use axum::extract::{Request, State};
@@ -120,7 +121,7 @@ impl Visit<'_> {
         let show = self.shared.shows.get(&self.target.broadcast).filter(|_| !self.target.replay);
         match show {
             // Who watched it sees its end in the playlists they have; who comes now is given all of it, under other addresses.
-            Some(show) if self.target.resource == Resource::Multivariant && show.has_replay() => {
+            Some(show) if self.is_of_the_whole() && show.has_replay() => {
                 self.serve_recording(&visitor, "replay/").await
             }
             Some(show) => self.serve_show(&show, visitor).await,
@@ -151,12 +152,26 @@ impl Visit<'_> {
         own.or_else(|| request::cookie(self.headers, VIEWER_COOKIE)).and_then(|id| ViewerId::parse(id).ok())
     }
 
+    /// What of a show that is over is another for who comes now than for who watched it.
+    fn is_of_the_whole(&self) -> bool {
+        matches!(self.target.resource, Resource::Multivariant | Resource::ThumbnailIndex)
+    }
+
     async fn serve_show(&self, show: &Show, visitor: Visitor) -> Response {
         if visitor.viewer.as_ref().is_some_and(|viewer| show.viewers.is_refused(viewer)) {
             return answer::refusal(StatusCode::FORBIDDEN, "you were removed from this show", None);
         }
         let _held: Option<HeldGuard<'_>> = visitor.viewer.as_ref().map(|viewer| show.viewers.hold(viewer));
         match self.target.resource {
+            Resource::Thumbnail => match show.thumbnail() {
+                Some(newest) => {
+                    let caching = if visitor.private { Caching::FreshPrivate } else { Caching::Picture };
+                    answer::picture(newest.jpeg.clone(), &newest.tag, caching, self.headers)
+                }
+                None => answer::no_picture(),
+            },
+            // They are for looking back once it is over.
+            Resource::ThumbnailIndex => answer::no_picture(),
             Resource::Multivariant => {
                 let stage = self.wait_for_stage(show).await;
                 let offer = show.offer();
@@ -218,6 +233,9 @@ impl Visit<'_> {
     async fn serve_recording(&self, visitor: &Visitor, below: &str) -> Response {
         let playlists = match self.shared.recordings.playlists(&self.target.broadcast, &self.shared.keeper).await {
             Ok(Some(playlists)) => playlists,
+            Ok(None) if matches!(self.target.resource, Resource::Thumbnail | Resource::ThumbnailIndex) => {
+                return answer::no_picture();
+            }
             Ok(None) => return not_live(),
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
@@ -229,28 +247,48 @@ impl Visit<'_> {
                 );
             }
         };
-        match self.target.resource {
-            Resource::Multivariant => {
+        let ended = if visitor.private { Caching::FreshPrivate } else { Caching::Ended };
+        match (self.target.resource, &playlists.thumbnails) {
+            (Resource::Thumbnail | Resource::ThumbnailIndex, None) => answer::no_picture(),
+            (Resource::Thumbnail, Some(index)) => {
+                let ThumbnailEntry { rendition, epoch, number, .. } = index.poster;
+                match self.stored(rendition, epoch, ObjectName::Thumbnail(number)).await {
+                    Some(chunks) => {
+                        let tag = format!("\"{rendition}-{epoch}-{number}\"");
+                        answer::picture(chunks.concat().into(), &tag, ended, self.headers)
+                    }
+                    None => answer::no_picture(),
+                }
+            }
+            (Resource::ThumbnailIndex, Some(index)) => {
+                let encoding = request::encoding(self.headers);
+                // A ticket's pass stands before `replay/`.
+                let prefix = visitor.signed.as_ref().map(|pass| {
+                    if self.target.replay { format!("../~{pass}/replay/") } else { format!("~{pass}/{below}") }
+                });
+                match prefix.or_else(|| (!below.is_empty()).then(|| below.to_owned())) {
+                    Some(prefix) => answer::cues(&Text::new(index.render(&prefix)), encoding, ended),
+                    None => answer::cues(&index.text, encoding, ended),
+                }
+            }
+            (Resource::Multivariant, _) => {
                 let render = |prefix: &str| playlists.render(&format!("{prefix}{below}"));
                 if below.is_empty() {
                     return self.multivariant(visitor, &playlists.multivariant, render);
                 }
                 self.multivariant(visitor, &Text::new(render("")), render)
             }
-            Resource::Playlist(rendition) => match playlists.media.get(&rendition) {
-                Some(text) => {
-                    let caching = if visitor.private { Caching::FreshPrivate } else { Caching::Ended };
-                    answer::playlist(text, request::encoding(self.headers), caching)
-                }
+            (Resource::Playlist(rendition), _) => match playlists.media.get(&rendition) {
+                Some(text) => answer::playlist(text, request::encoding(self.headers), ended),
                 None => no_such_media(),
             },
-            Resource::Object { rendition, epoch, object } if playlists.names(rendition, epoch, object) => {
+            (Resource::Object { rendition, epoch, object }, _) if playlists.names(rendition, epoch, object) => {
                 let chunks = self.stored(rendition, epoch, object).await;
                 self.media(chunks, rendition, None, visitor)
             }
-            Resource::Object { .. } => no_such_media(),
+            (Resource::Object { .. }, _) => no_such_media(),
             // Parts are for those who watched live; a recording has segments only.
-            Resource::Part { .. } | Resource::Download(_) => no_such_media(),
+            (Resource::Part { .. } | Resource::Download(_), _) => no_such_media(),
         }
     }
 
@@ -353,9 +391,10 @@ impl Visit<'_> {
     ) -> Response {
         let Some(chunks) = chunks else { return no_such_media() };
         let caching = if visitor.private { Caching::ImmutablePrivate } else { Caching::Immutable };
-        let content_type = match rendition.kind {
-            RenditionKind::Video => "video/mp4",
-            RenditionKind::Audio => "audio/mp4",
+        let content_type = match (self.target.resource, rendition.kind) {
+            (Resource::Object { object: ObjectName::Thumbnail(_), .. }, _) => "image/jpeg",
+            (_, RenditionKind::Video) => "video/mp4",
+            (_, RenditionKind::Audio) => "audio/mp4",
         };
         let response = answer::media(chunks, content_type, caching, self.headers);
         if *self.method == Method::GET && response.status().is_success() {
@@ -406,6 +445,8 @@ fn live_object(channel: &Channel, epoch: u64, object: ObjectName) -> Found {
             None if snapshot.last_closed().is_none_or(|last| number > last) => Found::Nowhere,
             None => Found::Stored,
         },
+        // Named by the index of the replay, and reached below it.
+        ObjectName::Thumbnail(_) => Found::Nowhere,
     }
 }
 

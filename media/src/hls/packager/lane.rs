@@ -2,10 +2,9 @@
 //!
 //! In: frames of the track, cuts. Out: parts and closed segments in the rendition. Driven by the epoch.
 
-use super::Show;
 use super::rendition::{Opening, Rendition};
 use super::segmenter::{ClosedPart, Pace, Segmenter, on_file_clock};
-use super::wall_clock;
+use super::{OpeningFrame, Show, wall_clock};
 use crate::model::{Frame, MediaTime, Timescale, TrackFormat};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -28,6 +27,8 @@ pub(super) struct Lane {
     pub(super) held: VecDeque<Arc<Frame>>,
     /// Video that begins, or that lost frames: it waits for its next keyframe.
     pub(super) awaits_keyframe: bool,
+    /// The keyframe that the open segment begins with.
+    opening: Option<Arc<Frame>>,
     /// Reused for every frame.
     closed: Vec<ClosedPart>,
 }
@@ -57,6 +58,7 @@ impl Lane {
             cuts: VecDeque::new(),
             held: VecDeque::new(),
             awaits_keyframe: is_video,
+            opening: None,
             closed: Vec::new(),
         }
     }
@@ -101,12 +103,14 @@ impl Lane {
             self.push(show, part);
         }
         let ends_at = self.segmenter.end().map_or(Duration::ZERO, |end| super::cadence::duration(end, self.scale));
-        show.close_segment(self.rendition, ends_at);
+        let opening = self.opening.take().map(|frame| OpeningFrame { format: Arc::clone(&self.format), frame });
+        show.close_segment(self.rendition, ends_at, opening);
     }
 
     fn package(&mut self, show: &mut Show, place: Place, frame: &Arc<Frame>, dts: i64) {
         if !show.renditions[self.rendition].is_open() {
             self.segment_start = dts;
+            self.opening = (frame.keyframe && self.format.is_video()).then(|| Arc::clone(frame));
             // The longest of all renditions: whole frames of sound make its segments differ by one frame.
             let before = show.renditions.iter().filter_map(Rendition::last_duration).max();
             let length = self.ticks(before.unwrap_or(show.config.segment_duration));

@@ -33,7 +33,7 @@ use self::epoch::OpenEpoch;
 use self::rendition::{Limits, Rendition, ShowFacts};
 use super::config::HlsConfig;
 use super::remux::Unfit;
-use crate::model::{Epoch, Frame};
+use crate::model::{Epoch, Frame, TrackFormat};
 use crate::store::RenditionId;
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -80,10 +80,19 @@ pub(crate) enum Kept {
         rendition: RenditionId,
         segment: Arc<Segment>,
         ends_at: Duration,
+        /// Of video that begins with a keyframe.
+        opening: Option<OpeningFrame>,
     },
     Ended {
         target_duration: u64,
     },
+}
+
+/// The first picture of a segment, and what a decoder must know of it.
+#[derive(Debug, Clone)]
+pub(crate) struct OpeningFrame {
+    pub(crate) format: Arc<TrackFormat>,
+    pub(crate) frame: Arc<Frame>,
 }
 
 #[derive(Debug, Clone)]
@@ -282,12 +291,12 @@ impl Show {
         Limits { window_segments, dvr_window, target_duration: self.target_duration }
     }
 
-    fn close_segment(&mut self, rendition: usize, ends_at: Duration) {
+    fn close_segment(&mut self, rendition: usize, ends_at: Duration, opening: Option<OpeningFrame>) {
         let limits = self.limits();
         let rendition = &mut self.renditions[rendition];
         if let Some(segment) = rendition.close_segment(limits) {
             self.end = self.end.max(ends_at);
-            self.kept.push_back(Kept::Segment { rendition: rendition.id, segment, ends_at });
+            self.kept.push_back(Kept::Segment { rendition: rendition.id, segment, ends_at, opening });
         }
     }
 }

@@ -6,7 +6,7 @@
 //! A segment is listed when it and its init were acknowledged. The first that is not holds back those after it, for
 //! `gap_after`; then it is listed as a gap, stays one in this playlist, and its upload goes on for the replay.
 
-use super::super::journal::{Entry, SegmentEntry};
+use super::super::journal::{Entry, SegmentEntry, ThumbnailEntry};
 use super::super::uploads::Uploads;
 use super::super::{ObjectKey, ObjectName, RenditionId};
 use crate::model::BroadcastId;
@@ -147,6 +147,13 @@ impl Backlog {
                 self.over = false;
             }
             Entry::Segment(segment) => self.take_segment(segment, late_at, known),
+            Entry::Thumbnail(ThumbnailEntry { rendition, number, epoch, .. }) => {
+                let object = ObjectName::Thumbnail(number);
+                if !known.has(rendition, epoch, object) && !known.lost(rendition, epoch, object) {
+                    // No live playlist waits for it, so it is behind whatever one waits for.
+                    self.await_object(rendition, epoch, object, Duration::ZERO, now);
+                }
+            }
             Entry::Stopped => {}
             Entry::Ended { target_duration_secs } => {
                 self.target_duration = self.target_duration.max(target_duration_secs);
@@ -235,7 +242,7 @@ impl Backlog {
         let rendition = parcel.key.rendition;
         match parcel.key.object {
             ObjectName::Init if state == State::There => drop(self.inits.insert((rendition, parcel.key.epoch))),
-            ObjectName::Init => {}
+            ObjectName::Init | ObjectName::Thumbnail(_) => {}
             ObjectName::Segment(number) => {
                 let Some(line) = self.lines.get_mut(&rendition) else { return };
                 let waiting = line.segments.iter_mut().find(|listed| listed.entry.number == number);
@@ -351,7 +358,8 @@ impl Backlog {
     pub(super) fn waiting(&self) -> (usize, Duration) {
         let mut lengths: BTreeMap<RenditionId, Duration> = BTreeMap::new();
         let mut count = 0;
-        for parcel in self.parcels.values().filter(|parcel| parcel.key.object != ObjectName::Init) {
+        let is_segment = |parcel: &&Parcel| matches!(parcel.key.object, ObjectName::Segment(_));
+        for parcel in self.parcels.values().filter(is_segment) {
             count += 1;
             *lengths.entry(parcel.key.rendition).or_default() += parcel.duration;
         }

@@ -2,7 +2,7 @@
 //!
 //! In: a key, or playlists. Out: how it went. Driven by the shipment of a show, which decides what follows.
 
-use super::super::journal::{self, Entry};
+use super::super::journal::{self, Entry, ThumbnailEntry};
 use super::super::s3::PlaylistAge;
 use super::super::uploads::{self, Mark};
 use super::super::{ObjectKey, ObjectName, SegmentStore, StoreError, disk};
@@ -47,7 +47,11 @@ async fn attempt(node: &Node, key: &ObjectKey) -> Result<Outcome, StoreError> {
     let _turn = node.uploads.acquire().await.map_err(|_| StoreError::Closed)?;
     let Some(object) = node.disk.get(key).await? else { return Ok(Outcome::Missing) };
     let (bytes, began) = (object.len() as u64, Instant::now());
-    node.bucket.put(key, vec![object]).await?;
+    node.bucket.put(key, vec![object.clone()]).await?;
+    if let ObjectName::Thumbnail(_) = key.object {
+        // The newest of a show has an address of its own too, for lists that know nothing else of it.
+        node.bucket.put_thumbnail(&key.broadcast, object, PlaylistAge::Live).await?;
+    }
     node.health.uploaded(began.elapsed());
     let (folder, mark) = (node.disk.folder(&key.broadcast), Mark::uploaded(key));
     let noted = disk::blocking(move || uploads::append(&folder, &mark)).await;
@@ -86,7 +90,27 @@ pub(super) async fn write_recording(node: &Node, broadcast: &BroadcastId) -> Res
                 && known.has(segment.rendition, segment.init_epoch, ObjectName::Init);
         }
     }
+    entries.retain(|entry| match entry {
+        Entry::Thumbnail(one) => known.has(one.rendition, one.epoch, ObjectName::Thumbnail(one.number)),
+        Entry::Epoch { .. } | Entry::Segment(_) | Entry::Stopped | Entry::Ended { .. } => true,
+    });
+    if let Some(poster) = node.playlists.poster(entries.clone()) {
+        write_poster(node, broadcast, poster).await?;
+    }
     let playlists = node.playlists.recording(entries);
     let written = write_playlists(node, broadcast, playlists, PlaylistAge::Ended).await?;
     Ok(Written { journal_bytes, ..written })
+}
+
+/// Puts the picture that stands for a show that is over in the place of the newest.
+async fn write_poster(node: &Node, broadcast: &BroadcastId, poster: ThumbnailEntry) -> Result<(), StoreError> {
+    let ThumbnailEntry { rendition, epoch, number, .. } = poster;
+    let key = ObjectKey { broadcast: broadcast.clone(), rendition, epoch, object: ObjectName::Thumbnail(number) };
+    let jpeg = match node.disk.get(&key).await? {
+        Some(jpeg) => Some(jpeg),
+        None => node.bucket.get(&key).await?,
+    };
+    let Some(jpeg) = jpeg else { return Ok(()) };
+    let _turn = node.uploads.acquire().await.map_err(|_| StoreError::Closed)?;
+    node.bucket.put_thumbnail(broadcast, jpeg, PlaylistAge::Ended).await
 }

@@ -17,7 +17,7 @@ mod shipment;
 use self::backlog::Rules;
 use self::health::Health;
 use self::shipment::Shipment;
-use super::journal::Entry;
+use super::journal::{Entry, ThumbnailEntry};
 use super::spool::Spool;
 use super::{DiskStore, ObjectKey, S3Store, SegmentStore, StorageConfig, StoreError, disk};
 use crate::model::BroadcastId;
@@ -41,6 +41,9 @@ pub trait PlaylistWriter: std::fmt::Debug + Send + Sync + 'static {
 
     /// The playlists of a whole show.
     fn recording(&self, entries: Vec<Entry>) -> Vec<Playlist>;
+
+    /// The picture that stands for a whole show.
+    fn poster(&self, entries: Vec<Entry>) -> Option<ThumbnailEntry>;
 }
 
 /// Media playlists stand before those that name them.

@@ -1,0 +1,83 @@
+//! Where keyframes wait to become pictures: one room for the process, one picture at a time.
+//!
+//! In: exposures, through a bounded queue. Out: pictures to whoever asked, and counters. When the queue is full, an exposure
+//! is refused at once: the show will have another keyframe. What cannot be developed is counted and forgotten, also when the
+//! work panics.
+
+use super::{Thumbnail, ThumbnailError, develop};
+use crate::metrics;
+use crate::model::{Frame, TrackFormat};
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::task::TaskTracker;
+
+/// Cheap to clone. It closes when all clones are gone.
+#[derive(Debug, Clone)]
+pub(crate) struct Darkroom {
+    exposures: mpsc::Sender<Job>,
+}
+
+/// A keyframe that is to become a picture.
+#[derive(Debug, Clone)]
+pub(crate) struct Exposure {
+    pub(crate) format: Arc<TrackFormat>,
+    pub(crate) frame: Arc<Frame>,
+    /// Pixels.
+    pub(crate) width: u16,
+}
+
+#[derive(Debug)]
+struct Job {
+    exposure: Exposure,
+    developed: oneshot::Sender<Thumbnail>,
+}
+
+/// A second or two of work. Shows ask once in some seconds, so more wait only when there are more shows than one core can
+/// picture.
+const QUEUE: usize = 128;
+
+impl Darkroom {
+    pub(crate) fn open(tasks: &TaskTracker) -> Self {
+        let (exposures, jobs) = mpsc::channel(QUEUE);
+        tasks.spawn(run(jobs));
+        Self { exposures }
+    }
+
+    /// The picture comes, or the channel closes without one. `None`: there is no room.
+    pub(crate) fn develop(&self, exposure: Exposure) -> Option<oneshot::Receiver<Thumbnail>> {
+        let (developed, picture) = oneshot::channel();
+        if self.exposures.try_send(Job { exposure, developed }).is_err() {
+            ::metrics::counter!(metrics::THUMBNAILS_DROPPED).increment(1);
+            return None;
+        }
+        Some(picture)
+    }
+}
+
+async fn run(mut jobs: mpsc::Receiver<Job>) {
+    while let Some(Job { exposure, developed }) = jobs.recv().await {
+        if developed.is_closed() {
+            continue;
+        }
+        let work = tokio::task::spawn_blocking(move || picture_of(&exposure));
+        match work.await {
+            Ok(Ok(thumbnail)) => {
+                ::metrics::counter!(metrics::THUMBNAILS_MADE).increment(1);
+                // The show may be over.
+                let _ = developed.send(thumbnail);
+            }
+            Ok(Err(error)) => failed(&error),
+            Err(error) => failed(&error),
+        }
+    }
+}
+
+fn picture_of(Exposure { format, frame, width }: &Exposure) -> Result<Thumbnail, ThumbnailError> {
+    let video = format.video().ok_or(ThumbnailError::Unsupported { what: "sound" })?;
+    develop(video, frame, *width)
+}
+
+fn failed(error: &(dyn std::error::Error + 'static)) {
+    ::metrics::counter!(metrics::THUMBNAILS_FAILED).increment(1);
+    tracing::debug!(error, "no thumbnail of this keyframe");
+}

@@ -1,0 +1,5 @@
+-- Whether media has made a picture of a show: from then on its address is told. Written by the session slice.
+alter table session add column has_thumbnail integer not null default 0;
+
+-- The same of its replay. Written when the show ends, and by the session slice for a picture that comes after.
+alter table video add column has_thumbnail integer not null default 0;
