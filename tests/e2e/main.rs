@@ -21,5 +21,6 @@ mod startup;
 mod storage;
 mod str0m_peer;
 mod studio;
+mod thumbnails;
 mod tls;
 mod webrtc;

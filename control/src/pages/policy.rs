@@ -45,9 +45,10 @@ impl Policy {
     /// `hls_url` adds one more place media may be fetched from.
     pub(super) fn new(hls_url: &str) -> Self {
         let media = origin(hls_url).map(|origin| format!(" {origin}")).unwrap_or_default();
+        // Pictures of shows are where their media is.
         // blob: under media-src is the buffer hls.js feeds, not a place things come from. Its worker is a file of ours.
         let content = format!(
-            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: https:; \
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: https:{media}; \
              media-src 'self' blob:{media}; connect-src 'self' ws: wss:{media}; worker-src 'self'; font-src 'self'; \
              form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
         );

@@ -11,6 +11,8 @@ mod colour;
 mod darkroom;
 mod decode;
 mod scale;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use darkroom::{Darkroom, Exposure};
 

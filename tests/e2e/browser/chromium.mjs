@@ -113,6 +113,12 @@ serve(
       await download.saveAs(path);
       return download.suggestedFilename();
     },
+    /** The mouse comes to rest at a share of an element's width. */
+    hover: async ({ page, selector, share }) => {
+      const element = at(page).page.locator(selector);
+      const { width, height } = await element.boundingBox();
+      await element.hover({ position: { x: width * share, y: height / 2 }, timeout: 10_000 });
+    },
     reload: async ({ page }) => {
       await at(page).page.reload({ waitUntil: "domcontentloaded", timeout: 30_000 });
     },

@@ -167,6 +167,11 @@ impl Page {
         Ok(name.as_str().context("a download has a name")?.to_owned())
     }
 
+    /// The mouse comes to rest at a share of an element's width.
+    pub(crate) async fn hover(&self, selector: &str, share: f64) -> Result<()> {
+        self.call("hover", json!({ "selector": selector, "share": share })).await.map(drop)
+    }
+
     pub(crate) async fn reload(&self) -> Result<()> {
         self.call("reload", json!({})).await.map(drop)
     }

@@ -5,9 +5,10 @@ import { compact, counted, liveFor, t } from "../i18n/index.js";
 import { hue, initial } from "../ui/avatar.js";
 import { cover } from "../ui/cover.js";
 import { icon } from "../ui/icons.js";
+import { showPicture } from "../ui/picture.js";
 
 export function card(session: SessionListItem): HTMLElement {
-  const art = h("div", { class: "card-art" }, picture(session),
+  const art = h("div", { class: "card-art" }, cover(session.id),
     h("span", { class: "live-tag" }, h("i", { class: "nuqta", "aria-hidden": "true" }), session.type === "audio" ? t("audioShow") : t("live")),
     h("span", { class: "viewers-tag" }, icon("eye"), h("span", { class: "card-viewers", "aria-hidden": "true" }), h("span", { class: "sr-only card-viewers-long" })));
   const face = h("span", { class: "avatar", "aria-hidden": "true" }, initial(session.hostName));
@@ -20,6 +21,7 @@ export function card(session: SessionListItem): HTMLElement {
 }
 
 export function refreshCard(element: HTMLElement, session: SessionListItem): HTMLElement {
+  showPicture(must(".card-art", element), session.id, session.thumbnail);
   const put = (selector: string, text: string): void => setText(must(selector, element), text);
   must<HTMLElement>(".viewers-tag", element).hidden = session.viewerCount === 0;
   put(".card-viewers", compact(session.viewerCount));
@@ -29,12 +31,4 @@ export function refreshCard(element: HTMLElement, session: SessionListItem): HTM
   put(".card-category", session.category ?? "");
   put(".card-since", session.startedAt ? liveFor(session.startedAt) : "");
   return element;
-}
-
-/** The thumbnail, or the generated cover; also when the thumbnail cannot be loaded. */
-function picture(session: SessionListItem): Element {
-  if (!session.thumbnail) return cover(session.id);
-  const image = h("img", { src: session.thumbnail, alt: "", loading: "lazy", decoding: "async", class: "cover-art" });
-  image.addEventListener("error", () => image.replaceWith(cover(session.id)), { once: true });
-  return image;
 }

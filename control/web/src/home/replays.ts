@@ -6,6 +6,7 @@ import { counted, elapsed, t, timeAgo } from "../i18n/index.js";
 import { hue, initial } from "../ui/avatar.js";
 import { cover } from "../ui/cover.js";
 import { icon } from "../ui/icons.js";
+import { showPicture } from "../ui/picture.js";
 
 const PAGE = 12;
 /** The server's own limit for one question. */
@@ -54,16 +55,10 @@ function replayCard(video: VideoItem): HTMLElement {
     h("p", { class: "card-host" }, h("bdi", {}, video.userName)),
     h("p", { class: "card-meta" }, ...meta.flatMap((part, index) => [index > 0 ? " · " : "", h("bdi", {}, part)])));
   const face = h("span", { class: "avatar", "aria-hidden": "true" }, initial(video.userName));
+  const art = h("div", { class: "card-art" }, cover(video.sessionId), ...tags);
+  showPicture(art, video.sessionId, video.thumbnail);
   const link = h("a", { class: "card", href: `/watch/${encodeURIComponent(video.sessionId)}` },
-    h("div", { class: "card-art" }, picture(video), ...tags), h("div", { class: "card-foot" }, face, words));
+    art, h("div", { class: "card-foot" }, face, words));
   link.style.setProperty("--hue", String(hue(video.userId)));
   return h("article", { "data-session": video.sessionId }, link);
-}
-
-/** The thumbnail, or the generated cover; also when the thumbnail cannot be loaded. */
-function picture(video: VideoItem): Element {
-  if (!video.thumbnail) return cover(video.sessionId);
-  const image = h("img", { src: video.thumbnail, alt: "", loading: "lazy", decoding: "async", class: "cover-art" });
-  image.addEventListener("error", () => image.replaceWith(cover(video.sessionId)), { once: true });
-  return image;
 }

@@ -5,6 +5,7 @@ import { h, must, setText } from "../dom.js";
 import { compact, counted, liveFor, t } from "../i18n/index.js";
 import { hue, initial } from "../ui/avatar.js";
 import { cover } from "../ui/cover.js";
+import { showPicture } from "../ui/picture.js";
 
 const CLOCK_MS = 15_000;
 
@@ -48,7 +49,7 @@ export class Info {
     setText(face, initial(session.hostName));
     face.style.setProperty("--hue", String(hue(session.hostId)));
     if (session.description) setText(must("#show-description"), session.description);
-    if (session.thumbnail) must("#poster").replaceChildren(h("img", { src: session.thumbnail, alt: "", class: "cover-art" }));
+    showPicture(must("#poster"), session.id, session.thumbnail);
     if (must<HTMLElement>("#viewers").hidden) this.setViewers(session.viewerCount);
     must("#info").removeAttribute("data-unknown");
     this.#showMeta();

@@ -1,6 +1,7 @@
 // One live picture in one video element. In: the address joinSession gave. Out: a PlayerState, kept true by itself: it asks again
 // while there is nothing to play, starts when there is, turns from WebRTC to HLS where it must, and says why when it cannot play.
 // Driven by watch.ts. Tests and style sheets read <html data-player-state>, data-player-transport, data-delay-ms and data-played-ms.
+import { isLoopback } from "../address.js";
 import { makeEngine, prepareEngine, type Engine, type EngineEvent, type Quality } from "./engine.js";
 import { bufferedAhead } from "./pace.js";
 import { start } from "./start.js";
@@ -334,6 +335,3 @@ export class Player {
 }
 
 /** "localhost" is the server's own name for itself. Seen from here, that is the host this page came from. */
-export function isLoopback(hostname: string): boolean {
-  return hostname === "localhost" || hostname === "[::1]" || /^127(\.\d+){3}$/.test(hostname);
-}

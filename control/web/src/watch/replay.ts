@@ -1,13 +1,13 @@
 // A show that is over, played from its beginning. In: the session id. Out: a picture in the page's video element, a seek bar, and the
 // conversation as it went. Driven by watch.ts once the live player has let go of the element. Tests and style sheets read
 // <html data-player-mode="replay"> and the same data-player-state as of a live show.
+import { isLoopback } from "../address.js";
 import { api } from "../api/client.js";
 import { codeOf, reasonOf, wording } from "../api/errors.js";
 import { t } from "../i18n/index.js";
 import type { Chat } from "./chat.js";
 import { offerDownload } from "./download.js";
 import type { Quality } from "./engine.js";
-import { isLoopback } from "./player.js";
 import { ReplayChat } from "./replay-chat.js";
 import type { ReplayEngine, ReplayEvent } from "./replay-engine.js";
 import { SeekBar } from "./seek-bar.js";
@@ -68,6 +68,10 @@ export class Replay {
       offerDownload(found.video);
       this.#seekBar ??= new SeekBar(this.video);
       this.#seekBar.show(found.video.durationMs / 1000);
+      const index = new URL(addressOf(found.playbackUrl, found.video.isPrivate ? found.token : null), location.href);
+      index.pathname = index.pathname.replace(/[^/]*$/, "thumbnails.vtt");
+      // Of a private show nobody says beforehand whether it has any.
+      if (found.video.thumbnail || found.video.isPrivate) void this.#seekBar.preview.load(index);
       this.#listen(new ReplayChat(this.sessionId, this.chat));
       await this.#load(addressOf(found.playbackUrl, found.video.isPrivate ? found.token : null));
     } catch (error) {

@@ -1,6 +1,7 @@
 // Where in a recording the picture is, and a way to elsewhere. In: the media element. Out: its currentTime.
 import { must, setText } from "../dom.js";
 import { elapsed, t } from "../i18n/index.js";
+import { Preview } from "./preview.js";
 
 /** What the arrow keys move by. */
 const KEY_STEP_S = 5;
@@ -9,6 +10,7 @@ export class SeekBar {
   readonly #bar = must<HTMLInputElement>("#seek-bar");
   readonly #now = must<HTMLElement>("#seek-now");
   readonly #all = must<HTMLElement>("#seek-all");
+  readonly preview = new Preview(this.#bar);
   /** A finger holds the knob: the picture follows when it lets go. */
   #held = false;
 

@@ -1,0 +1,91 @@
+//! Keyframes of a real encoder, in the shapes that shows come in and in those that are refused.
+
+use super::*;
+use crate::codec::h264::{Configuration, UnitKind};
+use crate::codec::nal::join;
+use crate::model::{TrackId, VideoCodec};
+use std::process::Command;
+
+/// One keyframe of x264.
+fn keyframe(source: &str, options: &[&str]) -> (VideoFormat, Frame) {
+    let output = Command::new("ffmpeg")
+        .args(["-v", "error", "-f", "lavfi", "-i", source, "-frames:v", "1", "-c:v", "libx264"])
+        .args(["-preset", "veryfast"])
+        .args(options)
+        .args(["-f", "h264", "-"])
+        .output()
+        .expect("ffmpeg is installed");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut starts: Vec<usize> =
+        output.stdout.windows(3).enumerate().filter(|(_, bytes)| *bytes == [0, 0, 1]).map(|(at, _)| at).collect();
+    starts.push(output.stdout.len());
+    let unit = |pair: &[usize]| {
+        let unit = &output.stdout[pair[0] + 3..pair[1]];
+        Bytes::copy_from_slice(unit.strip_suffix(&[0]).unwrap_or(unit))
+    };
+    let units: Vec<Bytes> = starts.windows(2).map(unit).collect();
+    let of = |kind| units.iter().filter(|unit| UnitKind::of(unit) == kind).cloned().collect::<Vec<_>>();
+    let sets = Configuration::from_parameter_sets(of(UnitKind::Sps), of(UnitKind::Pps), 4).unwrap();
+    let format = sets.format(sets.write()).unwrap();
+    let payload = join(&of(UnitKind::Idr));
+    (format, Frame { track: TrackId(0), dts: 0, pts: 0, keyframe: true, payload })
+}
+
+fn developed(source: &str, options: &[&str]) -> Result<Thumbnail, ThumbnailError> {
+    let (format, frame) = keyframe(source, options);
+    develop(&format, &frame, 320)
+}
+
+#[test]
+fn shows_of_every_ordinary_shape_have_pictures() {
+    for (source, options, size) in [
+        ("testsrc2=size=1920x1080", &["-pix_fmt", "yuv420p"][..], (320, 180)),
+        ("testsrc2=size=720x1280", &["-pix_fmt", "yuv420p", "-profile:v", "baseline"], (320, 568)),
+        ("testsrc2=size=720x576,setsar=16/11", &["-pix_fmt", "yuv420p", "-profile:v", "main"], (320, 176)),
+        ("testsrc2=size=854x480", &["-pix_fmt", "yuv420p", "-x264-params", "slices=8"], (320, 180)),
+        ("testsrc2=size=160x90", &["-pix_fmt", "yuvj420p"], (160, 90)),
+    ] {
+        let thumbnail = developed(source, options).unwrap_or_else(|error| panic!("{source}: {error}"));
+        assert_eq!((thumbnail.width, thumbnail.height), size, "{source}");
+        assert!(thumbnail.jpeg.starts_with(&[0xff, 0xd8]) && thumbnail.jpeg.ends_with(&[0xff, 0xd9]), "{source}");
+        assert!((60..190).contains(&thumbnail.brightness), "{source}: {}", thumbnail.brightness);
+    }
+}
+
+#[test]
+fn how_bright_it_is_tells_an_empty_stage_from_a_lit_one() {
+    let brightness = |colour: &str| {
+        let source = format!("color={colour}:size=640x360");
+        developed(&source, &["-pix_fmt", "yuv420p"]).unwrap().brightness
+    };
+    assert!(brightness("black") < 2 && brightness("white") > 253, "{} {}", brightness("black"), brightness("white"));
+}
+
+#[test]
+fn what_the_decoder_does_not_know_never_reaches_it() {
+    for (source, options) in [
+        ("testsrc2=size=640x360", &["-pix_fmt", "yuv444p"][..]),
+        ("testsrc2=size=640x360", &["-pix_fmt", "yuv420p10le"]),
+        ("testsrc2=size=640x360", &["-pix_fmt", "yuv420p", "-flags", "+ildct+ilme", "-x264-params", "tff=1"]),
+    ] {
+        let refused = developed(source, options);
+        assert!(matches!(refused, Err(ThumbnailError::Unsupported { .. })), "{options:?}: {refused:?}");
+    }
+    let large = developed("color=gray:size=4112x2320", &["-pix_fmt", "yuv420p", "-preset", "ultrafast"]);
+    assert!(matches!(large, Err(ThumbnailError::TooLarge { .. })), "{large:?}");
+    let (format, frame) = keyframe("testsrc2=size=320x180", &["-pix_fmt", "yuv420p"]);
+    for codec in [VideoCodec::H265, VideoCodec::Av1, VideoCodec::Vp8, VideoCodec::Vp9] {
+        let other = VideoFormat { codec, ..format.clone() };
+        assert!(matches!(develop(&other, &frame, 320), Err(ThumbnailError::Unsupported { .. })), "{codec:?}");
+    }
+}
+
+#[test]
+fn every_cut_of_a_keyframe_is_an_error_or_a_picture_and_never_a_panic() {
+    let (format, frame) = keyframe("testsrc2=size=320x180", &["-pix_fmt", "yuv420p"]);
+    let step = (frame.payload.len() / 40).max(1);
+    for length in (0..frame.payload.len()).step_by(step) {
+        let cut = Frame { payload: frame.payload.slice(..length), ..frame.clone() };
+        assert!(develop(&format, &cut, 320).is_err(), "{length} of {} bytes", frame.payload.len());
+    }
+}
