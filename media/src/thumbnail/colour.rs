@@ -14,7 +14,7 @@ struct Matrix {
 const BT601: Matrix = Matrix { red: 0.299, blue: 0.114 };
 const BT709: Matrix = Matrix { red: 0.2126, blue: 0.0722 };
 const BT2020: Matrix = Matrix { red: 0.2627, blue: 0.0593 };
-/// Where nothing is stated, browsers take pictures from this height on for high definition.
+/// Where nothing is stated, a picture from this height on is taken for high definition, as most players do.
 const HIGH_DEFINITION: usize = 720;
 
 /// Interleaved Y, Cb and Cr. `height`: of the show's picture.
