@@ -22,7 +22,7 @@ use std::time::Duration;
 
 /// Feed items handled before readers are told: a burst of cached frames is one news, and a flood cannot hold it back.
 const BATCH: usize = 64;
-/// How long the end of a show waits for its last picture: many times what the queue of the darkroom takes.
+/// How long the end of a show waits for its last picture: what a full darkroom takes for it.
 const LAST_PICTURE: Duration = Duration::from_secs(5);
 
 /// Runs until the show is over and its end has been seen, or the server stops.

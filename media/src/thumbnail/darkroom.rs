@@ -32,9 +32,9 @@ struct Job {
     developed: oneshot::Sender<Thumbnail>,
 }
 
-/// A second or two of work. Shows ask once in some seconds, so more wait only when there are more shows than one core can
-/// picture.
-const QUEUE: usize = 128;
+/// Some seconds of work. A show asks once in ten seconds, so more wait only when there are more shows than one core can
+/// picture: about ninety in 1080p, two hundred in 720p.
+const QUEUE: usize = 32;
 
 impl Darkroom {
     pub(crate) fn open(tasks: &TaskTracker) -> Self {

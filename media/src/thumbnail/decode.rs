@@ -32,7 +32,7 @@ pub(super) struct Plane<'a> {
     pub(super) height: usize,
 }
 
-/// 4096 by 2304. Larger shows have smaller layers, or no picture.
+/// 4096 by 2304: half a second of a core, and 160 MB while it lasts. Larger shows have smaller layers, or no picture.
 const PIXELS_MAX: u64 = 4096 * 2304;
 const START_CODE: [u8; 4] = [0, 0, 0, 1];
 

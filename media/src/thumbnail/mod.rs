@@ -50,7 +50,7 @@ pub(crate) enum ThumbnailError {
 /// Between blocks that show and bytes that cost: a picture of 320 by 180 is about 12 KiB.
 const QUALITY: u8 = 78;
 
-/// Makes the picture of a keyframe, `width` pixels wide or as wide as it is. Takes some milliseconds.
+/// Makes the picture of a keyframe, `width` pixels wide or as wide as it is. Takes some hundredths of a second.
 fn develop(format: &VideoFormat, frame: &Frame, width: u16) -> Result<Thumbnail, ThumbnailError> {
     decode::with_picture(format, &frame.payload, |picture| {
         let (width, height) = scale::fit(picture, width);
