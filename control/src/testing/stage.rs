@@ -106,7 +106,7 @@ impl Stage {
         let chat = Chat::new(db.clone(), bus.clone(), clock.clone(), sessions.clone(), &ChatConfig::default());
         let stop = CancellationToken::new();
         let orders = Arc::clone(&plane) as Arc<dyn LivePlane>;
-        let recording = RecordingConfig { enabled: true, keep_days: 30 };
+        let recording = RecordingConfig { enabled: true, keep_days: 30, rewind_window: Duration::ZERO };
         let videos = Videos::new(db.clone(), clock.clone(), sessions.clone(), orders, recording);
         let slices = Slices { sessions: sessions.clone(), co_hosts: co_hosts.clone(), videos: videos.clone() };
         let ingress = Ingress::new(slices, bus.clone(), clock.clone(), &facts);

@@ -30,14 +30,7 @@ impl Clip {
         Self::encode_with((320, 180), rate, gop, seconds, &["-bf", "2"], "48000")
     }
 
-    fn encode_with(
-        size: (u16, u16),
-        rate: &str,
-        gop: u32,
-        seconds: u32,
-        options: &[&str],
-        sample_rate: &str,
-    ) -> Self {
+    fn encode_with(size: (u16, u16), rate: &str, gop: u32, seconds: u32, options: &[&str], sample_rate: &str) -> Self {
         let source = format!("testsrc2=size={}x{}:rate={rate}", size.0, size.1);
         Self::encode_from(&source, video(size, rate), gop, seconds, options, sample_rate)
     }

@@ -188,7 +188,7 @@ impl MediaPlaylist {
         self.segments.iter().filter(move |segment| segment.number >= from.0 && !segment.is_gap).flat_map(
             move |segment| {
                 let skipped = if segment.number == from.0 { from.1 } else { 0 };
-                let whole = segment.parts.is_empty().then(|| segment.uri.as_deref()).flatten();
+                let whole = segment.uri.as_deref().filter(|_| segment.parts.is_empty());
                 let whole = whole.filter(|_| skipped == 0).map(|uri| Item {
                     uri,
                     init: segment.init.as_deref(),
