@@ -17,7 +17,7 @@ use rtc::shared::error::Error;
 use std::collections::VecDeque;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// One certificate for all peers of a run. Servers know a peer by its address and password, not by this.
 #[derive(Clone)]
@@ -118,8 +118,8 @@ impl Handshake {
         match self.endpoint.read(now, OTHER, None, BytesMut::from(datagram)) {
             Ok(events) => events.into_iter().find_map(|event| match event {
                 EndpointEvent::HandshakeComplete => {
-                    self.flight = None;
-                    Some(self.keys())
+                    let round_trip = self.flight.take().and_then(|mut flight| flight.answered(now));
+                    Some(self.keys(round_trip))
                 }
                 EndpointEvent::PeerClosed => Some(Progress::Closed),
                 // No data channel was offered.
@@ -131,8 +131,8 @@ impl Handshake {
         }
     }
 
-    fn keys(&self) -> Progress {
-        match dtls::keys(self.endpoint.get_connection_state(OTHER)) {
+    fn keys(&self, round_trip: Option<Duration>) -> Progress {
+        match dtls::keys(self.endpoint.get_connection_state(OTHER), round_trip) {
             Ok(DtlsEventKind::Connected { certificate, .. }) if !self.expected.matches(&certificate) => {
                 Progress::Failed("the server's certificate is not the one its answer names".to_owned())
             }

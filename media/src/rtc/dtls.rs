@@ -80,6 +80,12 @@ pub(crate) struct Flight {
     is_over: bool,
     wait: Duration,
     due: Option<Instant>,
+    /// What it begins with: the other side's own repetition makes the endpoint say the same again, which is no new flight.
+    kind: Option<u8>,
+    /// When it left for the first time. Too early where it was lost then; too long a round trip is the lesser evil.
+    left: Option<Instant>,
+    /// The shortest time from a flight to its answer so far.
+    round_trip: Option<Duration>,
 }
 
 pub(crate) struct DtlsEvent {
@@ -93,6 +99,8 @@ pub(crate) enum DtlsEventKind {
         keying_material: Vec<u8>,
         /// DER; to be held against the fingerprint of the offer.
         certificate: Vec<u8>,
+        /// As the handshake went; too long where all of its flights were lost once.
+        round_trip: Option<Duration>,
     },
     /// The peer said goodbye.
     Closed,
@@ -250,10 +258,23 @@ impl Flight {
         self.is_over = true;
     }
 
+    /// The handshake went on: what was heard was the answer. The shortest round trip so far.
+    pub(crate) fn answered(&mut self, now: Instant) -> Option<Duration> {
+        let took = self.left.take().map(|left| now.saturating_duration_since(left));
+        self.round_trip = self.round_trip.into_iter().chain(took).min();
+        self.round_trip
+    }
+
     /// A record is on its way.
     pub(crate) fn sent(&mut self, now: Instant, record: &BytesMut) {
         if self.is_over || self.records.is_empty() {
-            *self = Self { wait: FLIGHT_WAIT, ..Self::default() };
+            let kind = kind_of(record);
+            if kind != self.kind {
+                self.answered(now);
+                (self.kind, self.left) = (kind, Some(now));
+            }
+            let Self { kind, left, round_trip, .. } = *self;
+            *self = Self { kind, left, round_trip, wait: FLIGHT_WAIT, ..Self::default() };
         }
         self.records.push(record.clone());
         self.due = Some(now + self.wait);
@@ -272,6 +293,12 @@ impl Flight {
         self.due = Some(now + self.wait);
         &self.records
     }
+}
+
+/// The type of the handshake message that a record begins with, or of the record where it is no handshake.
+fn kind_of(record: &[u8]) -> Option<u8> {
+    let kind = *record.first()?;
+    if kind == HANDSHAKE { record.get(RECORD_HEADER).copied() } else { Some(kind) }
 }
 
 fn protocol(error: impl std::fmt::Display) -> DtlsError {
@@ -349,8 +376,10 @@ impl DtlsServer {
         for event in events {
             match event {
                 EndpointEvent::HandshakeComplete => {
-                    self.shaking.retain(|(shaking, _)| *shaking != peer);
-                    let kind = keys(self.endpoint.get_connection_state(address)).unwrap_or_else(DtlsEventKind::Failed);
+                    let done = self.shaking.extract_if(.., |(shaking, _)| *shaking == peer).next();
+                    let round_trip = done.and_then(|(_, mut flight)| flight.answered(now));
+                    let state = self.endpoint.get_connection_state(address);
+                    let kind = keys(state, round_trip).unwrap_or_else(DtlsEventKind::Failed);
                     self.events.push_back(DtlsEvent { peer, kind });
                 }
                 EndpointEvent::PeerClosed => self.events.push_back(DtlsEvent { peer, kind: DtlsEventKind::Closed }),
@@ -402,7 +431,7 @@ impl DtlsServer {
 }
 
 /// What a finished handshake left, in either role.
-pub(crate) fn keys(state: Option<&State>) -> Result<DtlsEventKind, DtlsError> {
+pub(crate) fn keys(state: Option<&State>, round_trip: Option<Duration>) -> Result<DtlsEventKind, DtlsError> {
     let missing = || DtlsError::Protocol("the handshake left no keys".to_owned());
     let state = state.ok_or_else(missing)?;
     let profile = match state.srtp_protection_profile() {
@@ -413,7 +442,7 @@ pub(crate) fn keys(state: Option<&State>) -> Result<DtlsEventKind, DtlsError> {
     let exported = state.export_keying_material("EXTRACTOR-dtls_srtp", &[], profile.exported_bytes());
     let keying_material = exported.map_err(protocol)?.as_ref().to_vec();
     let certificate = state.peer_certificates.first().ok_or_else(missing)?.clone();
-    Ok(DtlsEventKind::Connected { profile, keying_material, certificate })
+    Ok(DtlsEventKind::Connected { profile, keying_material, certificate, round_trip })
 }
 
 #[cfg(test)]

@@ -301,7 +301,7 @@ impl Worker {
         while let Some(DtlsEvent { peer, kind }) = self.parts.dtls.poll_event() {
             let slot = peer.index();
             match kind {
-                DtlsEventKind::Connected { profile, keying_material, certificate } => {
+                DtlsEventKind::Connected { profile, keying_material, certificate, round_trip } => {
                     let Some(Some(peer)) = self.peers.get_mut(slot) else { continue };
                     if !peer.fingerprint.matches(&certificate) {
                         self.remove(slot, PeerEnd::WrongCertificate);
@@ -310,7 +310,7 @@ impl Worker {
                     let keys = SessionKeys::from_exporter(profile, &keying_material);
                     peer.keys = Some(Keys { sealer: keys.sealer(), opener: keys.opener() });
                     peer.heard = self.now;
-                    self.start(slot);
+                    self.start(slot, round_trip);
                 }
                 DtlsEventKind::Closed => self.remove(slot, PeerEnd::Closed),
                 DtlsEventKind::Failed(error) => {
@@ -322,14 +322,14 @@ impl Worker {
     }
 
     /// Keys are there: media begins.
-    fn start(&mut self, slot: usize) {
+    fn start(&mut self, slot: usize, round_trip: Option<Duration>) {
         let Some(peer) = self.peers[slot].as_mut() else { return };
         let took = self.now.duration_since(peer.since);
         tracing::info!(peer = slot, role = peer.media.role(), took_ms = took.as_millis() as u64, "peer is connected");
         let now = self.now;
         let Some((media, mut out)) = peer.split(&mut self.batch) else { return };
         match media {
-            Media::Publisher(receiver) => receiver.start(now, &mut out),
+            Media::Publisher(receiver) => receiver.start(now, round_trip, &mut out),
             Media::Viewer(viewer) => {
                 for showing in 0..viewer.showings().len() {
                     let feed = self.feeds.entry(viewer.showings()[showing].feed().id()).or_default();

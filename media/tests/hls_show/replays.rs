@@ -80,6 +80,12 @@ async fn a_private_replay_is_told_below_the_pass() {
     let segment = stage.get(&format!("/hls/{show}/{}{first}", address.strip_suffix("index.m3u8").unwrap())).await;
     assert_eq!(segment.status, StatusCode::OK);
     assert!(segment.header("cache-control").starts_with("private"));
+    // Asked for below `replay/`, it leads to the same addresses.
+    let multivariant = stage.fetch_text(&format!("/hls/{show}/replay/index.m3u8?ticket=user_1")).await;
+    let address = multivariant.lines().find(|line| line.ends_with("v0/index.m3u8")).unwrap();
+    let path = address.strip_prefix("../").unwrap();
+    assert!(path.starts_with('~') && path.contains("/replay/"), "{address}");
+    assert_eq!(stage.get(&format!("/hls/{show}/{path}")).await.status, StatusCode::OK);
 }
 
 #[tokio::test(start_paused = true)]

@@ -182,10 +182,12 @@ impl Visit<'_> {
                 }
                 let alternatives = self.alternatives(&visitor);
                 if alternatives.is_empty() {
-                    return self.multivariant(&visitor, &offer.text, |prefix| offer.render(&[], prefix));
+                    let signed = self.signed_prefix(&visitor, "").map(|prefix| offer.render(&[], &prefix));
+                    return self.multivariant(&visitor, &offer.text, signed);
                 }
                 let text = Text::new(offer.render(&alternatives, ""));
-                self.multivariant(&visitor, &text, |prefix| offer.render(&alternatives, prefix))
+                let signed = self.signed_prefix(&visitor, "").map(|prefix| offer.render(&alternatives, &prefix));
+                self.multivariant(&visitor, &text, signed)
             }
             Resource::Playlist(rendition) => match self.channel(show, rendition).await {
                 Ok(Some(channel)) => self.playlist(&channel, &visitor).await,
@@ -262,21 +264,17 @@ impl Visit<'_> {
             }
             (Resource::ThumbnailIndex, Some(index)) => {
                 let encoding = request::encoding(self.headers);
-                // A ticket's pass stands before `replay/`.
-                let prefix = visitor.signed.as_ref().map(|pass| {
-                    if self.target.replay { format!("../~{pass}/replay/") } else { format!("~{pass}/{below}") }
-                });
-                match prefix.or_else(|| (!below.is_empty()).then(|| below.to_owned())) {
+                match self.signed_prefix(visitor, below).or_else(|| (!below.is_empty()).then(|| below.to_owned())) {
                     Some(prefix) => answer::cues(&Text::new(index.render(&prefix)), encoding, ended),
                     None => answer::cues(&index.text, encoding, ended),
                 }
             }
             (Resource::Multivariant, _) => {
-                let render = |prefix: &str| playlists.render(&format!("{prefix}{below}"));
+                let signed = self.signed_prefix(visitor, below).map(|prefix| playlists.render(&prefix));
                 if below.is_empty() {
-                    return self.multivariant(visitor, &playlists.multivariant, render);
+                    return self.multivariant(visitor, &playlists.multivariant, signed);
                 }
-                self.multivariant(visitor, &Text::new(render("")), render)
+                self.multivariant(visitor, &Text::new(playlists.render(below)), signed)
             }
             (Resource::Playlist(rendition), _) => match playlists.media.get(&rendition) {
                 Some(text) => answer::playlist(text, request::encoding(self.headers), ended),
@@ -292,12 +290,17 @@ impl Visit<'_> {
         }
     }
 
-    /// `shared`: the text everybody gets; a viewer with a fresh pass gets one with the pass in every address.
-    fn multivariant(&self, visitor: &Visitor, shared: &Text, render: impl FnOnce(&str) -> String) -> Response {
+    /// What addresses begin with for a viewer whose ticket was just made a pass: it stands before `replay/`.
+    fn signed_prefix(&self, visitor: &Visitor, below: &str) -> Option<String> {
+        let pass = visitor.signed.as_ref()?;
+        Some(if self.target.replay { format!("../~{pass}/replay/") } else { format!("~{pass}/{below}") })
+    }
+
+    /// `shared`: the text everybody gets; `signed`: the one for a viewer with a fresh pass.
+    fn multivariant(&self, visitor: &Visitor, shared: &Text, signed: Option<String>) -> Response {
         let encoding = request::encoding(self.headers);
-        if let Some(pass) = &visitor.signed {
-            let text = Text::new(render(&format!("~{pass}/")));
-            return answer::playlist(&text, encoding, Caching::FreshPrivate);
+        if let Some(signed) = signed {
+            return answer::playlist(&Text::new(signed), encoding, Caching::FreshPrivate);
         }
         if visitor.private {
             return answer::playlist(shared, encoding, Caching::FreshPrivate);

@@ -28,6 +28,7 @@ pub(crate) struct Receiver {
     ssrc: u32,
     /// Arrivals by transport-wide number: from them the client learns how much its network carries.
     arrivals: TwccRecorder,
+    round_trip: Duration,
     since: Instant,
     last_media: Instant,
     /// The last keyframe of the layer that leads.
@@ -53,7 +54,8 @@ const SMALL_KEYFRAME_EVERY: Duration = Duration::from_millis(500);
 /// Segments are cut at keyframes, so one is asked for when the encoder makes none by itself.
 const GOP_MAX: Duration = Duration::from_secs(2);
 const REPORT_EVERY: Duration = Duration::from_secs(1);
-/// A publisher's round trip is not measured: it sends no reports that would tell it.
+/// A publisher's round trip is what its handshake took, for it sends no reports that would tell it. Assumed where a flight of
+/// the handshake was lost.
 const RTT_ASSUMED: Duration = Duration::from_millis(70);
 /// From the connection to the first packet, and between packets.
 const MEDIA_WAIT: Duration = Duration::from_secs(20);
@@ -75,6 +77,7 @@ impl Receiver {
             publisher,
             ssrc,
             arrivals: TwccRecorder::new(now, ssrc),
+            round_trip: RTT_ASSUMED,
             since: now,
             last_media: now,
             keyframe_seen: now,
@@ -86,7 +89,8 @@ impl Receiver {
     }
 
     /// Keys are there.
-    pub(crate) fn start(&mut self, now: Instant, out: &mut Outlet<'_>) {
+    pub(crate) fn start(&mut self, now: Instant, round_trip: Option<Duration>, out: &mut Outlet<'_>) {
+        self.round_trip = round_trip.unwrap_or(RTT_ASSUMED);
         (self.last_media, self.keyframe_seen) = (now, now);
         self.tick(now, out);
     }
@@ -103,7 +107,7 @@ impl Receiver {
         if let (Source::Audio, Some(level)) = (self.tracks[track].source, marks.audio_level) {
             self.publisher.broadcast().heard(level);
         }
-        self.tracks[track].receive(&header, packet, now);
+        self.tracks[track].receive(&header, packet, now, self.round_trip);
         self.hand_on(now);
     }
 
@@ -174,7 +178,7 @@ impl Receiver {
 
     fn ask_for_packets(&mut self, now: Instant, out: &mut Outlet<'_>) {
         for track in &mut self.tracks {
-            let lost = track.lost(now, RTT_ASSUMED);
+            let lost = track.lost(now, self.round_trip);
             if let (false, Some(ssrc)) = (lost.is_empty(), track.ssrc()) {
                 out.rtcp(|arena| write_nack(arena, self.ssrc, ssrc, &lost));
             }

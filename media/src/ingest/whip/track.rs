@@ -93,7 +93,7 @@ impl Track {
     }
 
     /// Takes a packet; what it completes is read with [`Self::next`].
-    pub(super) fn receive(&mut self, header: &RtpHeader, packet: &[u8], now: Instant) {
+    pub(super) fn receive(&mut self, header: &RtpHeader, packet: &[u8], now: Instant, round_trip: Duration) {
         let payload = &packet[header.payload.clone()];
         let retransmitted = self.codecs.iter().find(|codec| codec.rtx == Some(header.payload_type));
         if retransmitted.is_some() {
@@ -114,7 +114,7 @@ impl Track {
         }
         let Some(codec) = self.codecs.iter().find(|codec| codec.payload_type == header.payload_type) else { return };
         if self.active.as_ref().is_none_or(|active| active.ssrc != header.ssrc || active.codec != *codec) {
-            self.active = Active::new(*codec, header);
+            self.active = Active::new(*codec, header, round_trip);
         }
         if let Some(active) = &mut self.active {
             active.count(header, self.source, now);
@@ -173,7 +173,7 @@ impl Track {
 }
 
 impl Active {
-    fn new(codec: AgreedCodec, header: &RtpHeader) -> Option<Self> {
+    fn new(codec: AgreedCodec, header: &RtpHeader, round_trip: Duration) -> Option<Self> {
         let depacketizer = match codec.codec {
             Codec::H264 { .. } => Depacketizer::h264(),
             Codec::Vp8 => Depacketizer::vp8(),
@@ -187,7 +187,7 @@ impl Active {
         Some(Self {
             ssrc: header.ssrc,
             codec,
-            jitter: JitterBuffer::default(),
+            jitter: JitterBuffer::for_round_trip(round_trip),
             depacketizer,
             nack: NackGenerator::default(),
             first,
