@@ -89,6 +89,11 @@ bench-hls: web ## CPU to serve a recording by HLS: nginx with the same files bes
 	cargo build --release --locked --bin chobi
 	benches/hls/run
 
+.PHONY: bench-upload
+bench-upload: web ## CPU per MB and memory per show to bring shows to a bucket 100 ms away (N=50 shows)
+	cargo build --release --locked --bin chobi
+	benches/upload/run
+
 .PHONY: help
 help:
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
