@@ -37,6 +37,8 @@ pub enum AnswerError {
     NotSdp,
     #[error("the answer lacks a={0}")]
     Missing(&'static str),
+    #[error("the answer says a=setup:{0}; it has to choose: active or passive")]
+    NoRole(String),
     #[error("the answer names no address to reach the server at over UDP")]
     NoCandidate,
     #[error("the answer takes neither H.264 nor Opus")]
@@ -56,7 +58,12 @@ impl Agreed {
         let needed = |name| attribute(&lines, name).ok_or(AnswerError::Missing(name));
         let remote = Credentials { ufrag: needed("ice-ufrag")?.to_owned(), pwd: needed("ice-pwd")?.to_owned() };
         let fingerprint = needed("fingerprint")?.parse().map_err(|()| AnswerError::Missing("fingerprint"))?;
-        let role = if needed("setup")? == "active" { Role::Server } else { Role::Client };
+        // RFC 8842 section 5.3: `actpass` is for offers, and would leave open who greets.
+        let role = match needed("setup")? {
+            "active" => Role::Server,
+            "passive" => Role::Client,
+            other => return Err(AnswerError::NoRole(other.to_owned())),
+        };
         let mut candidates: Vec<(u32, SocketAddr)> = attributes(&lines, "candidate").filter_map(candidate).collect();
         candidates.sort_by_key(|(priority, _)| std::cmp::Reverse(*priority));
         let mut candidates: Vec<SocketAddr> = candidates.into_iter().map(|(_, address)| address).collect();
@@ -164,5 +171,7 @@ mod tests {
         }
         let active = whole.replace("setup:passive", "setup:active");
         assert_eq!(offering().accept(&active).unwrap().role, Role::Server);
+        let undecided = whole.replace("setup:passive", "setup:actpass");
+        assert_eq!(offering().accept(&undecided).unwrap_err(), AnswerError::NoRole("actpass".to_owned()));
     }
 }
