@@ -89,6 +89,11 @@ bench-hls: web ## CPU to serve a recording by HLS: nginx with the same files bes
 	cargo build --release --locked --bin chobi
 	benches/hls/run
 
+.PHONY: bench-whep-peers
+bench-whep-peers: web ## CPU per packet to WHEP viewers: Janus and xiu beside us, where they are installed (VIEWERS=200)
+	cargo build --release --locked --bin chobi
+	benches/whep/peers
+
 .PHONY: bench-upload
 bench-upload: web ## CPU per MB and memory per show to bring shows to a bucket 100 ms away (N=50 shows)
 	cargo build --release --locked --bin chobi
