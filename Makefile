@@ -90,7 +90,7 @@ bench-hls: web ## CPU to serve a recording by HLS: nginx with the same files bes
 	benches/hls/run
 
 .PHONY: bench-whep-peers
-bench-whep-peers: web ## CPU per packet to WHEP viewers: Janus and xiu beside us, where they are installed (VIEWERS=200)
+bench-whep-peers: web ## CPU per packet to WHEP viewers: Janus beside us, where it is installed (VIEWERS=200)
 	cargo build --release --locked --bin chobi
 	benches/whep/peers
 
