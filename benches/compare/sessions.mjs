@@ -1,21 +1,12 @@
 // Usage: node sessions.mjs BASE N PLAYLISTS_FILE. Creates N sessions through the API; prints where to publish each to, one a line, and
 // writes where to watch each into the file.
 import { writeFileSync } from "node:fs";
+import { call } from "../api.mjs";
 
 const [base, count, playlists] = process.argv.slice(2);
+const mutate = call(base);
 /** A host may have ten unfinished sessions. */
 const PER_HOST = 10;
-
-async function mutate(path, input, token) {
-  const answer = await fetch(`${base}/api/trpc/${path}`, {
-    method: "POST",
-    headers: { "content-type": "application/json", ...(token ? { authorization: `Bearer ${token}` } : {}) },
-    body: JSON.stringify({ json: input }),
-  });
-  const { result, error } = await answer.json();
-  if (error) throw new Error(`${path}: ${error.json.message}`);
-  return result.data.json;
-}
 
 const watch = [];
 let token;

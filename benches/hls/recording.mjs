@@ -3,20 +3,11 @@
 import { spawn } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { call } from "../api.mjs";
 
 const [base, clip, seconds, dir] = process.argv.slice(2);
+const mutate = call(base);
 const ENDED_WITHIN_MS = 20_000;
-
-async function mutate(path, input, token) {
-  const answer = await fetch(`${base}/api/trpc/${path}`, {
-    method: "POST",
-    headers: { "content-type": "application/json", ...(token ? { authorization: `Bearer ${token}` } : {}) },
-    body: JSON.stringify({ json: input }),
-  });
-  const { result, error } = await answer.json();
-  if (error) throw new Error(`${path}: ${error.json.message}`);
-  return result.data.json;
-}
 
 /** Reads a file and keeps it under its own path. */
 async function keep(url) {
