@@ -14,10 +14,10 @@ fn number(value: &Value, name: &str) -> Result<f64> {
     value[name].as_f64().with_context(|| format!("{name} in {value}"))
 }
 
-fn extinf_seconds(playlist: &str) -> f64 {
-    let lines =
-        playlist.lines().filter_map(|line| line.strip_prefix("#EXTINF:")?.split(',').next()?.parse::<f64>().ok());
-    lines.sum()
+/// The lengths of what lies between discontinuities, in seconds.
+fn lengths(playlist: &str) -> Vec<f64> {
+    let seconds = |line: &str| line.strip_prefix("#EXTINF:")?.split(',').next()?.parse::<f64>().ok();
+    playlist.split("#EXT-X-DISCONTINUITY\n").map(|part| part.lines().filter_map(seconds).sum()).collect()
 }
 
 #[tokio::test]
@@ -62,16 +62,21 @@ async fn others_play_the_bucket_and_the_replay_from_any_place() -> Result<()> {
     })
     .await?;
     let sound = bucket.text(&format!("{}/a0/index.m3u8", show.session_id)).await?.context("the sound's playlist")?;
-    // The first publisher was cut off: its sound and its picture do not end together. The second begins after the later of the
-    // two; hls.js counts what the picture adds up to, Shaka where the last of all ends.
-    let (picture, sound) = (extinf_seconds(&whole), extinf_seconds(&sound));
-    let length = picture.min(sound)..=picture.max(sound);
+    // A publisher that is cut off sends sound and picture that do not end together, and the second begins after the later of the
+    // two. hls.js counts what the picture adds up to, Shaka where the last of all ends.
+    let (picture, sound) = (lengths(&whole), lengths(&sound));
+    ensure!(picture.len() == 2 && sound.len() == 2, "two publishers: {picture:?} {sound:?}");
+    let end: f64 = picture.iter().zip(&sound).map(|(picture, sound)| picture.max(*sound)).sum();
+    let (picture, sound): (f64, f64) = (picture.iter().sum(), sound.iter().sum());
+    let length = picture.min(sound)..=end;
     for (place, url) in [("the bucket", &in_bucket), ("the server", &show.playback_url)] {
         for player in PLAYERS {
             let seen = browser.play(player, url, &SEEKS).await?;
             let duration = number(&seen, "duration")?;
-            report!("{player} from {place}: {duration:.3} s of {picture:.3} s of picture and {sound:.3} s of sound");
-            let near = *length.start() - 0.1..=*length.end() + 0.3;
+            report!(
+                "{player} from {place}: {duration:.3} s; picture {picture:.3} s, sound {sound:.3} s, end {end:.3} s"
+            );
+            let near = *length.start() - 0.1..=*length.end() + 0.1;
             ensure!(near.contains(&duration), "{player} from {place}: {length:?} s are listed: {seen}");
             let reached = seen["reached"].as_array().context("places")?;
             ensure!(

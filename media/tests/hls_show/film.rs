@@ -307,6 +307,9 @@ async fn a_segment_that_changed_cuts_the_download_and_has_the_film_made_again() 
     let folder = tempfile::tempdir().unwrap();
     let stage = show_of(&[&CLIP], folder.path(), SHOW).await;
     let whole = film_of(&stage, SHOW).await;
+    // What was read for it is forgotten with the server.
+    stage.stop().await;
+    let stage = Stage::new(folder.path());
     std::fs::remove_file(segment(&folder, "v0", 4)).unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
