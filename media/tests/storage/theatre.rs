@@ -43,8 +43,9 @@ impl Theatre {
 
     /// The server starts, for the first time or again.
     pub(crate) fn open(&self) -> Stage {
-        // The live playlist gives way to the recording soon.
-        let config = HlsConfig { end_linger: Duration::from_millis(200), ..HlsConfig::default() };
+        // The live playlist gives way to the recording soon, and every read is one of the disk or the bucket.
+        let config =
+            HlsConfig { end_linger: Duration::from_millis(200), replay_cache_bytes: 0, ..HlsConfig::default() };
         Stage::with_storage(self.data.path(), config, self.storage.clone())
     }
 
