@@ -29,12 +29,8 @@ pub enum Bench {
     Whep {
         #[command(flatten)]
         load: Load,
-        /// How many watch
-        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=20_000))]
-        viewers: u32,
-        /// Bearer token, where the show needs one
-        #[arg(long, env = "CHOBI_BENCH_TOKEN", hide_env_values = true)]
-        token: Option<String>,
+        #[command(flatten)]
+        audience: Audience,
         /// Whose packets are all opened and so proved authentic: one viewer in so many, or `all`
         #[arg(long, default_value = "20", value_name = "N|all", value_parser = parse_verify)]
         verify: u32,
@@ -43,12 +39,8 @@ pub enum Bench {
     Hls {
         #[command(flatten)]
         load: Load,
-        /// How many watch
-        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=20_000))]
-        viewers: u32,
-        /// Bearer token, where the show needs one
-        #[arg(long, env = "CHOBI_BENCH_TOKEN", hide_env_values = true)]
-        token: Option<String>,
+        #[command(flatten)]
+        audience: Audience,
         /// Whole segments, even where the server offers parts
         #[arg(long)]
         plain: bool,
@@ -76,6 +68,17 @@ pub enum Bench {
         #[arg(long, value_name = "FILE")]
         clip: Option<PathBuf>,
     },
+}
+
+/// Who watches.
+#[derive(Debug, clap::Args)]
+pub struct Audience {
+    /// How many watch
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    viewers: u32,
+    /// Bearer token, where the show needs one
+    #[arg(long, env = "CHOBI_BENCH_TOKEN", hide_env_values = true)]
+    token: Option<String>,
 }
 
 /// What all have in common.
@@ -115,13 +118,13 @@ impl Bench {
 
     async fn measure(self) -> anyhow::Result<ExitCode> {
         match self {
-            Self::Hls { load, viewers, token, plain, unpaced } => {
+            Self::Hls { load, audience: Audience { viewers, token }, plain, unpaced } => {
                 let Load { url, duration, ramp, pid, json, insecure, threads: _ } = load;
                 let url = web::parse_address(&url, "http://HOST:PORT/hls/SESSION/index.m3u8")?;
                 let web = Web::new(insecure)?;
                 hls::run(hls::Plan { url, web, token, viewers, duration, ramp, pid, plain, unpaced, json }).await
             }
-            Self::Whep { load, viewers, token, verify } => {
+            Self::Whep { load, audience: Audience { viewers, token }, verify } => {
                 let endpoint = Arc::new(Endpoint::parse(&load.url, load.insecure)?);
                 let identity = Identity::generate()?;
                 let starts = (0..viewers).map(move |number| Start {

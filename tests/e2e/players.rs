@@ -1,8 +1,9 @@
 //! Players of other people on what the server writes: the live playlist in a bucket, and a replay from both the bucket and
 //! the server, across a discontinuity and from any place.
 
+use crate::harness::hls::adds_up;
 use crate::harness::wait::holds;
-use crate::harness::{Api, Browser, Bucket, Limit, Picture, Server, Show, report, until};
+use crate::harness::{Api, Browser, Bucket, Limit, Picture, Show, report, until};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
@@ -12,11 +13,6 @@ const SEEKS: [f64; 5] = [0.5, 0.1, 0.8, 0.3, 0.6];
 
 fn number(value: &Value, name: &str) -> Result<f64> {
     value[name].as_f64().with_context(|| format!("{name} in {value}"))
-}
-
-/// What the segments add up to, in seconds.
-fn adds_up(playlist: &str) -> f64 {
-    playlist.lines().filter_map(|line| line.strip_prefix("#EXTINF:")?.split(',').next()?.parse::<f64>().ok()).sum()
 }
 
 /// From the date of the first segment to the end of the last, in seconds.
@@ -32,10 +28,7 @@ fn by_date(playlist: &str) -> Result<f64> {
 #[tokio::test]
 async fn others_play_the_bucket_and_the_replay_from_any_place() -> Result<()> {
     let bucket = Bucket::start().await?;
-    let settings = bucket.settings();
-    let mut settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    settings.push(("CHOBI_HLS__END_LINGER", "6s"));
-    let server = Server::start_with(&settings, &[]).await?;
+    let server = bucket.server(&[("CHOBI_HLS__END_LINGER", "6s")]).await?;
     let api = Api::of(&server)?;
     let show = Show::create(&api, "For all players").await?;
     let in_bucket = bucket.url(&format!("{}/index.m3u8", show.session_id));

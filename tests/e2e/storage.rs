@@ -1,5 +1,6 @@
 //! The whole binary with a bucket: one that is not there, one of another maker, and one that outlives the server.
 
+use crate::harness::hls::adds_up;
 use crate::harness::wait::holds;
 use crate::harness::{Api, Bucket, Limit, Picture, Server, Show, probe, report, until};
 use anyhow::{Context, Result, ensure};
@@ -83,11 +84,8 @@ async fn whole_in_the_bucket(bucket: &Bucket, session_id: &str) -> Result<String
 #[tokio::test]
 async fn another_makers_bucket_has_the_show_and_nothing_of_it_once_it_is_deleted() -> Result<()> {
     let bucket = Bucket::start().await?;
-    let settings = bucket.settings();
-    let mut settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
     // The recording takes the place of the live playlist then.
-    settings.push(("CHOBI_HLS__END_LINGER", "6s"));
-    let server = Server::start_with(&settings, &[]).await?;
+    let server = bucket.server(&[("CHOBI_HLS__END_LINGER", "6s")]).await?;
     let api = Api::of(&server)?;
     let show = Show::create(&api, "In a bucket").await?;
     let unkept = Show::create_with(
@@ -104,8 +102,7 @@ async fn another_makers_bucket_has_the_show_and_nothing_of_it_once_it_is_deleted
     unkept.end().await?;
     drop(encoders);
     let playlist = whole_in_the_bucket(&bucket, id).await?;
-    let adds_up: f64 =
-        playlist.lines().filter_map(|line| line.strip_prefix("#EXTINF:")?.split(',').next()?.parse::<f64>().ok()).sum();
+    let adds_up = adds_up(&playlist);
     let (from_bucket, from_server) =
         (probe::duration(&bucket.url(&format!("{id}/index.m3u8"))).await?, probe::duration(&show.playback_url).await?);
     ensure!(
@@ -132,10 +129,8 @@ const KILL_ROUNDS: u64 = 3;
 async fn sigkill_at_any_moment_loses_nothing_that_a_playlist_in_the_bucket_ever_named() -> Result<()> {
     let rounds = std::env::var("CHOBI_KILL_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(KILL_ROUNDS);
     let bucket = Bucket::start().await?;
-    let settings = bucket.settings();
-    let mut settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    settings.extend([("CHOBI_HLS__SEGMENT_DURATION", "1s"), ("CHOBI_HLS__END_LINGER", "3s")]);
-    let mut server = Server::start_with(&settings, &[]).await?;
+    let settings = [("CHOBI_HLS__SEGMENT_DURATION", "1s"), ("CHOBI_HLS__END_LINGER", "3s")];
+    let mut server = bucket.server(&settings).await?;
     let api = Api::of(&server)?;
     let show = Show::create(&api, "Killed again and again").await?;
     let id = show.session_id.as_str();

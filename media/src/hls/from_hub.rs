@@ -64,6 +64,8 @@ pub(super) async fn run(shared: Arc<Shared>, broadcast: Arc<Broadcast>, subscrib
             task.note_stop();
         }
     }
+    // Nobody asks any more what was lost of it.
+    drop(shared.keeper.take_lost(&show.id));
     shared.shows.remove(&show);
     show.set_ending(Ending::Gone);
 }
@@ -81,11 +83,9 @@ async fn open(shared: &Shared, show: &Show, keeps: bool) -> Packager {
             return Ok(None);
         }
         if let Some(newest) = recording.newest_thumbnail() {
-            let object = ObjectName::Thumbnail(newest.number);
-            let (rendition, epoch) = (newest.rendition, newest.epoch);
-            let key = ObjectKey { broadcast: show.id.clone(), rendition, epoch, object };
+            let key = newest.key(&show.id);
             if let Some(chunks) = shared.keeper.get(&key).await? {
-                show.set_thumbnail(LatestThumbnail { jpeg: chunks.concat().into(), tag: tag(&key) });
+                show.set_thumbnail(LatestThumbnail { jpeg: chunks.concat().into(), tag: key.entity_tag() });
             }
         }
         recording.resume(&show.id, &config, &shared.keeper).await.map(Some)
@@ -212,16 +212,15 @@ impl Packaging {
 
     /// A picture came back: it is the newest to be shown, and is kept with what it shows.
     fn take_picture(&mut self, place: Place, thumbnail: Thumbnail) {
-        let Place { rendition, epoch, number, .. } = place;
-        let (broadcast, object) = (self.show.id.clone(), ObjectName::Thumbnail(number));
-        let key = ObjectKey { broadcast: broadcast.clone(), rendition, epoch, object };
-        self.show.set_thumbnail(LatestThumbnail { jpeg: thumbnail.jpeg.clone(), tag: tag(&key) });
+        let entry = place.entry(&thumbnail);
+        let key = entry.key(&self.show.id);
+        self.show.set_thumbnail(LatestThumbnail { jpeg: thumbnail.jpeg.clone(), tag: key.entity_tag() });
         if self.keeps {
-            let entry = Entry::Thumbnail(place.entry(&thumbnail));
-            let _ = self.shared.keeper.keep(key, vec![thumbnail.jpeg], Some(entry));
+            let _ = self.shared.keeper.keep(key, vec![thumbnail.jpeg], Some(Entry::Thumbnail(entry)));
         }
         // A full queue hears of the next one.
         if !self.has_told_picture {
+            let broadcast = self.show.id.clone();
             self.has_told_picture = self.shared.events.try_emit(MediaEvent::ThumbnailMade { broadcast });
         }
     }
@@ -266,9 +265,4 @@ impl Packaging {
             let _ = self.shared.keeper.note(self.show.id.clone(), Entry::Stopped);
         }
     }
-}
-
-/// What tells a picture from all others of its show: the place it is kept at, which is never used twice.
-fn tag(key: &ObjectKey) -> String {
-    format!("\"{}-{}-{}\"", key.rendition, key.epoch, key.object)
 }

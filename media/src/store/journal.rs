@@ -3,7 +3,8 @@
 //! In: entries. Out: the same entries after a restart. Driven by the keeper; read when a show is resumed or replayed.
 //! A line is torn when the process dies while writing it; only the last can be, and it is dropped.
 
-use super::{RenditionId, StoreError, lines};
+use super::{ObjectKey, ObjectName, RenditionId, StoreError, lines};
+use crate::model::BroadcastId;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -75,6 +76,14 @@ pub struct ThumbnailEntry {
     pub height: u16,
     /// The mean of its light, 0 for black.
     pub brightness: u8,
+}
+
+impl ThumbnailEntry {
+    /// Where the picture is kept.
+    pub fn key(&self, broadcast: &BroadcastId) -> ObjectKey {
+        let Self { rendition, epoch, number, .. } = *self;
+        ObjectKey { broadcast: broadcast.clone(), rendition, epoch, object: ObjectName::Thumbnail(number) }
+    }
 }
 
 /// The journal's name in the folder of its broadcast.

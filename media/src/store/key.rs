@@ -46,17 +46,22 @@ impl RenditionId {
 }
 
 impl ObjectKey {
-    /// What it is served and kept in a bucket as.
-    pub fn content_type(&self) -> &'static str {
-        match (self.object, self.rendition.kind) {
-            (ObjectName::Thumbnail(_), _) => "image/jpeg",
-            (ObjectName::Init | ObjectName::Segment(_), RenditionKind::Video) => "video/mp4",
-            (ObjectName::Init | ObjectName::Segment(_), RenditionKind::Audio) => "audio/mp4",
-        }
+    /// A strong validator (RFC 9110 section 8.8.3): no key ever stands for other bytes.
+    pub(crate) fn entity_tag(&self) -> String {
+        format!("\"{}-{}-{}\"", self.rendition, self.epoch, self.object)
     }
 }
 
 impl ObjectName {
+    /// What it is served and kept in a bucket as, of a rendition of this kind.
+    pub(crate) fn content_type(self, kind: RenditionKind) -> &'static str {
+        match (self, kind) {
+            (Self::Thumbnail(_), _) => "image/jpeg",
+            (Self::Init | Self::Segment(_), RenditionKind::Video) => "video/mp4",
+            (Self::Init | Self::Segment(_), RenditionKind::Audio) => "audio/mp4",
+        }
+    }
+
     pub fn parse(text: &str) -> Option<Self> {
         match text {
             "init.mp4" => Some(Self::Init),

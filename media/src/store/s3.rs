@@ -170,7 +170,7 @@ impl S3Store {
 #[async_trait]
 impl SegmentStore for S3Store {
     async fn put(&self, key: &ObjectKey, chunks: Vec<Bytes>) -> Result<(), StoreError> {
-        self.put_as(self.key(key), joined(chunks), key.content_type(), IMMUTABLE).await
+        self.put_as(self.key(key), joined(chunks), key.object.content_type(key.rendition.kind), IMMUTABLE).await
     }
 
     async fn get(&self, key: &ObjectKey) -> Result<Option<Bytes>, StoreError> {

@@ -1,14 +1,14 @@
 //! A bucket of `moto`, an implementation of S3 in Python that shares nothing with the one in the media plane's own tests.
 
 use super::process::{Process, bound_to_test};
-use super::server::free_ports;
+use super::server::{Server, free_ports};
 use super::wait::{Limit, until};
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use std::path::Path;
 use tempfile::TempDir;
 
-pub(crate) const NAME: &str = "chobi-shows";
+const NAME: &str = "chobi-shows";
 
 pub(crate) struct Bucket {
     // Before the folder of its log.
@@ -43,14 +43,16 @@ impl Bucket {
         Ok(Self { _process: process, port, client, _dir: dir })
     }
 
-    /// What a server needs to write to it.
-    pub(crate) fn settings(&self) -> [(&'static str, String); 4] {
-        [
-            ("S3_BUCKET", NAME.to_owned()),
-            ("AWS_ENDPOINT_URL_S3", format!("http://127.0.0.1:{}", self.port)),
-            ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE".to_owned()),
-            ("AWS_SECRET_ACCESS_KEY", "a secret of the test".to_owned()),
-        ]
+    /// A server that writes to it, with these settings besides.
+    pub(crate) async fn server(&self, settings: &[(&str, &str)]) -> Result<Server> {
+        let endpoint = format!("http://127.0.0.1:{}", self.port);
+        let own = [
+            ("S3_BUCKET", NAME),
+            ("AWS_ENDPOINT_URL_S3", &endpoint),
+            ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
+            ("AWS_SECRET_ACCESS_KEY", "a secret of the test"),
+        ];
+        Server::start_with(&[&own, settings].concat(), &[]).await
     }
 
     /// Where an object is, for whoever may read the bucket.

@@ -50,6 +50,11 @@ pub(crate) struct Segment {
     pub(crate) date_ms: i64,
 }
 
+/// What the segments of a playlist add up to, in seconds.
+pub(crate) fn adds_up(playlist: &str) -> f64 {
+    playlist.lines().filter_map(|line| line.strip_prefix("#EXTINF:")?.split(',').next()?.parse::<f64>().ok()).sum()
+}
+
 impl MediaPlaylist {
     fn parse(text: String, base: &Url) -> Result<Self> {
         let judged = m3u8_rs::parse_media_playlist_res(text.as_bytes())

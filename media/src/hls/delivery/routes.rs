@@ -17,8 +17,7 @@ use super::viewers::HeldGuard;
 use crate::metrics;
 use crate::model::ViewerId;
 use crate::seam::{Refusal, ViewerIdentity};
-use crate::store::journal::ThumbnailEntry;
-use crate::store::{ObjectKey, ObjectName, RenditionId, RenditionKind};
+use crate::store::{ObjectKey, ObjectName, RenditionId};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::Response;
@@ -203,12 +202,15 @@ impl Visit<'_> {
                     },
                     None => self.stored(rendition, epoch, object).await,
                 };
-                self.media(chunks, rendition, Some(show), &visitor)
+                self.media(chunks, rendition, object, Some(show), &visitor)
             }
             Resource::Part { rendition, epoch, segment, part } => {
                 let Some(channel) = show.channel(rendition) else { return no_such_media() };
                 match hold::part(&channel, (epoch, segment, part), &self.shared.cancel).await {
-                    Ok(part) => self.media(Some(vec![part.bytes]), rendition, Some(show), &visitor),
+                    Ok(part) => {
+                        let object = ObjectName::Segment(segment);
+                        self.media(Some(vec![part.bytes]), rendition, object, Some(show), &visitor)
+                    }
                     Err(error) => self.not_held(error),
                 }
             }
@@ -253,12 +255,9 @@ impl Visit<'_> {
         match (self.target.resource, &playlists.thumbnails) {
             (Resource::Thumbnail | Resource::ThumbnailIndex, None) => answer::no_picture(),
             (Resource::Thumbnail, Some(index)) => {
-                let ThumbnailEntry { rendition, epoch, number, .. } = index.poster;
-                match self.stored(rendition, epoch, ObjectName::Thumbnail(number)).await {
-                    Some(chunks) => {
-                        let tag = format!("\"{rendition}-{epoch}-{number}\"");
-                        answer::picture(chunks.concat().into(), &tag, ended, self.headers)
-                    }
+                let key = index.poster.key(&self.target.broadcast);
+                match self.stored(key.rendition, key.epoch, key.object).await {
+                    Some(chunks) => answer::picture(chunks.concat().into(), &key.entity_tag(), ended, self.headers),
                     None => answer::no_picture(),
                 }
             }
@@ -282,7 +281,7 @@ impl Visit<'_> {
             },
             (Resource::Object { rendition, epoch, object }, _) if playlists.names(rendition, epoch, object) => {
                 let chunks = self.stored(rendition, epoch, object).await;
-                self.media(chunks, rendition, None, visitor)
+                self.media(chunks, rendition, object, None, visitor)
             }
             (Resource::Object { .. }, _) => no_such_media(),
             // Parts are for those who watched live; a recording has segments only.
@@ -389,22 +388,17 @@ impl Visit<'_> {
         &self,
         chunks: Option<Vec<Bytes>>,
         rendition: RenditionId,
+        object: ObjectName,
         show: Option<&Show>,
         visitor: &Visitor,
     ) -> Response {
         let Some(chunks) = chunks else { return no_such_media() };
         let caching = if visitor.private { Caching::ImmutablePrivate } else { Caching::Immutable };
-        let content_type = match (self.target.resource, rendition.kind) {
-            (Resource::Object { object: ObjectName::Thumbnail(_), .. }, _) => "image/jpeg",
-            (_, RenditionKind::Video) => "video/mp4",
-            (_, RenditionKind::Audio) => "audio/mp4",
-        };
-        let response = answer::media(chunks, content_type, caching, self.headers);
+        let response = answer::media(chunks, object.content_type(rendition.kind), caching, self.headers);
         if *self.method == Method::GET && response.status().is_success() {
             let length = response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
             ::metrics::counter!(metrics::HLS_BYTES).increment(length.unwrap_or(0));
-            let is_init = matches!(self.target.resource, Resource::Object { object: ObjectName::Init, .. });
-            if let (Some(show), Some(viewer), false) = (show, &visitor.viewer, is_init) {
+            if let (Some(show), Some(viewer), false) = (show, &visitor.viewer, object == ObjectName::Init) {
                 show.viewers.served(viewer, visitor.identity.as_ref());
             }
         }

@@ -55,7 +55,7 @@ pub(super) async fn make(
 ) -> Result<Film, FilmError> {
     let mut cutter = Cutter::with(inits(&plan, broadcast, keeper).await?);
     let read = |piece: Piece| async {
-        let segment = if piece.is_lost { None } else { object(keeper, &piece.key(broadcast)).await? };
+        let segment = if piece.is_lost { None } else { object(keeper, &piece.name().key(broadcast), TRIES).await? };
         Ok::<_, FilmError>((piece, segment))
     };
     let mut read = stream::iter(plan.pieces).map(read).buffered(READ_AHEAD).enumerate();
@@ -80,7 +80,7 @@ async fn inits(plan: &Plan, broadcast: &BroadcastId, keeper: &Keeper) -> Result<
     let mut inits = Inits::new();
     for piece in plan.pieces.iter().filter(|piece| !piece.is_lost) {
         if let Entry::Vacant(place) = inits.entry(piece.init()) {
-            let init = object(keeper, &piece.init_key(broadcast)).await?;
+            let init = object(keeper, &piece.init_key(broadcast), TRIES).await?;
             place.insert(init.as_deref().and_then(read_init));
         }
     }
@@ -89,10 +89,10 @@ async fn inits(plan: &Plan, broadcast: &BroadcastId, keeper: &Keeper) -> Result<
 
 type Inits = HashMap<(RenditionId, u64), Option<Init>>;
 
-/// An object, asked for again while the store fails. `None`: it is not there.
-async fn object(keeper: &Keeper, key: &ObjectKey) -> Result<Option<Bytes>, StoreError> {
+/// An object, asked for so many times while the store fails. `None`: it is not there.
+pub(super) async fn object(keeper: &Keeper, key: &ObjectKey, tries: u32) -> Result<Option<Bytes>, StoreError> {
     let mut wait = RETRY_AFTER;
-    for _ in 1..TRIES {
+    for _ in 1..tries {
         match keeper.get(key).await {
             Ok(found) => return Ok(found.map(joined)),
             Err(error) => {
@@ -105,7 +105,7 @@ async fn object(keeper: &Keeper, key: &ObjectKey) -> Result<Option<Bytes>, Store
     Ok(keeper.get(key).await?.map(joined))
 }
 
-pub(super) fn joined(mut chunks: Vec<Bytes>) -> Bytes {
+fn joined(mut chunks: Vec<Bytes>) -> Bytes {
     if chunks.len() == 1 { chunks.remove(0) } else { chunks.concat().into() }
 }
 
@@ -118,11 +118,6 @@ fn read_init(bytes: &[u8]) -> Option<Init> {
 }
 
 impl Piece {
-    fn key(&self, broadcast: &BroadcastId) -> ObjectKey {
-        let object = ObjectName::Segment(self.number);
-        ObjectKey { broadcast: broadcast.clone(), rendition: self.rendition, epoch: self.epoch, object }
-    }
-
     fn init_key(&self, broadcast: &BroadcastId) -> ObjectKey {
         let (epoch, object) = (self.init_epoch, ObjectName::Init);
         ObjectKey { broadcast: broadcast.clone(), rendition: self.rendition, epoch, object }

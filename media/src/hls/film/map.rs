@@ -9,7 +9,8 @@
 //! sha256 of all before:32
 //! ```
 
-use crate::store::{RenditionId, RenditionKind};
+use crate::model::BroadcastId;
+use crate::store::{ObjectKey, ObjectName, RenditionId, RenditionKind};
 use bytes::{Buf, BufMut, Bytes};
 use sha2::{Digest, Sha256};
 use std::ops::Range;
@@ -50,6 +51,13 @@ pub(crate) struct SegmentName {
     pub(crate) rendition: RenditionId,
     pub(crate) epoch: u64,
     pub(crate) number: u64,
+}
+
+impl SegmentName {
+    pub(super) fn key(self, broadcast: &BroadcastId) -> ObjectKey {
+        let Self { rendition, epoch, number } = self;
+        ObjectKey { broadcast: broadcast.clone(), rendition, epoch, object: ObjectName::Segment(number) }
+    }
 }
 
 /// Bytes that are media.

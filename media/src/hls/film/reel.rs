@@ -3,15 +3,14 @@
 //! In: readings of a film. Out: bytes, or an error that cuts the answer short. Driven by the connection: who reads slowly has
 //! little read for them, and who goes ends it.
 
-use super::maker::joined;
-use super::map::{Film, Reading, SegmentName, Slice};
+use super::maker::object;
+use super::map::{Film, Reading, Slice};
 use crate::model::BroadcastId;
-use crate::store::{Keeper, ObjectKey, ObjectName, StoreError};
+use crate::store::{Keeper, ObjectKey, StoreError};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// What a viewer is shown.
 #[derive(Debug, Clone)]
@@ -34,7 +33,6 @@ pub(crate) enum TornReel {
 /// Objects in memory for one viewer: the one that goes out and the next.
 const READ_AHEAD: usize = 2;
 const TRIES: u32 = 3;
-const RETRY_AFTER: Duration = Duration::from_millis(250);
 
 /// The bytes of a range.
 pub(crate) fn play(reel: Reel, range: Range<u64>) -> impl Stream<Item = Result<Bytes, TornReel>> + Send + 'static {
@@ -51,18 +49,10 @@ async fn read(reel: Reel, reading: Reading) -> Result<Vec<Bytes>, TornReel> {
         Reading::Head(bytes) => return Ok(vec![bytes]),
         Reading::Object { name, slices } => (name, slices),
     };
-    let SegmentName { rendition, epoch, number } = name;
-    let key = ObjectKey { broadcast: reel.broadcast, rendition, epoch, object: ObjectName::Segment(number) };
-    let (mut tries, mut wait) = (1, RETRY_AFTER);
-    let found = loop {
-        match reel.keeper.get(&key).await {
-            Ok(found) => break found.map(joined),
-            Err(source) if tries == TRIES => return Err(TornReel::Store { key, source }),
-            Err(_) => {
-                tokio::time::sleep(wait).await;
-                (tries, wait) = (tries + 1, wait * 2);
-            }
-        }
+    let key = name.key(&reel.broadcast);
+    let found = match object(&reel.keeper, &key, TRIES).await {
+        Ok(found) => found,
+        Err(source) => return Err(TornReel::Store { key, source }),
     };
     let Some(object) = found else { return Err(TornReel::Changed { key }) };
     let bytes = |slice| match slice {

@@ -104,8 +104,7 @@ pub(super) async fn write_recording(node: &Node, broadcast: &BroadcastId) -> Res
 
 /// Puts the picture that stands for a show that is over in the place of the newest.
 async fn write_poster(node: &Node, broadcast: &BroadcastId, poster: ThumbnailEntry) -> Result<(), StoreError> {
-    let ThumbnailEntry { rendition, epoch, number, .. } = poster;
-    let key = ObjectKey { broadcast: broadcast.clone(), rendition, epoch, object: ObjectName::Thumbnail(number) };
+    let key = poster.key(broadcast);
     let jpeg = match node.disk.get(&key).await? {
         Some(jpeg) => Some(jpeg),
         None => node.bucket.get(&key).await?,
