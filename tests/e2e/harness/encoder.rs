@@ -90,10 +90,11 @@ impl Encoder {
         Self::start("ffmpeg", command, scratch)
     }
 
+    /// The muxer waits a second for a track that comes late, else it would give it later times on a busy machine.
     pub(crate) fn gstreamer(url: &str, scratch: &Path) -> Result<Self> {
         let mut command = bound_to_test("gst-launch-1.0");
         let pipeline = format!(
-            "flvmux name=mux streamable=true ! rtmp2sink location={url} \
+            "flvmux name=mux streamable=true latency=1000000000 ! rtmp2sink location={url} \
              videotestsrc is-live=true ! video/x-raw,width=640,height=360,framerate=30/1 ! \
              x264enc tune=zerolatency speed-preset=ultrafast bitrate=600 key-int-max=60 bframes=0 ! h264parse ! queue ! mux. \
              audiotestsrc is-live=true ! audio/x-raw,rate=48000,channels=2 ! audioconvert ! avenc_aac bitrate=96000 ! \
