@@ -10,6 +10,9 @@ COPY control/web ./
 RUN npm run build
 
 FROM rust:1.95-bookworm AS server
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends cmake nasm \
+ && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
 COPY . .
 COPY --from=pages /build/control/web/dist control/web/dist

@@ -4,11 +4,14 @@
 //! is refused at once: the show will have another keyframe. What cannot be developed is counted and forgotten, also when the
 //! work panics.
 
+use super::decode::KeyframeDecoder;
 use super::{Thumbnail, ThumbnailError, develop};
 use crate::metrics;
 use crate::model::{Frame, TrackFormat};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 /// Cheap to clone. It closes when all clones are gone.
@@ -35,6 +38,8 @@ struct Job {
 /// Some seconds of work. A show asks once in ten seconds, so more wait only when there are more shows than one core can
 /// picture: about ninety in 1080p, two hundred in 720p.
 const QUEUE: usize = 32;
+/// A room without work for so long gives the decoder's memory back. Shows come every ten seconds.
+const IDLE: Duration = Duration::from_secs(60);
 
 impl Darkroom {
     pub(crate) fn open(tasks: &TaskTracker) -> Self {
@@ -55,26 +60,44 @@ impl Darkroom {
 }
 
 async fn run(mut jobs: mpsc::Receiver<Job>) {
-    while let Some(Job { exposure, developed }) = jobs.recv().await {
+    let mut decoder = KeyframeDecoder::default();
+    loop {
+        let Job { exposure, developed } = match timeout(IDLE, jobs.recv()).await {
+            Ok(Some(job)) => job,
+            Ok(None) => return,
+            Err(_) => {
+                decoder = KeyframeDecoder::default();
+                continue;
+            }
+        };
         if developed.is_closed() {
             continue;
         }
-        let work = tokio::task::spawn_blocking(move || picture_of(&exposure));
+        let mut at_work = std::mem::take(&mut decoder);
+        let work = tokio::task::spawn_blocking(move || (picture_of(&mut at_work, &exposure), at_work));
         match work.await {
-            Ok(Ok(thumbnail)) => {
-                ::metrics::counter!(metrics::THUMBNAILS_MADE).increment(1);
-                // The show may be over.
-                let _ = developed.send(thumbnail);
+            Ok((picture, rested)) => {
+                decoder = rested;
+                match picture {
+                    Ok(thumbnail) => {
+                        ::metrics::counter!(metrics::THUMBNAILS_MADE).increment(1);
+                        // The show may be over.
+                        let _ = developed.send(thumbnail);
+                    }
+                    Err(error) => failed(&error),
+                }
             }
-            Ok(Err(error)) => failed(&error),
             Err(error) => failed(&error),
         }
     }
 }
 
-fn picture_of(Exposure { format, frame, width }: &Exposure) -> Result<Thumbnail, ThumbnailError> {
+fn picture_of(
+    decoder: &mut KeyframeDecoder,
+    Exposure { format, frame, width }: &Exposure,
+) -> Result<Thumbnail, ThumbnailError> {
     let video = format.video().ok_or(ThumbnailError::Unsupported { what: "sound" })?;
-    develop(video, frame, *width)
+    develop(decoder, video, frame, *width)
 }
 
 fn failed(error: &(dyn std::error::Error + 'static)) {

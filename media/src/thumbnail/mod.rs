@@ -19,6 +19,7 @@ pub(crate) use darkroom::{Darkroom, Exposure};
 use crate::codec::CodecError;
 use crate::model::{Frame, VideoFormat};
 use bytes::Bytes;
+use decode::KeyframeDecoder;
 use jpeg_encoder::{ChromaSubsamplingMethod, ColorType, Encoder};
 
 /// A small picture of a show.
@@ -51,8 +52,13 @@ pub(crate) enum ThumbnailError {
 const QUALITY: u8 = 78;
 
 /// Makes the picture of a keyframe, `width` pixels wide or as wide as it is. Takes some hundredths of a second.
-fn develop(format: &VideoFormat, frame: &Frame, width: u16) -> Result<Thumbnail, ThumbnailError> {
-    decode::with_picture(format, &frame.payload, |picture| {
+fn develop(
+    decoder: &mut KeyframeDecoder,
+    format: &VideoFormat,
+    frame: &Frame,
+    width: u16,
+) -> Result<Thumbnail, ThumbnailError> {
+    decoder.with_picture(format, &frame.payload, |picture| {
         let (width, height) = scale::fit(picture, width);
         let pixels = colour::to_jpeg(&scale::planes(picture, width, height), picture.colour, picture.height);
         let brightness = mean(pixels.iter().step_by(3).copied());

@@ -31,9 +31,13 @@ fn keyframe(source: &str, options: &[&str]) -> (VideoFormat, Frame) {
     (format, Frame { track: TrackId(0), dts: 0, pts: 0, keyframe: true, payload })
 }
 
+fn once(format: &VideoFormat, frame: &Frame) -> Result<Thumbnail, ThumbnailError> {
+    develop(&mut KeyframeDecoder::default(), format, frame, 320)
+}
+
 fn developed(source: &str, options: &[&str]) -> Result<Thumbnail, ThumbnailError> {
     let (format, frame) = keyframe(source, options);
-    develop(&format, &frame, 320)
+    once(&format, &frame)
 }
 
 #[test]
@@ -49,6 +53,26 @@ fn shows_of_every_ordinary_shape_have_pictures() {
         assert_eq!((thumbnail.width, thumbnail.height), size, "{source}");
         assert!(thumbnail.jpeg.starts_with(&[0xff, 0xd8]) && thumbnail.jpeg.ends_with(&[0xff, 0xd9]), "{source}");
         assert!((60..190).contains(&thumbnail.brightness), "{source}: {}", thumbnail.brightness);
+    }
+}
+
+#[test]
+fn nothing_of_one_show_is_seen_in_the_next() {
+    let sources: Vec<_> =
+        ["testsrc2=size=1280x720", "color=black:size=640x360", "testsrc2=size=640x360", "color=white:size=1280x720"]
+            .iter()
+            .map(|source| keyframe(source, &["-pix_fmt", "yuv420p"]))
+            .collect();
+    let mut decoder = KeyframeDecoder::default();
+    for turn in 0..12 {
+        let (format, frame) = &sources[turn % sources.len()];
+        // Every third turn the show is cut off in the middle of its keyframe: no picture, and certainly not the one before.
+        if turn % 3 == 2 {
+            let cut = Frame { payload: frame.payload.slice(..frame.payload.len() / 2), ..frame.clone() };
+            assert!(develop(&mut decoder, format, &cut, 320).is_err(), "turn {turn}");
+        }
+        let found = develop(&mut decoder, format, frame, 320).unwrap();
+        assert_eq!(found, once(format, frame).unwrap(), "turn {turn}");
     }
 }
 
@@ -76,7 +100,7 @@ fn what_the_decoder_does_not_know_never_reaches_it() {
     let (format, frame) = keyframe("testsrc2=size=320x180", &["-pix_fmt", "yuv420p"]);
     for codec in [VideoCodec::H265, VideoCodec::Av1, VideoCodec::Vp8, VideoCodec::Vp9] {
         let other = VideoFormat { codec, ..format.clone() };
-        assert!(matches!(develop(&other, &frame, 320), Err(ThumbnailError::Unsupported { .. })), "{codec:?}");
+        assert!(matches!(once(&other, &frame), Err(ThumbnailError::Unsupported { .. })), "{codec:?}");
     }
 }
 
@@ -86,6 +110,6 @@ fn every_cut_of_a_keyframe_is_an_error_or_a_picture_and_never_a_panic() {
     let step = (frame.payload.len() / 40).max(1);
     for length in (0..frame.payload.len()).step_by(step) {
         let cut = Frame { payload: frame.payload.slice(..length), ..frame.clone() };
-        assert!(develop(&format, &cut, 320).is_err(), "{length} of {} bytes", frame.payload.len());
+        assert!(once(&format, &cut).is_err(), "{length} of {} bytes", frame.payload.len());
     }
 }
