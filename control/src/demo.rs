@@ -34,7 +34,8 @@ pub(crate) async fn show(db: &Database, sessions: &Sessions, title: &str, now: T
         is_private: false,
         max_viewers: None,
         scheduled_at: None,
-        is_recorded: true,
+        // It goes round and round for as long as the server runs.
+        is_recorded: false,
         allow_download: false,
     };
     let created = sessions.create(&host_id, details).await?;

@@ -5,7 +5,7 @@
 use super::bucket::BucketPlaylists;
 use super::config::HlsConfig;
 use super::delivery::{self, Gates, PassKey, Viewers};
-use super::film::Films;
+use super::film::{Audience, Films};
 use super::from_hub;
 use super::recording::Recordings;
 use super::show::Show;
@@ -42,6 +42,7 @@ pub(super) struct Shared {
     pub(super) shows: Shows,
     pub(super) recordings: Recordings,
     pub(super) films: Arc<Films>,
+    pub(super) audience: Audience,
     pub(super) keeper: Keeper,
     pub(super) darkroom: Darkroom,
     pub(super) admission: Arc<dyn Admission>,
@@ -119,6 +120,7 @@ impl Service {
             shows: Shows::default(),
             recordings: Recordings::default(),
             films: Films::open(&keeper, &tasks, &cancel),
+            audience: Audience::new(tasks.clone(), cancel.clone()),
             keeper,
             darkroom,
             admission,

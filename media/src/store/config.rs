@@ -58,7 +58,7 @@ impl Default for StorageConfig {
             prefix: String::new(),
             checksum: ChecksumMode::WhenSupported,
             uploads_per_session: 4,
-            uploads_per_node: 16,
+            uploads_per_node: 64,
             attempt_timeout: Duration::from_secs(10),
             gap_after: Duration::from_secs(20),
             spool_max_bytes: 8 * 1024 * 1024 * 1024,

@@ -100,9 +100,7 @@ pub(super) fn media(chunks: Vec<Bytes>, content_type: &'static str, caching: Cac
 
 /// A picture that is another one later under the same address; whoever has this one already is told so.
 pub(super) fn picture(jpeg: Bytes, tag: &str, caching: Caching, headers: &HeaderMap) -> Response {
-    let known = headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-    let is_known = known
-        .is_some_and(|tags| tags.split(',').any(|known| [tag, "*"].contains(&known.trim().trim_start_matches("W/"))));
+    let is_known = is_known(headers, tag);
     let status = if is_known { StatusCode::NOT_MODIFIED } else { StatusCode::OK };
     let builder = base(status).header(ETAG, tag).header(CACHE_CONTROL, caching.header());
     if is_known {
@@ -111,6 +109,12 @@ pub(super) fn picture(jpeg: Bytes, tag: &str, caching: Caching, headers: &Header
     let builder =
         builder.header(CONTENT_TYPE, HeaderValue::from_static("image/jpeg")).header(CONTENT_LENGTH, jpeg.len());
     finish(builder, Body::from(jpeg))
+}
+
+/// Whether whoever asks has what the tag stands for: compared weakly, since it is about showing it (RFC 9110 section 13.1.2).
+pub(super) fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+    let tags = headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    tags.is_some_and(|tags| tags.split(',').any(|known| [tag, "*"].contains(&known.trim().trim_start_matches("W/"))))
 }
 
 /// There is no picture yet, or never will be: not worth a question from everybody who sees a list.

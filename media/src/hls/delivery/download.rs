@@ -15,17 +15,16 @@ use crate::seam::{DownloadGrant, WatchRequest};
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MATCH,
-    IF_NONE_MATCH, IF_RANGE,
+    IF_RANGE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::OwnedSemaphorePermit;
 
 /// How long a request for the file waits for it. A show of an hour on a disk is prepared in less.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -99,7 +98,7 @@ fn file(
     if says(headers, &IF_MATCH).is_some_and(|tags| !names(tags, &tag)) {
         return answer::finish(builder(StatusCode::PRECONDITION_FAILED), Body::empty());
     }
-    if says(headers, &IF_NONE_MATCH).is_some_and(|tags| names(tags, &tag)) {
+    if answer::is_known(headers, &tag) {
         return answer::finish(builder(StatusCode::NOT_MODIFIED), Body::empty());
     }
     // A part of another file is no part of this one; a date never is strong enough.
@@ -126,33 +125,34 @@ fn file(
     if *method == Method::HEAD {
         return answer::finish(builder, Body::empty());
     }
-    let Some(seat) = shared.films.seat() else {
-        return answer::refusal(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "too many downloads, try again shortly",
-            Some(BUSY_RETRY),
-        );
-    };
-    let reel = Reel { broadcast: broadcast.clone(), film, keeper: shared.keeper.clone() };
-    answer::finish(builder, body(shared, reel, range, seat))
+    match shared.audience.seat(pieces(shared, broadcast, film, range)) {
+        Some(sent) => answer::finish(builder, Body::from_stream(sent)),
+        None => {
+            answer::refusal(StatusCode::SERVICE_UNAVAILABLE, "too many downloads, try again shortly", Some(BUSY_RETRY))
+        }
+    }
 }
 
-/// Ends with the connection, with the server, or with what cannot be read.
-fn body(shared: &Shared, reel: Reel, range: Range<u64>, seat: OwnedSemaphorePermit) -> Body {
-    let (broadcast, keeper, films) = (reel.broadcast.clone(), reel.keeper.clone(), Arc::clone(&shared.films));
-    let sent = play(reel, range).then(move |sent: Result<Bytes, TornReel>| {
-        let _held = &seat;
-        tell(&broadcast, &sent);
-        let is_changed = matches!(sent, Err(TornReel::Changed { .. }));
+/// What is read, counted; a film that is out of date is made again.
+fn pieces(
+    shared: &Shared,
+    broadcast: &BroadcastId,
+    film: Arc<Film>,
+    range: Range<u64>,
+) -> impl Stream<Item = Result<Bytes, TornReel>> + use<> {
+    let (broadcast, keeper, films) = (broadcast.clone(), shared.keeper.clone(), Arc::clone(&shared.films));
+    let reel = Reel { broadcast: broadcast.clone(), film, keeper: keeper.clone() };
+    play(reel, range).then(move |read: Result<Bytes, TornReel>| {
+        tell(&broadcast, &read);
+        let is_changed = matches!(read, Err(TornReel::Changed { .. }));
         let (broadcast, keeper, films) = (broadcast.clone(), keeper.clone(), Arc::clone(&films));
         async move {
             if is_changed {
                 films.renounce(&broadcast, &keeper).await;
             }
-            sent
+            read
         }
-    });
-    Body::from_stream(sent.take_until(shared.cancel.clone().cancelled_owned()))
+    })
 }
 
 fn tell(broadcast: &BroadcastId, sent: &Result<Bytes, TornReel>) {
@@ -169,7 +169,7 @@ fn says<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name).map(|value| value.to_str().unwrap_or_default())
 }
 
-/// Whether a list of tags has this one. Ours are strong, so a weak one is none of ours.
+/// Whether a list of tags has this one, compared strongly: a part must be of the same bytes (RFC 9110 section 13.1.1).
 fn names(tags: &str, tag: &str) -> bool {
     tags.split(',').map(str::trim).any(|one| one == "*" || one == tag)
 }

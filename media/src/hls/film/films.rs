@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -25,7 +25,6 @@ pub(crate) struct Films {
     state: Mutex<State>,
     /// Held while a film is written, and while a broadcast is struck off: nothing is written of one that is to go.
     writing: tokio::sync::Mutex<()>,
-    seats: Arc<Semaphore>,
 }
 
 #[derive(Debug, Default)]
@@ -82,8 +81,6 @@ const MAX_KNOWN_BYTES: usize = 64 * 1_024 * 1_024;
 const FAILED_FOR: Duration = Duration::from_secs(5);
 /// Failures remembered.
 const MAX_FAILED: usize = 256;
-/// Viewers who are sent a film at the same time, each with two segments in memory. Others are told to come back.
-const SEATS: usize = 128;
 /// The name of a film in the folder of its broadcast.
 const FILE: &str = "film";
 /// A film of three days is smaller.
@@ -92,12 +89,7 @@ const MAX_BYTES: u64 = 512 * 1_024 * 1_024;
 impl Films {
     pub(crate) fn open(keeper: &Keeper, tasks: &TaskTracker, cancel: &CancellationToken) -> Arc<Self> {
         let (orders, waiting) = mpsc::channel(QUEUE);
-        let films = Arc::new(Self {
-            orders,
-            state: Mutex::default(),
-            writing: tokio::sync::Mutex::default(),
-            seats: Arc::new(Semaphore::new(SEATS)),
-        });
+        let films = Arc::new(Self { orders, state: Mutex::default(), writing: tokio::sync::Mutex::default() });
         let waiting = Arc::new(tokio::sync::Mutex::new(waiting));
         for _ in 0..MAKERS {
             let (films, waiting, keeper) = (Arc::clone(&films), Arc::clone(&waiting), keeper.clone());
@@ -173,11 +165,6 @@ impl Films {
             let error = &error as &dyn std::error::Error;
             tracing::error!(broadcast.id = %broadcast, error, "a film that is out of date cannot be removed");
         }
-    }
-
-    /// A place among those who are sent a film; `None`: all are taken.
-    pub(crate) fn seat(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.seats).try_acquire_owned().ok()
     }
 
     async fn work(&self, waiting: &tokio::sync::Mutex<mpsc::Receiver<BroadcastId>>, keeper: &Keeper) {
