@@ -45,7 +45,7 @@ fn epoch() -> Arc<Epoch> {
         channels: 2,
         samples_per_frame: 1_024,
     };
-    let track = |id, timescale, media| Arc::new(TrackFormat { id: TrackId(id), timescale, media });
+    let track = |id, timescale, media| Arc::new(TrackFormat { id: TrackId(id), rid: None, timescale, media });
     let tracks = vec![
         track(0, Timescale::MILLIS, MediaFormat::Video(video)),
         track(1, Timescale::new(48_000), MediaFormat::Audio(audio)),

@@ -13,6 +13,7 @@ mod interop;
 mod pages;
 mod players;
 mod publish_to_hls;
+mod quality;
 mod reconnect;
 mod replays;
 mod restart;

@@ -40,7 +40,7 @@ let retry = 0;
 const roster = new Roster(sessionId, () => showGuests());
 const tiles = new Tiles(() => joined?.ticket ?? null, undefined, must<HTMLVideoElement>("#video"));
 const booth = new Booth(sessionId, roster, () => tiles.show(roster.coHosts, booth.self));
-const player = new Player(must("#video"), showPlayer, (qualities) => controls.setQualities(qualities));
+const player = new Player(must("#video"), showPlayer, (qualities, chosen) => controls.setQualities(qualities, chosen));
 const rewind = new Rewind(player);
 const controls = startControls(player, (level) => replay.chooseQuality(level));
 const replay = new Replay(sessionId, must("#video"), chat, status, {

@@ -55,7 +55,8 @@ fn video_and_audio() -> Epoch {
         frame_rate: None,
     };
     let tracks = [(Timescale::VIDEO, MediaFormat::Video(video)), (Timescale::new(48_000), audio())];
-    let track = |(index, (timescale, media))| Arc::new(TrackFormat { id: TrackId(index as u8), timescale, media });
+    let track =
+        |(index, (timescale, media))| Arc::new(TrackFormat { id: TrackId(index as u8), rid: None, timescale, media });
     Epoch { tracks: tracks.into_iter().enumerate().map(track).collect(), zero: SystemTime::UNIX_EPOCH }
 }
 
@@ -225,7 +226,7 @@ async fn an_expected_broadcast_waits_for_its_publisher_after_a_restart() {
 async fn any_frame_is_a_start_where_there_is_no_video() {
     let mut bench = bench();
     let mut publisher = bench.hub.claim(PublishGrant::of_host(id(), "host"), Protocol::Rtmp).await.unwrap();
-    let track = TrackFormat { id: TrackId(0), timescale: Timescale::new(48_000), media: audio() };
+    let track = TrackFormat { id: TrackId(0), rid: None, timescale: Timescale::new(48_000), media: audio() };
     publisher.begin_epoch(Epoch { tracks: vec![Arc::new(track)], zero: SystemTime::UNIX_EPOCH });
     let mut subscriber = publisher.broadcast().subscribe(2);
     for index in 0..8 {

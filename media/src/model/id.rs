@@ -11,6 +11,10 @@ pub struct BroadcastId(Arc<str>);
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ViewerId(Arc<str>);
 
+/// A publisher's name for a layer of its picture (RFC 8851): the same layer keeps it, whichever others come and go.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Rid(Arc<str>);
+
 /// The text cannot be an id: empty, longer than 96 bytes, or with a character other than `A-Z a-z 0-9 _ -`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not an id: 1 to {MAX_ID_BYTES} characters of A-Z, a-z, 0-9, '_' and '-' are allowed")]
@@ -60,6 +64,7 @@ macro_rules! text_id {
 
 text_id!(BroadcastId);
 text_id!(ViewerId);
+text_id!(Rid);
 
 #[cfg(test)]
 mod tests {

@@ -9,7 +9,7 @@ mod track;
 
 pub use addr::PeerAddr;
 pub use frame::{Epoch, Frame};
-pub use id::{BroadcastId, InvalidId, TrackId, ViewerId};
+pub use id::{BroadcastId, InvalidId, Rid, TrackId, ViewerId};
 pub use time::{CounterUnwrapper, MediaTime, Timescale};
 pub use timeline::{Lane, Mend, Placement, SampleClock, Timeline};
 pub use track::{AudioCodec, AudioFormat, FrameRate, MediaFormat, TrackFormat, VideoCodec, VideoFormat};

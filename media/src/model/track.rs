@@ -1,6 +1,6 @@
 //! What a decoder must know about a track before its first frame. Immutable and shared.
 
-use super::id::TrackId;
+use super::id::{Rid, TrackId};
 use super::time::Timescale;
 use bytes::Bytes;
 
@@ -8,6 +8,8 @@ use bytes::Bytes;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrackFormat {
     pub id: TrackId,
+    /// Of a layer of simulcast.
+    pub rid: Option<Rid>,
     pub timescale: Timescale,
     pub media: MediaFormat,
 }

@@ -1,6 +1,7 @@
 //! Every answer of the endpoints, with the headers that all of them share.
 
 use super::desk::{DeskError, Direction};
+use super::layers::JSON;
 use crate::seam::Refusal;
 use crate::webrtc::config::IceServer;
 use axum::body::Body;
@@ -57,12 +58,22 @@ fn later(status: StatusCode, detail: &str, after: Duration) -> Response {
 }
 
 /// 201 (RFC 9725 section 4.2).
-pub(super) fn created(answer: String, location: &str, etag: &str, servers: &[IceServer]) -> Response {
+pub(super) fn created(
+    answer: String,
+    location: &str,
+    direction: Direction,
+    etag: &str,
+    servers: &[IceServer],
+) -> Response {
     let mut response = with(base(StatusCode::CREATED), LOCATION, location);
     response = with(response, ETAG, &format!("\"{etag}\""));
     response = with(response, ACCEPT_PATCH, FRAGMENT);
     for server in servers {
         response = with(response, LINK, &link(server));
+    }
+    if direction == Direction::Play {
+        let layer = format!("<{location}/layer>; rel=\"urn:ietf:params:whep:ext:core:layer\"");
+        response = with(response, LINK, &layer);
     }
     body(response, SDP, answer)
 }
@@ -93,6 +104,16 @@ pub(super) fn endpoint_options() -> Response {
     with(options("OPTIONS, GET, HEAD, POST"), ACCEPT_POST, SDP)
 }
 
+/// What a viewer's pictures are made of.
+pub(super) fn layers(list: String) -> Response {
+    body(base(StatusCode::OK), JSON, list)
+}
+
+/// CORS for the choice of a layer.
+pub(super) fn layer_options() -> Response {
+    with(options("OPTIONS, GET, HEAD, POST"), ACCEPT_POST, JSON)
+}
+
 /// CORS for a resource: what may be patched.
 pub(super) fn resource_options() -> Response {
     with(options("OPTIONS, GET, HEAD, PATCH, DELETE"), ACCEPT_PATCH, FRAGMENT)
@@ -111,7 +132,7 @@ pub(super) fn wrong_method(allow: &'static str) -> Response {
 
 pub(super) fn wrong_type(wanted: &'static str) -> Response {
     let response = problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, &format!("send it as Content-Type: {wanted}"));
-    with(response, if wanted == SDP { ACCEPT_POST } else { ACCEPT_PATCH }, wanted)
+    with(response, if wanted == FRAGMENT { ACCEPT_PATCH } else { ACCEPT_POST }, wanted)
 }
 
 pub(super) fn draining() -> Response {
@@ -132,7 +153,9 @@ pub(super) fn unauthorized(presented: bool, direction: Direction) -> Response {
 pub(super) fn failed(error: DeskError, presented: bool, direction: Direction) -> Response {
     match error {
         DeskError::BadOffer(reason) => problem(StatusCode::BAD_REQUEST, &reason),
-        DeskError::Unanswerable(reason) => problem(StatusCode::UNPROCESSABLE_ENTITY, &reason),
+        DeskError::Unanswerable(reason) | DeskError::NoSuchLayer(reason) => {
+            problem(StatusCode::UNPROCESSABLE_ENTITY, &reason)
+        }
         DeskError::NotLive { retry_after } => {
             later(StatusCode::CONFLICT, "the session is not live now; try again when it is", retry_after)
         }

@@ -4,6 +4,7 @@ use super::doorkeeper::ResourceId;
 use super::fragment::SdpFragment;
 use crate::model::BroadcastId;
 use crate::seam::{Refusal, Secret};
+use crate::whep::wish::{Choice, PictureLayers};
 use async_trait::async_trait;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -18,6 +19,8 @@ pub(crate) trait Desk: Send + Sync + 'static {
     /// New credentials of the client for new ones of ours.
     async fn restart(&self, resource: &ResourceId, fragment: &SdpFragment) -> Result<Restarted, DeskError>;
     async fn close(&self, resource: &ResourceId) -> Result<(), DeskError>;
+    /// What a viewer's pictures are made of; before that it makes a choice.
+    async fn layers(&self, resource: &ResourceId, choice: Option<Choice>) -> Result<Vec<PictureLayers>, DeskError>;
     /// The server stops: nobody new is let in.
     fn is_draining(&self) -> bool;
 }
@@ -62,6 +65,8 @@ pub(crate) enum DeskError {
     BadOffer(String),
     /// Good SDP that cannot be answered (RFC 9725 section 4.4.3).
     Unanswerable(String),
+    /// What was chosen is not there.
+    NoSuchLayer(String),
     Refused(Refusal),
     NotLive {
         retry_after: Duration,

@@ -4,6 +4,7 @@ use super::answer::{self, FRAGMENT, SDP};
 use super::desk::{Desk, DeskError, Direction, OpenRequest};
 use super::doorkeeper::{Doorkeeper, Found, ResourceId};
 use super::fragment::SdpFragment;
+use super::layers::{self, JSON};
 use crate::model::BroadcastId;
 use crate::seam::Secret;
 use crate::webrtc::config::IceServer;
@@ -40,6 +41,7 @@ pub(crate) fn router(desk: Arc<dyn Desk>, config: SignallingConfig, doorkeeper: 
         .route("/whip/r/{resource}", any(publication))
         .route("/whep/{broadcast}", any(play))
         .route("/whep/r/{resource}", any(viewing))
+        .route("/whep/r/{resource}/layer", any(layer))
         .with_state(shared)
 }
 
@@ -61,6 +63,10 @@ async fn publication(State(shared): State<Arc<Shared>>, Path(resource): Path<Str
 
 async fn viewing(State(shared): State<Arc<Shared>>, Path(resource): Path<String>, request: Request) -> Response {
     shared.resource(Direction::Play, ResourceId::from_path(&resource), request).await
+}
+
+async fn layer(State(shared): State<Arc<Shared>>, Path(resource): Path<String>, request: Request) -> Response {
+    shared.layer(ResourceId::from_path(&resource), request).await.unwrap_or_else(|refusal| *refusal)
 }
 
 impl Shared {
@@ -108,7 +114,7 @@ impl Shared {
         let location = format!("/{kind}/r/{}", opened.resource.as_str());
         // A viewer's ticket is asked for again only where one was needed; a key always.
         self.doorkeeper.enter(opened.resource, direction, secret.as_ref(), opened.etag.clone());
-        Ok(answer::created(opened.answer, &location, &opened.etag, &self.config.ice_servers))
+        Ok(answer::created(opened.answer, &location, direction, &opened.etag, &self.config.ice_servers))
     }
 
     async fn resource(&self, direction: Direction, resource: ResourceId, request: Request) -> Response {
@@ -135,6 +141,31 @@ impl Shared {
             }
             _ => answer::wrong_method("OPTIONS, GET, HEAD, PATCH, DELETE"),
         }
+    }
+
+    /// draft-ietf-wish-whep, Video Layer Selection.
+    async fn layer(&self, resource: ResourceId, request: Request) -> Result<Response, Box<Response>> {
+        if request.method() == Method::OPTIONS {
+            return Ok(answer::layer_options());
+        }
+        let (bearer, direction) = (bearer(request.headers()), Direction::Play);
+        let failed = |error| Box::new(answer::failed(error, bearer.is_some(), direction));
+        match self.doorkeeper.find(&resource, direction, bearer.as_ref()) {
+            Found::Resource { .. } => {}
+            Found::Nothing => return Err(failed(DeskError::Gone)),
+            Found::NotYours => return Err(Box::new(answer::unauthorized(bearer.is_some(), direction))),
+        }
+        let choice = match *request.method() {
+            Method::GET | Method::HEAD => None,
+            Method::POST if !is_type(request.headers(), JSON) => return Err(Box::new(answer::wrong_type(JSON))),
+            Method::POST => {
+                let choice = layers::parse(&text(request.into_body()).await?);
+                Some(choice.map_err(|reason| Box::new(answer::problem(StatusCode::BAD_REQUEST, &reason)))?)
+            }
+            _ => return Err(Box::new(answer::wrong_method("OPTIONS, GET, HEAD, POST"))),
+        };
+        let pictures = self.desk.layers(&resource, choice).await.map_err(failed)?;
+        Ok(answer::layers(layers::write(&pictures)))
     }
 
     /// Sections 4.3.1 to 4.3.3.

@@ -1,22 +1,26 @@
 //! RFC 9725, rule by rule, against a desk that opens everything with the right key.
 
 use super::*;
+use crate::model::Rid;
 use crate::seam::Refusal;
 use crate::webrtc::config::IceServer;
+use crate::whep::wish::{Choice, LayerFormat, LayerSeen, PictureLayers, Wish};
 use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
 use http::{Method, Request, StatusCode};
+use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tower::ServiceExt;
 
 #[derive(Default)]
-struct Stage {
+pub(super) struct Stage {
     draining: AtomicBool,
     restarts: AtomicUsize,
     closed: AtomicUsize,
+    pub(super) wish: Mutex<Wish>,
 }
 
 struct TestDesk(Arc<Stage>);
@@ -60,14 +64,29 @@ impl Desk for TestDesk {
         Ok(())
     }
 
+    async fn layers(&self, _: &ResourceId, choice: Option<Choice>) -> Result<Vec<PictureLayers>, DeskError> {
+        if let Some(Choice { m_line, wish }) = choice {
+            if m_line.is_some_and(|m_line| m_line != 1) || wish.rid.as_ref().is_some_and(|rid| rid.as_str() == "x") {
+                return Err(DeskError::NoSuchLayer("there are: h, l".to_owned()));
+            }
+            *self.0.wish.lock() = wish;
+        }
+        let layer = |rid: &str, width, bps, is_sent| {
+            let format = LayerFormat { rid: Rid::parse(rid).unwrap(), width, height: width / 16 * 9 };
+            LayerSeen { format, bps, is_sent }
+        };
+        let layers = vec![layer("h", 1_280, 0, false), layer("l", 320, 150_000, true)];
+        Ok(vec![PictureLayers { m_line: 1, layers, wish: self.0.wish.lock().clone() }])
+    }
+
     fn is_draining(&self) -> bool {
         self.0.draining.load(Ordering::Relaxed)
     }
 }
 
-struct Client {
+pub(super) struct Client {
     router: Router,
-    stage: Arc<Stage>,
+    pub(super) stage: Arc<Stage>,
 }
 
 const TRICKLE: &str = "application/trickle-ice-sdpfrag";
@@ -76,7 +95,7 @@ const CANDIDATE: &str =
 const RESTART: &str = "a=ice-ufrag:again\r\na=ice-pwd:0123456789012345678901\r\n";
 
 impl Client {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let stage = Arc::<Stage>::default();
         let server = IceServer {
             url: "turn:turn.example.net?transport=udp".to_owned(),
@@ -88,7 +107,7 @@ impl Client {
         Self { router, stage }
     }
 
-    async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Response {
+    pub(super) async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Response {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -97,7 +116,7 @@ impl Client {
         self.router.clone().oneshot(request).await.unwrap()
     }
 
-    async fn post(&self, path: &str, key: Option<&str>) -> Response {
+    pub(super) async fn post(&self, path: &str, key: Option<&str>) -> Response {
         let bearer = key.map(|key| format!("Bearer {key}"));
         let mut headers = vec![("content-type", "application/sdp")];
         headers.extend(bearer.as_deref().map(|bearer| ("authorization", bearer)));
@@ -105,7 +124,7 @@ impl Client {
     }
 
     /// An open publication's address.
-    async fn opened(&self) -> String {
+    pub(super) async fn opened(&self) -> String {
         header(&self.post("/whip", Some("key")).await, "location")
     }
 
@@ -116,11 +135,11 @@ impl Client {
     }
 }
 
-fn header(response: &Response, name: &str) -> String {
+pub(super) fn header(response: &Response, name: &str) -> String {
     response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
 }
 
-async fn text(response: Response) -> String {
+pub(super) async fn text(response: Response) -> String {
     String::from_utf8(axum::body::to_bytes(response.into_body(), 65_536).await.unwrap().to_vec()).unwrap()
 }
 

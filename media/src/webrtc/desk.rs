@@ -20,8 +20,10 @@ use crate::whep::line_up::LineUp;
 use crate::whep::path::Path;
 use crate::whep::roster::Roster;
 use crate::whep::viewer::{Seat, Viewer};
+use crate::whep::wish::{Choice, PictureLayers};
 use async_trait::async_trait;
 use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
 
 pub(crate) struct DeskParts {
     pub(crate) candidates: Vec<Candidate>,
@@ -45,6 +47,8 @@ const CO_HOSTS_MAX: Duration = Duration::from_secs(1);
 const NOT_LIVE_RETRY: Duration = Duration::from_secs(2);
 const FULL_RETRY: Duration = Duration::from_secs(5);
 const ADMISSION_MAX: Duration = Duration::from_secs(5);
+/// How long a question waits for its worker, whose turns take milliseconds.
+const WORKER_MAX: Duration = Duration::from_secs(2);
 
 impl Desk {
     pub(crate) fn new(parts: DeskParts) -> Self {
@@ -213,6 +217,21 @@ impl signalling::Desk for Desk {
         self.parts.directory.remove(resource);
         entry.worker.send(Command::Close { resource: resource.clone(), end: PeerEnd::Deleted }).await;
         Ok(())
+    }
+
+    async fn layers(&self, resource: &ResourceId, choice: Option<Choice>) -> Result<Vec<PictureLayers>, DeskError> {
+        let entry = self.parts.directory.get(resource).ok_or(DeskError::Gone)?;
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Layers { resource: resource.clone(), choice, reply };
+        let asked = async {
+            entry.worker.send(command).await;
+            answer.await
+        };
+        match tokio::time::timeout(WORKER_MAX, asked).await {
+            Ok(Ok(pictures)) => pictures.map_err(|error| DeskError::NoSuchLayer(error.to_string())),
+            Ok(Err(_)) => Err(DeskError::Gone),
+            Err(_) => Err(DeskError::Refused(Refusal::Unavailable)),
+        }
     }
 
     fn is_draining(&self) -> bool {

@@ -7,6 +7,7 @@ use crate::rtc::ice::Credentials;
 use crate::signalling::ResourceId;
 use crate::whep::burst::Burst;
 use crate::whep::feed::FeedId;
+use crate::whep::wish::{Choice, LayerFormat, NoSuchLayer, PictureLayers};
 use bytes::Bytes;
 use rustix::event::{EventfdFlags, eventfd};
 use std::io;
@@ -14,7 +15,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 pub(crate) enum Command {
     Add(Box<NewPeer>),
@@ -32,6 +33,14 @@ pub(crate) enum Command {
         viewer: ViewerId,
     },
     Burst(FeedId, Arc<Burst>),
+    /// The layers of the bursts that follow.
+    Described(FeedId, Arc<[LayerFormat]>),
+    /// What a viewer's pictures are made of; first it makes a choice.
+    Layers {
+        resource: ResourceId,
+        choice: Option<Choice>,
+        reply: oneshot::Sender<Result<Vec<PictureLayers>, NoSuchLayer>>,
+    },
     /// The publisher is gone; it may come back.
     Interrupted(FeedId),
     /// Viewers were promised tracks that no longer exist.

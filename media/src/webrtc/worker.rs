@@ -386,6 +386,17 @@ impl Worker {
             Command::Eject { broadcast, viewer } => {
                 self.remove_viewers(PeerEnd::Ejected, |media| media.is(&broadcast, &viewer));
             }
+            Command::Described(feed, formats) => self.feeds.entry(feed).or_default().shelf.describe(formats),
+            Command::Layers { resource, choice, reply } => {
+                let slot = self.by_resource.get(&resource).copied();
+                let Some(Some(Peer { media: Media::Viewer(viewer), .. })) = slot.map(|slot| &mut self.peers[slot])
+                else {
+                    // Gone meanwhile: whoever asks hears it from the dropped reply.
+                    return;
+                };
+                // Nobody may be left to hear the answer.
+                let _ = reply.send(viewer.layers(choice, |showing| shelf(&self.feeds, showing), self.now));
+            }
             Command::Interrupted(feed) => {
                 let Some(state) = self.feeds.get_mut(&feed) else { return };
                 state.shelf.forget_gop();

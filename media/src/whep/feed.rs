@@ -4,6 +4,7 @@
 //! AAC, becomes Opus here: once per broadcast, and only while somebody watches.
 
 use super::burst::{Burst, LAYERS_MAX, Lane};
+use super::wish::layer_formats;
 use crate::codec::h264;
 use crate::hub::{Broadcast, Feed as HubFeed, Subscriber};
 use crate::model::{AudioCodec, BroadcastId, Epoch, Frame, MediaFormat, MediaTime, Timescale, TrackId, VideoCodec};
@@ -175,6 +176,8 @@ async fn run(shared: Arc<Shared>, feed: Arc<Feed>, mut subscriber: Subscriber) {
         match item {
             HubFeed::Epoch(epoch) => {
                 let offered = cutter.begin(&epoch);
+                let formats: Arc<[_]> = layer_formats(&epoch, LAYERS_MAX).into();
+                tell(&shared.workers, || Command::Described(feed.id, Arc::clone(&formats))).await;
                 feed.announce(offered, &shared.workers);
             }
             HubFeed::Frame(frame) => {

@@ -6,12 +6,14 @@ use super::feed::Feeds;
 use super::network_tests::{Deaf, FRAME, GOP, RTX_SSRC, SETUP, TICK, keys};
 use super::path::Path;
 use super::roster::Roster;
+use super::send_lane::LaneSetup;
 use super::shelf::Shelf;
 use super::showing::Showing;
 use super::viewer::{Seat, Viewer};
+use super::wish::{Choice, LayerFormat, NoSuchLayer, Wish};
 use crate::config::HubConfig;
 use crate::hub::Hub;
-use crate::model::{BroadcastId, ViewerId};
+use crate::model::{BroadcastId, Rid, ViewerId};
 use crate::rtc::feedback::network::{Conditions, Link};
 use crate::rtc::feedback::twcc::TwccRecorder;
 use crate::rtc::outlet::Outlet;
@@ -23,6 +25,8 @@ use crate::rtp::packetize::RtpPayload;
 use crate::seam::{EventSink, Protocol, PublishGrant};
 use bytes::Bytes;
 use rtc::shared::marshal::Marshal;
+use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc;
@@ -45,8 +49,32 @@ fn burst(layer: usize, frame: u32, first: u64) -> Burst {
     Burst { lane: Lane::Video, layer: layer as u8, first, timestamp, wall, keyframe, packets: payloads }
 }
 
+/// What happens in a show; times in seconds.
+#[derive(Default)]
+struct Story {
+    /// From then on the viewer's network carries so many bits per second.
+    rates: Vec<(u64, u64)>,
+    /// The viewer makes a choice.
+    wishes: Vec<(u64, Wish)>,
+    /// The publisher sends nothing of a layer.
+    silence: Option<(usize, Range<u64>)>,
+}
+
+fn rid(name: &str) -> Rid {
+    Rid::parse(name).unwrap()
+}
+
+fn wish(name: &str) -> Wish {
+    Wish { rid: Some(rid(name)), ..Wish::default() }
+}
+
+fn formats() -> Arc<[LayerFormat]> {
+    let format = |(name, width)| LayerFormat { rid: rid(name), width, height: width / 16 * 9 };
+    [("l", 320), ("m", 640), ("h", 1_280)].map(format).into()
+}
+
 /// Which layer arrived last in each second, and how many packets were lost to the bottleneck.
-async fn watched(rates: Vec<(Duration, u64)>, seconds: u64) -> (Vec<u8>, u64) {
+async fn watched(story: Story, seconds: u64) -> (Vec<u8>, u64) {
     let start = Instant::now();
     let events: Arc<dyn EventSink> = Arc::new(Deaf);
     let (hub, _opened) = Hub::new(HubConfig::default(), Arc::clone(&events));
@@ -60,6 +88,10 @@ async fn watched(rates: Vec<(Duration, u64)>, seconds: u64) -> (Vec<u8>, u64) {
     let (route, mut sent) = mpsc::channel(4_096);
     let (mut sealer, mut opener, route) = (keys().sealer(), keys().opener(), Route::Tcp(route));
     let (mut batch, mut shelf) = (SendBatch::default(), Shelf::default());
+    shelf.describe(formats());
+    let at = Duration::from_secs;
+    let rates = story.rates.iter().map(|(from, bps)| (at(*from), *bps)).collect();
+    let mut wishes = story.wishes.into_iter().peekable();
     let mut there = Link::new(start, 1, Conditions { rates, queue_bytes: 100_000, ..Conditions::default() });
     let mut back = Link::new(start, 2, Conditions::default());
     let mut recorder = TwccRecorder::new(start, 1);
@@ -69,6 +101,10 @@ async fn watched(rates: Vec<(Duration, u64)>, seconds: u64) -> (Vec<u8>, u64) {
         let out = &mut Outlet { sealer: &mut sealer, batch: &mut batch, route: &route };
         if now >= start + FRAME * frame {
             for (layer, next) in numbers.iter_mut().enumerate() {
+                let second = now.duration_since(start).as_secs();
+                if story.silence.as_ref().is_some_and(|(silent, span)| *silent == layer && span.contains(&second)) {
+                    continue;
+                }
                 let burst = Arc::new(burst(layer, frame, *next));
                 *next = burst.end();
                 shelf.put(&burst, now);
@@ -85,6 +121,9 @@ async fn watched(rates: Vec<(Duration, u64)>, seconds: u64) -> (Vec<u8>, u64) {
             for block in blocks(&report) {
                 viewer.feedback(&block.feedback(NtpTime(0)), |_| Some(&shelf), now, out);
             }
+        }
+        if let Some((_, wish)) = wishes.next_if(|(from, _)| now >= start + at(*from)) {
+            viewer.layers(Some(Choice { m_line: None, wish }), |_| Some(&shelf), now).unwrap();
         }
         viewer.tick(|_| Some(&shelf), now, out);
         while let Ok(packet) = sent.try_recv() {
@@ -114,16 +153,85 @@ async fn watched(rates: Vec<(Duration, u64)>, seconds: u64) -> (Vec<u8>, u64) {
     (seen, there.lost)
 }
 
+fn settled(seen: &[u8], from: usize, to: usize) -> BTreeSet<u8> {
+    seen[from..to].iter().copied().collect()
+}
+
 #[tokio::test]
 async fn a_viewer_is_sent_the_layer_that_its_network_carries() {
-    let at = Duration::from_secs;
-    let rates = vec![(at(0), 6_000_000), (at(20), 1_300_000), (at(50), 400_000), (at(70), 6_000_000)];
-    let (seen, lost) = watched(rates, 150).await;
+    let rates = vec![(0, 6_000_000), (20, 1_300_000), (50, 400_000), (70, 6_000_000)];
+    let (seen, lost) = watched(Story { rates, ..Story::default() }, 150).await;
     assert!(seen[22..30].iter().all(|layer| *layer < 2), "down within two seconds: {seen:?}");
     println!("layer in each second: {seen:?}; {lost} packets lost");
-    let settled = |from: usize, to: usize| seen[from..to].iter().copied().collect::<std::collections::BTreeSet<_>>();
+    let settled = |from, to| settled(&seen, from, to);
     assert_eq!(settled(15, 20), [2].into(), "6 Mbit/s carry the best: {seen:?}");
     assert_eq!(settled(42, 50), [1].into(), "1.3 Mbit/s carry the middle one, found again after the fall: {seen:?}");
     assert_eq!(settled(56, 70), [0].into(), "400 kbit/s carry the smallest: {seen:?}");
     assert_eq!(settled(115, 150), [2].into(), "and back: {seen:?}");
+}
+
+#[tokio::test]
+async fn a_choice_is_followed_with_the_next_keyframe_and_the_way_back_is_as_short() {
+    let wishes = vec![(15, wish("l")), (30, wish("m")), (45, Wish::default())];
+    let (seen, _) = watched(Story { rates: vec![(0, 6_000_000)], wishes, ..Story::default() }, 60).await;
+    println!("layer in each second: {seen:?}");
+    assert_eq!(settled(&seen, 12, 15), [2].into(), "the server's choice: {seen:?}");
+    assert_eq!(settled(&seen, 18, 30), [0].into(), "the smallest, though the network carries more: {seen:?}");
+    assert_eq!(settled(&seen, 36, 45), [1].into(), "the middle one and no more: {seen:?}");
+    assert_eq!(settled(&seen, 52, 60), [2].into(), "the server chooses again: {seen:?}");
+}
+
+#[tokio::test]
+async fn a_choice_that_the_network_does_not_carry_waits_until_it_does() {
+    let rates = vec![(0, 6_000_000), (20, 1_300_000), (60, 6_000_000)];
+    let (seen, lost) = watched(Story { rates, wishes: vec![(10, wish("h"))], ..Story::default() }, 110).await;
+    println!("layer in each second: {seen:?}; {lost} packets lost");
+    assert_eq!(settled(&seen, 15, 20), [2].into(), "it fits: {seen:?}");
+    assert!(seen[23..60].iter().all(|layer| *layer < 2), "sound goes on in a smaller picture: {seen:?}");
+    assert_eq!(settled(&seen, 95, 110), [2].into(), "nothing needs to be chosen again: {seen:?}");
+}
+
+#[tokio::test]
+async fn a_chosen_layer_that_goes_leaves_the_choice_to_the_server_and_is_back_when_it_comes() {
+    let story = Story { rates: vec![(0, 6_000_000)], wishes: vec![(15, wish("m"))], silence: Some((1, 25..45)) };
+    let (seen, _) = watched(story, 60).await;
+    println!("layer in each second: {seen:?}");
+    assert_eq!(settled(&seen, 20, 25), [1].into(), "{seen:?}");
+    assert_eq!(settled(&seen, 38, 45), [2].into(), "the best that the network carries: {seen:?}");
+    assert_eq!(settled(&seen, 50, 60), [1].into(), "{seen:?}");
+}
+
+#[tokio::test]
+async fn who_asks_for_what_is_not_there_hears_what_is() {
+    let now = Instant::now();
+    let events: Arc<dyn EventSink> = Arc::new(Deaf);
+    let (hub, _opened) = Hub::new(HubConfig::default(), Arc::clone(&events));
+    let broadcast = BroadcastId::parse("session_1").unwrap();
+    let publisher = hub.claim(PublishGrant::of_host(broadcast.clone(), "host"), Protocol::Whip).await.unwrap();
+    let feeds = Feeds::new(Vec::new(), TaskTracker::new(), CancellationToken::new());
+    let viewer = |setups: &[LaneSetup]| {
+        let showing = Showing::new(setups, feeds.attach(publisher.broadcast()));
+        let (events, viewer) = (Arc::clone(&events), ViewerId::parse("viewer").unwrap());
+        let seat = Seat { events, roster: Roster::default(), broadcast: broadcast.clone(), viewer, identity: None };
+        Viewer::new(vec![showing], Path::new(Some(TRANSPORT_CC), 1, now), seat, now)
+    };
+    let mut shelf = Shelf::default();
+    shelf.describe(formats());
+    shelf.put(&Arc::new(burst(1, 0, 0)), now);
+    let choice = |m_line, wish| Some(Choice { m_line, wish });
+    let mut watching = viewer(&[LaneSetup { m_line: 2, ..SETUP }]);
+    let unknown = watching.layers(choice(None, wish("x")), |_| Some(&shelf), now).unwrap_err();
+    assert_eq!(unknown.to_string(), "there is no layer x on the air now; there are: [h, m, l]");
+    let elsewhere = watching.layers(choice(Some(0), wish("m")), |_| Some(&shelf), now).unwrap_err();
+    assert_eq!(elsewhere, NoSuchLayer::MediaSection { asked: 0, present: vec![2] });
+    let pictures = watching.layers(choice(Some(2), wish("m")), |_| Some(&shelf), now).unwrap();
+    let [picture] = pictures.as_slice() else { panic!("one picture") };
+    assert_eq!((picture.m_line, &picture.wish), (2, &wish("m")));
+    let seen: Vec<_> = picture.layers.iter().map(|layer| (layer.format.rid.as_str(), layer.bps > 0)).collect();
+    assert_eq!(seen, [("h", false), ("m", true), ("l", false)]);
+    // Nothing has come yet of a show that has just begun: its layers are not known.
+    assert_eq!(watching.layers(None, |_| None, now).unwrap()[0].layers, []);
+    let mut listening = viewer(&[LaneSetup { lane: Lane::Audio, ..SETUP }]);
+    assert_eq!(listening.layers(choice(None, wish("m")), |_| Some(&shelf), now), Err(NoSuchLayer::NoPicture));
+    assert_eq!(listening.layers(None, |_| Some(&shelf), now), Ok(Vec::new()));
 }

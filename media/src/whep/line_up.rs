@@ -65,6 +65,7 @@ impl LineUp {
                     let track = &tracks[track];
                     LaneSetup {
                         lane: if track.codec == Codec::Opus { Lane::Audio } else { Lane::Video },
+                        m_line: section.m_line,
                         ssrc: track.ssrc,
                         payload_type: section.payload_type,
                         rtx: track.rtx_ssrc.zip(section.rtx_payload_type),

@@ -2,8 +2,8 @@
 //!
 //! In: the hub's frames. Out: sealed packets in a worker's send batch. A [`feed`] reads the hub once per broadcast and
 //! packetizes once for everybody ([`burst`]); each worker keeps the newest GOP and the last seconds of a feed ([`shelf`]). A
-//! [`viewer`] has a [`showing`] per feed of its [`line_up`], which picks a layer ([`selector`]) by what its [`path`] carries; a [`send_lane`]
-//! rewrites numbers ([`forwarder`]) and seals.
+//! [`viewer`] has a [`showing`] per feed of its [`line_up`], which picks a layer ([`selector`]) by what its [`path`] carries and
+//! by what its viewer asks for ([`wish`]); a [`send_lane`] rewrites numbers ([`forwarder`]) and seals.
 //!
 //! RTP: RFC 3550. Payload formats: `crate::rtp`. Retransmission: RFC 4585, RFC 4588.
 
@@ -22,3 +22,4 @@ pub(crate) mod send_lane;
 pub(crate) mod shelf;
 pub(crate) mod showing;
 pub(crate) mod viewer;
+pub(crate) mod wish;

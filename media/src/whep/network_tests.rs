@@ -40,6 +40,7 @@ const PAYLOAD_TYPE: u8 = 96;
 const RTX_PAYLOAD_TYPE: u8 = 97;
 pub(super) const SETUP: LaneSetup = LaneSetup {
     lane: Lane::Video,
+    m_line: 0,
     ssrc: SSRC,
     payload_type: PAYLOAD_TYPE,
     rtx: Some((RTX_SSRC, RTX_PAYLOAD_TYPE)),

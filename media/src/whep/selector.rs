@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 pub(crate) struct Layer {
     /// Bits per second as measured, with what else the viewer is sent beside it.
     pub(crate) bps: u64,
-    /// The publisher sends it.
+    /// The publisher sends it and the viewer wants it.
     pub(crate) alive: bool,
 }
 
@@ -69,6 +69,12 @@ impl Selector {
         self.current
     }
 
+    /// The viewer asked for something else: a better layer is taken as soon as it fits, this once. If that was wrong, it waits
+    /// as after every mistake.
+    pub(crate) fn hurry(&mut self) {
+        (self.patience, self.raised) = (Duration::ZERO, None);
+    }
+
     /// What the estimate must reach for the next better layer: to be probed for. `None`: there is no better one.
     pub(crate) fn wanted_bps(&self, layers: &[Layer]) -> Option<u64> {
         let current = self.current?.min(layers.len());
@@ -96,7 +102,7 @@ impl Selector {
     fn lower(&mut self, now: Instant, layers: &[Layer], current: usize, estimate_bps: u64) -> usize {
         let next = Self::fitting(layers, current + 1, estimate_bps).unwrap_or(current);
         if next != current && self.raised.take().is_some_and(|raised| now.duration_since(raised) < PROVEN_AFTER) {
-            self.patience = (self.patience * 2).min(PATIENCE_MAX);
+            self.patience = (self.patience * 2).clamp(PATIENCE_MIN, PATIENCE_MAX);
         }
         next
     }
@@ -220,6 +226,26 @@ mod tests {
         assert_eq!(scene.with(500, 5_000_000, &with(&[0])), 1);
         assert_eq!(scene.with(600, 5_000_000, &LAYERS), 1);
         assert_eq!(scene.with(8_600, 5_000_000, &LAYERS), 0);
+    }
+
+    #[test]
+    fn another_wish_is_fulfilled_as_soon_as_it_fits_and_a_mistake_is_paid_for_as_ever() {
+        let mut scene = Scene::new();
+        assert_eq!(scene.at(0, 900_000), 1);
+        scene.selector.hurry();
+        assert_eq!(scene.at(100, 900_000), 1, "it does not fit");
+        assert_eq!(scene.at(200, 3_000_000), 0);
+        assert_eq!(scene.at(300, 900_000), 1);
+        assert_eq!(scene.changes(400, 3_000_000), 8_400, "once");
+        scene.selector.hurry();
+        let mut unwanted = LAYERS;
+        unwanted[..2].iter_mut().for_each(|layer| layer.alive = false);
+        assert_eq!(scene.with(8_500, 3_000_000, &unwanted), 2, "down to a layer that was chosen");
+        assert_eq!(scene.selector.wanted_bps(&unwanted), None, "and nothing is probed for");
+        scene.selector.hurry();
+        assert_eq!(scene.at(8_600, 3_000_000), 0);
+        assert_eq!(scene.at(18_600, 900_000), 1, "it had proven right");
+        assert_eq!(scene.changes(18_700, 3_000_000), 26_700);
     }
 
     proptest! {

@@ -40,6 +40,8 @@ struct Found<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LaneSetup {
     pub(crate) lane: Lane,
+    /// Which media section of the answer it is.
+    pub(crate) m_line: usize,
     pub(crate) ssrc: u32,
     pub(crate) payload_type: u8,
     /// SSRC and payload type of retransmissions (RFC 4588); without it nothing is sent again.
@@ -149,7 +151,7 @@ mod tests {
     use std::time::Instant;
 
     const SETUP: LaneSetup =
-        LaneSetup { lane: Lane::Video, ssrc: 7, payload_type: 96, rtx: Some((8, 97)), first_sequence: 1 };
+        LaneSetup { lane: Lane::Video, m_line: 0, ssrc: 7, payload_type: 96, rtx: Some((8, 97)), first_sequence: 1 };
 
     /// From a frame to the system call, for 200 viewers: nothing is allocated once the batch has its size.
     #[test]

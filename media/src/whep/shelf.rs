@@ -4,6 +4,7 @@
 //! costs once, not per viewer.
 
 use super::burst::{Burst, LAYERS_MAX, Lane};
+use super::wish::LayerFormat;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,6 +14,8 @@ pub(crate) struct Shelf {
     /// By layer.
     video: [Strand; LAYERS_MAX],
     audio: Strand,
+    /// Of the layers that the publisher sends now.
+    formats: Arc<[LayerFormat]>,
 }
 
 /// One layer, or the sound.
@@ -49,6 +52,16 @@ impl Shelf {
     /// The publisher is gone or the formats changed: what comes next does not continue these GOPs.
     pub(crate) fn forget_gop(&mut self) {
         self.video.iter_mut().for_each(Strand::forget_gop);
+    }
+
+    /// What comes from here on.
+    pub(crate) fn describe(&mut self, formats: Arc<[LayerFormat]>) {
+        self.formats = formats;
+    }
+
+    /// By layer.
+    pub(crate) fn formats(&self) -> &[LayerFormat] {
+        &self.formats
     }
 
     /// From the last keyframe of a layer on; empty when none is kept.

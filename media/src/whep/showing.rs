@@ -8,6 +8,7 @@ use super::path::Path;
 use super::selector::{Layer, Selector};
 use super::send_lane::{LaneSetup, SendLane};
 use super::shelf::Shelf;
+use super::wish::{LayerFormat, LayerSeen, NoSuchLayer, PictureLayers, Wish};
 use crate::model::TrackId;
 use crate::rtc::outlet::Outlet;
 use crate::rtc::rtcp::NackSequences;
@@ -25,6 +26,8 @@ pub(crate) struct Showing {
     backlog: VecDeque<(Arc<Burst>, u32)>,
     caught_up: Option<Instant>,
     selector: Selector,
+    /// What the viewer asked for.
+    wish: Wish,
     looked: Option<Instant>,
 }
 
@@ -47,8 +50,8 @@ impl Showing {
         for setup in setups {
             lanes[setup.lane.index()] = Some(SendLane::new(*setup));
         }
-        let (backlog, selector) = (VecDeque::new(), Selector::default());
-        Self { lease, lanes, backlog, caught_up: None, selector, looked: None }
+        let (backlog, selector, wish) = (VecDeque::new(), Selector::default(), Wish::default());
+        Self { lease, lanes, backlog, caught_up: None, selector, wish, looked: None }
     }
 
     pub(crate) fn feed(&self) -> &FeedLease {
@@ -57,6 +60,37 @@ impl Showing {
 
     pub(crate) fn has_picture(&self) -> bool {
         self.lanes[Lane::Video.index()].is_some()
+    }
+
+    /// The media section of its picture.
+    pub(super) fn m_line(&self) -> Option<usize> {
+        self.lanes[Lane::Video.index()].as_ref().map(|lane| lane.setup.m_line)
+    }
+
+    /// Takes effect when layers are looked at next, and is seen with the next keyframe of the layer.
+    pub(super) fn wish_for(&mut self, wish: Wish, shelf: &Shelf) -> Result<(), NoSuchLayer> {
+        let present = || shelf.formats().iter().map(|format| format.rid.clone());
+        if let Some(asked) = wish.rid.as_ref().filter(|rid| present().all(|present| present != **rid)) {
+            return Err(NoSuchLayer::Layer { asked: asked.clone(), present: present().rev().collect() });
+        }
+        if self.wish != wish {
+            self.wish = wish;
+            self.selector.hurry();
+            self.looked = None;
+        }
+        Ok(())
+    }
+
+    /// What the picture is made of.
+    pub(super) fn layers(&self, shelf: &Shelf, now: Instant) -> Option<PictureLayers> {
+        let lane = self.lanes[Lane::Video.index()].as_ref()?;
+        let seen = |(layer, format): (usize, &LayerFormat)| LayerSeen {
+            format: format.clone(),
+            bps: shelf.layer_bps(layer, now).unwrap_or(0),
+            is_sent: usize::from(lane.forwarder.layer()) == layer,
+        };
+        let layers = shelf.formats().iter().enumerate().rev().map(seen).collect();
+        Some(PictureLayers { m_line: lane.setup.m_line, layers, wish: self.wish.clone() })
     }
 
     /// Frames of the past wait to be sent.
@@ -153,11 +187,11 @@ impl Showing {
         }
     }
 
-    /// The best layer that the way carries; the change comes with its next keyframe.
+    /// The best layer that the way carries and the viewer wants; the change comes with its next keyframe.
     fn choose_layer(&mut self, shelf: &Shelf, path: &Path) {
         self.looked = Some(path.now());
         let Some(lane) = &mut self.lanes[Lane::Video.index()] else { return };
-        let (layers, count) = best_first(shelf, path.now());
+        let (layers, count) = best_first(shelf, &self.wish, path.now());
         // A way that is not measured is given what there is.
         let bps = path.measured_share_bps().unwrap_or(u64::MAX);
         let Some(chosen) = self.selector.select(path.now(), &layers[..count], bps) else { return };
@@ -171,7 +205,7 @@ impl Showing {
     /// Learns whether the way carries a better layer, by sending again what was sent.
     fn probe(&mut self, shelf: &Shelf, path: &mut Path, out: &mut Outlet<'_>) {
         let Some(lane) = &mut self.lanes[Lane::Video.index()] else { return };
-        let (layers, count) = best_first(shelf, path.now());
+        let (layers, count) = best_first(shelf, &self.wish, path.now());
         let Some(wanted_bps) = self.selector.wanted_bps(&layers[..count]) else { return };
         for _ in 0..PROBES_PER_TURN {
             if path.poll_probe(wanted_bps).is_none() || !lane.probe(shelf, path, out) {
@@ -212,12 +246,18 @@ impl Showing {
     }
 }
 
-/// The layers as the selector looks at them, and how many there are.
-fn best_first(shelf: &Shelf, now: Instant) -> ([Layer; LAYERS_MAX], usize) {
+/// The layers as the selector looks at them, and how many there are. Those that the viewer does not want are not there.
+fn best_first(shelf: &Shelf, wish: &Wish, now: Instant) -> ([Layer; LAYERS_MAX], usize) {
     let count = shelf.layers();
     let layer = |at: usize| {
         let bps = count.checked_sub(at + 1).and_then(|layer| shelf.layer_bps(layer, now));
         Layer { bps: bps.unwrap_or(0), alive: bps.is_some() }
     };
-    (std::array::from_fn(layer), count)
+    let mut layers: [Layer; LAYERS_MAX] = std::array::from_fn(layer);
+    let place = |layer: usize| count.checked_sub(layer + 1);
+    let ceiling = wish.ceiling(shelf.formats(), |layer| place(layer).is_some_and(|at| layers[at].alive));
+    if let Some(best) = ceiling.and_then(place) {
+        layers[..best].iter_mut().for_each(|layer| layer.alive = false);
+    }
+    (layers, count)
 }

@@ -8,6 +8,7 @@ use super::path::Path;
 use super::roster::{PlaceGuard, Roster};
 use super::shelf::Shelf;
 use super::showing::Showing;
+use super::wish::{Choice, NoSuchLayer, PictureLayers};
 use crate::metrics;
 use crate::model::{BroadcastId, ViewerId};
 use crate::rtc::outlet::Outlet;
@@ -128,6 +129,25 @@ impl Viewer {
             let wall = SystemTime::now();
             self.showings.iter().for_each(|showing| showing.report(wall, out));
         }
+    }
+
+    /// What its pictures are made of; before that it makes a choice.
+    pub(crate) fn layers<'a>(
+        &mut self,
+        choice: Option<Choice>,
+        shelf: impl Fn(&Showing) -> Option<&'a Shelf>,
+        now: Instant,
+    ) -> Result<Vec<PictureLayers>, NoSuchLayer> {
+        let empty = Shelf::default();
+        let shelf = |showing: &Showing| shelf(showing).unwrap_or(&empty);
+        if let Some(Choice { m_line, wish }) = choice {
+            let present: Vec<usize> = self.showings.iter().filter_map(Showing::m_line).collect();
+            let asked = m_line.or_else(|| present.iter().min().copied()).ok_or(NoSuchLayer::NoPicture)?;
+            let showing = self.showings.iter_mut().find(|showing| showing.m_line() == Some(asked));
+            let showing = showing.ok_or(NoSuchLayer::MediaSection { asked, present })?;
+            showing.wish_for(wish, shelf(showing))?;
+        }
+        Ok(self.showings.iter().filter_map(|showing| showing.layers(shelf(showing), now)).collect())
     }
 
     /// Acts on feedback.

@@ -137,7 +137,7 @@ fn video((width, height): (u16, u16), rate: &str) -> Arc<TrackFormat> {
         height,
         frame_rate,
     };
-    Arc::new(TrackFormat { id: TrackId(0), timescale: Timescale::MILLIS, media: MediaFormat::Video(video) })
+    Arc::new(TrackFormat { id: TrackId(0), rid: None, timescale: Timescale::MILLIS, media: MediaFormat::Video(video) })
 }
 
 fn audio(sample_rate: u32) -> Arc<TrackFormat> {
@@ -149,5 +149,10 @@ fn audio(sample_rate: u32) -> Arc<TrackFormat> {
         channels: 2,
         samples_per_frame: 1_024,
     };
-    Arc::new(TrackFormat { id: TrackId(1), timescale: Timescale::new(sample_rate), media: MediaFormat::Audio(audio) })
+    Arc::new(TrackFormat {
+        id: TrackId(1),
+        rid: None,
+        timescale: Timescale::new(sample_rate),
+        media: MediaFormat::Audio(audio),
+    })
 }

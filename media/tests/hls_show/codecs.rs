@@ -74,7 +74,8 @@ async fn decodes(coding: &[&str], format: impl FnOnce(&Bytes, &[Frame]) -> Video
     assert!(frames.len() >= 90, "{} frames", frames.len());
     let video = format(&file, &frames);
     assert_eq!((video.width, video.height), (320, 180));
-    let track = TrackFormat { id: TrackId(0), timescale: Timescale::VIDEO, media: MediaFormat::Video(video) };
+    let track =
+        TrackFormat { id: TrackId(0), rid: None, timescale: Timescale::VIDEO, media: MediaFormat::Video(video) };
 
     let stage = Stage::new(folder.path());
     let mut publisher = stage.publish(SHOW).await;
@@ -155,7 +156,7 @@ async fn opus_is_taken_home_as_it_is() {
         samples_per_frame: 960,
     };
     let timescale = Timescale::new(48_000);
-    let track = TrackFormat { id: TrackId(0), timescale, media: MediaFormat::Audio(audio) };
+    let track = TrackFormat { id: TrackId(0), rid: None, timescale, media: MediaFormat::Audio(audio) };
     let frame = |(number, packet): (i64, &film_probe::Packet)| {
         let at = number * 960;
         Frame { track: TrackId(0), dts: at, pts: at, keyframe: true, payload: packet.bytes.clone() }
@@ -182,7 +183,8 @@ async fn another_codec_is_another_track_of_the_film_at_its_time() {
     let coding = ["-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8"];
     let (file, frames) = encode(&source, &coding);
     let video = vp9::format(&body_of(&file, b"vpcC"), vp9::keyframe_size(&frames[0].payload).unwrap()).unwrap();
-    let track = TrackFormat { id: TrackId(0), timescale: Timescale::VIDEO, media: MediaFormat::Video(video) };
+    let track =
+        TrackFormat { id: TrackId(0), rid: None, timescale: Timescale::VIDEO, media: MediaFormat::Video(video) };
     let stage = Stage::new(folder.path());
     let mut publisher = stage.publish(SHOW).await;
     write(&mut publisher, CLIP.epoch(), &CLIP.frames).await;
@@ -211,7 +213,8 @@ fn vp8() -> (Epoch, Vec<Frame>) {
         height: 180,
         frame_rate: None,
     };
-    let track = TrackFormat { id: TrackId(0), timescale: Timescale::VIDEO, media: MediaFormat::Video(video) };
+    let track =
+        TrackFormat { id: TrackId(0), rid: None, timescale: Timescale::VIDEO, media: MediaFormat::Video(video) };
     let frame = |number: i64| Frame {
         track: TrackId(0),
         dts: number * 3_000,

@@ -104,6 +104,8 @@ serve(
     },
     /** A real click: the page knows that a person was there. */
     click: ({ page, selector }) => at(page).page.locator(selector).click({ timeout: 10_000 }),
+    /** Takes an entry of a menu by its value. */
+    choose: ({ page, selector, value }) => at(page).page.locator(selector).selectOption(value, { timeout: 10_000 }),
     /** Clicks on what begins a download, keeps the file, and answers what it is called. */
     download: async ({ page, selector, path }) => {
       const { page: shown } = at(page);

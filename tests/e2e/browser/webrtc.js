@@ -127,6 +127,22 @@ globalThis.hangUp = async (name, token) => {
   return response.status;
 };
 
+/** Turns a layer of simulcast off or on. */
+globalThis.send = async (name, rid, active) => {
+  const sender = peers[name].connection.getSenders().find(({ track }) => track?.kind === "video");
+  const parameters = sender.getParameters();
+  parameters.encodings.find((encoding) => encoding.rid === rid).active = active;
+  await sender.setParameters(parameters);
+  return active;
+};
+
+/** The layers of a viewer's picture, after a choice where there is one. */
+globalThis.layersOf = async (name, choice, path = peers[name].location) => {
+  const posted = choice && { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(choice) };
+  const response = await fetch(`${path}/layer`, posted);
+  return { status: response.status, said: await response.json() };
+};
+
 /** As a browser does by itself when its network or its machine is too slow. */
 globalThis.scale = async (name, by) => {
   const sender = peers[name].connection.getSenders().find(({ track }) => track?.kind === "video");

@@ -161,6 +161,11 @@ impl Page {
         self.call("click", json!({ "selector": selector })).await.map(drop)
     }
 
+    /// Takes an entry of a menu by its value.
+    pub(crate) async fn choose(&self, selector: &str, value: &str) -> Result<()> {
+        self.call("choose", json!({ "selector": selector, "value": value })).await.map(drop)
+    }
+
     /// Clicks on what begins a download, and keeps the file. What it is called.
     pub(crate) async fn download(&self, selector: &str, to: &Path) -> Result<String> {
         let name = self.call("download", json!({ "selector": selector, "path": to })).await?;

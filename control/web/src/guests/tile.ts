@@ -81,6 +81,7 @@ export class Tile {
       case "budding":
       case "failed":
         return this.#again(RETRY_MS * (1 + Math.random()));
+      case "qualities":
       case "advanced":
       case "complete":
     }

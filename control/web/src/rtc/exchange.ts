@@ -2,7 +2,13 @@
 // offer, a bearer token. Out: the answer and the address of what was made, or why not. Used by watch/whep-engine.ts and studio/whip.ts.
 
 export type Exchange =
-  | { ok: true; sdp: string; resource: string | null }
+  | {
+      ok: true;
+      sdp: string;
+      resource: string | null;
+      /** Where layers of the picture are listed and chosen from. */
+      layers: string | null;
+    }
   | {
       ok: false;
       /** HTTP status; 0 when no answer came. */
@@ -17,6 +23,8 @@ const ANSWER_MAX_MS = 10_000;
 /** The server is ICE-lite with a public address and needs no candidate of ours; those found at once save it a guess. */
 const GATHERING_MAX_MS = 100;
 const PROBLEM_MAX = 2000;
+/** In a Link header (RFC 8288), as draft-ietf-wish-whep names it. */
+const LAYERS = /<([^>]*)>\s*;\s*rel="urn:ietf:params:whep:ext:core:layer"/;
 
 export async function exchange(url: string, offer: string, token: string | null): Promise<Exchange> {
   const abort = new AbortController();
@@ -29,7 +37,9 @@ export async function exchange(url: string, offer: string, token: string | null)
       return { ok: false, status: response.status, retryAfterMs: retryAfter(response), problem: text.slice(0, PROBLEM_MAX) };
     }
     const location = response.headers.get("location");
-    return { ok: true, sdp: text, resource: location ? new URL(location, response.url).href : null };
+    const found = LAYERS.exec(response.headers.get("link") ?? "")?.[1];
+    const address = (relative: string | null | undefined): string | null => (relative ? new URL(relative, response.url).href : null);
+    return { ok: true, sdp: text, resource: address(location), layers: address(found) };
   } catch {
     return { ok: false, status: 0, retryAfterMs: null, problem: "" };
   } finally {
@@ -55,7 +65,7 @@ export function gathered(pc: RTCPeerConnection): Promise<void> {
   });
 }
 
-const bearer = (token: string | null): Record<string, string> => (token ? { authorization: `Bearer ${token}` } : {});
+export const bearer = (token: string | null): Record<string, string> => (token ? { authorization: `Bearer ${token}` } : {});
 
 /** RFC 9110 section 10.2.3: seconds, or a date. */
 function retryAfter(response: Response): number | null {

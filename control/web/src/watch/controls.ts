@@ -20,7 +20,8 @@ interface PhoneVideo extends HTMLVideoElement {
 }
 
 export interface Controls {
-  setQualities(qualities: Quality[]): void;
+  /** `chosen`: a level, or null where it is chosen for the viewer. */
+  setQualities(qualities: Quality[], chosen?: number | null): void;
 }
 
 export function startControls(player: Player, onReplayQuality?: (level: number | null) => void): Controls {
@@ -78,7 +79,7 @@ export function startControls(player: Player, onReplayQuality?: (level: number |
   listenToKeys({ flip, flipSound });
   fadeAtRest(stage, video, flip);
   window.setInterval(() => showDelay(player), CLOCK_MS);
-  return { setQualities: (qualities) => showQualities(quality, qualities) };
+  return { setQualities: (qualities, chosen = null) => showQualities(quality, qualities, chosen) };
 }
 
 function showDelay(player: Player): void {
@@ -93,11 +94,12 @@ function showDelay(player: Player): void {
   button.title = behind ? t("toLive") : believable ? t("delay", { time: delay(ms) }) : "";
 }
 
-function showQualities(select: HTMLSelectElement, qualities: Quality[]): void {
+function showQualities(select: HTMLSelectElement, qualities: Quality[], chosen: number | null): void {
   select.hidden = qualities.length < 2;
-  const sorted = [...qualities].sort((a, b) => b.bitrate - a.bitrate);
+  const sorted = [...qualities].sort((a, b) => b.lines - a.lines || b.bitrate - a.bitrate);
   select.replaceChildren(h("option", { value: "auto" }, t("qualityAuto")),
     ...sorted.map(({ level, lines, bitrate }) => h("option", { value: level }, lines > 0 ? `${number(lines)}p` : `${number(Math.round(bitrate / 1000))} kbit/s`)));
+  select.value = chosen === null ? "auto" : String(chosen);
 }
 
 function offerFullscreen(stage: HTMLElement, video: PhoneVideo): void {

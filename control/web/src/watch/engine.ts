@@ -6,6 +6,8 @@ import { WhepEngine } from "./whep-engine.js";
 export type EngineEvent =
   /** The show is there and says what there is to play. */
   | { kind: "found"; qualities: Quality[] }
+  /** What there is to play has changed, or which of it the viewer chose; null: none, it is chosen for them. */
+  | { kind: "qualities"; qualities: Quality[]; chosen: number | null }
   /** The live edge moved: the broadcaster is sending. */
   | { kind: "advanced" }
   /** The playlist says that nothing more will come. */
@@ -44,11 +46,17 @@ export interface Engine {
 
 export type EngineListener = (event: EngineEvent) => void;
 
-/** `isBack`: the viewer watches the past of a live show and does not want to catch up. */
-export async function makeEngine(transport: Transport, video: HTMLVideoElement, on: EngineListener, isBack = (): boolean => false): Promise<Engine | null> {
-  if (transport === "whep") return WhepEngine.supported() ? new WhepEngine(video, on) : null;
+/** What the page's main picture has that those of co-hosts have not. */
+export interface Main {
+  /** The viewer watches the past of a live show and does not want to catch up. */
+  isBack: () => boolean;
+}
+
+/** Without `main` there is no menu to fill. */
+export async function makeEngine(transport: Transport, video: HTMLVideoElement, on: EngineListener, main?: Main): Promise<Engine | null> {
+  if (transport === "whep") return WhepEngine.supported() ? new WhepEngine(video, on, main !== undefined) : null;
   const { HlsEngine } = await import("./hls-engine.js");
-  if (HlsEngine.supported()) return new HlsEngine(video, on, isBack);
+  if (HlsEngine.supported()) return new HlsEngine(video, on, main?.isBack ?? ((): boolean => false));
   if (!video.canPlayType("application/vnd.apple.mpegurl")) return null;
   const { NativeEngine } = await import("./native-engine.js");
   return new NativeEngine(video, on);

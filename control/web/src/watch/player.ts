@@ -52,7 +52,6 @@ const FINAL: ReadonlySet<PlayerState> = new Set(["ended", "private", "unsupporte
 
 export class Player {
   state: PlayerState = "loading";
-  qualities: Quality[] = [];
 
   readonly #choice = new TransportChoice();
   #engine: Engine | null = null;
@@ -77,7 +76,7 @@ export class Player {
   constructor(
     readonly video: HTMLVideoElement,
     private readonly onState: (state: PlayerState) => void,
-    private readonly onQualities: (qualities: Quality[]) => void,
+    private readonly onQualities: (qualities: Quality[], chosen: number | null) => void,
   ) {
     video.addEventListener("pause", () => this.#everPlayed && !video.ended && !FINAL.has(this.state) && this.#set("paused"));
     video.addEventListener("play", () => this.state === "paused" && this.#set("buffering"));
@@ -156,7 +155,7 @@ export class Player {
   }
 
   async #engage(): Promise<void> {
-    const engine: Engine | null = await makeEngine(this.transport, this.video, (event) => engine === this.#engine && this.#onEngine(event), () => this.#back > 0);
+    const engine: Engine | null = await makeEngine(this.transport, this.video, (event) => engine === this.#engine && this.#onEngine(event), { isBack: () => this.#back > 0 });
     this.#engine = engine;
     if (!engine) return this.#set("unsupported");
     document.documentElement.dataset["playerTransport"] = this.transport;
@@ -192,10 +191,12 @@ export class Player {
     switch (event.kind) {
       case "found":
         this.#advancedAt = this.#movedAt = performance.now();
-        this.qualities = event.qualities;
-        this.onQualities(event.qualities);
+        this.onQualities(event.qualities, null);
         // A connection that mended itself does not take back a pause.
         if (this.state !== "paused") void this.#start();
+        break;
+      case "qualities":
+        this.onQualities(event.qualities, event.chosen);
         break;
       case "advanced":
         this.#advancedAt = performance.now();

@@ -2,6 +2,7 @@
 // so. Driven by player.ts. draft-ietf-wish-whep; the HTTP side is in rtc/exchange.ts.
 import { exchange, gathered, release, type Exchange } from "../rtc/exchange.js";
 import type { Engine, EngineListener } from "./engine.js";
+import { Layers } from "./layers.js";
 import { measure, type Reception } from "./reception.js";
 
 /** From the answer to a pair of addresses that work. Longer means that UDP and TCP are both held up on the way. */
@@ -28,11 +29,14 @@ export class WhepEngine implements Engine {
   #seen: Reception | null = null;
   #steadySince = 0;
   #delay: number | null = null;
+  readonly #layers = new Layers((qualities, chosen) => this.on({ kind: "qualities", qualities, chosen }));
 
   constructor(
     private readonly video: HTMLVideoElement,
     private readonly on: EngineListener,
+    private readonly hasMenu: boolean,
   ) {
+    video.addEventListener("resize", () => void this.#layers.look());
     window.addEventListener("pagehide", () => this.#pc && this.#close());
     // Kept by the browser and shown again: what was closed on leaving is opened anew.
     window.addEventListener("pageshow", (event) => event.persisted && this.#url && void this.#open());
@@ -66,8 +70,8 @@ export class WhepEngine implements Engine {
     return null;
   }
 
-  chooseQuality(): void {
-    // The server chooses by what the network carries.
+  chooseQuality(level: number | null): void {
+    this.#layers.choose(level);
   }
 
   #close(): void {
@@ -75,6 +79,7 @@ export class WhepEngine implements Engine {
     window.clearTimeout(this.#patience);
     window.clearInterval(this.#sampler);
     this.#pc?.close();
+    this.#layers.close();
     release(this.#resource, this.#token);
     this.#pc = this.#resource = this.#seen = this.#delay = null;
   }
@@ -93,6 +98,7 @@ export class WhepEngine implements Engine {
       if (turn !== this.#turn) return answer.ok ? release(answer.resource, this.#token) : undefined;
       if (!answer.ok) return this.#refused(answer);
       this.#resource = answer.resource;
+      if (this.hasMenu) this.#layers.open(answer.layers, this.#token);
       await pc.setRemoteDescription({ type: "answer", sdp: answer.sdp });
     } catch {
       if (turn === this.#turn) this.#giveUp("codec");
@@ -168,9 +174,15 @@ export class WhepEngine implements Engine {
     if (!now || pc !== this.#pc) return;
     this.#seen = now;
     if (now.delayMs !== null) this.#delay = now.delayMs;
-    if (now.decodes && !before?.decodes) window.clearTimeout(this.#patience);
+    if (now.decodes && !before?.decodes) this.#begins();
     if (now.bytes > (before?.bytes ?? 0)) this.on({ kind: "advanced" });
     if (now.decodes && performance.now() - this.#steadySince > STEADY_MS) this.#mended = false;
+  }
+
+  /** The first frame is there. */
+  #begins(): void {
+    window.clearTimeout(this.#patience);
+    void this.#layers.look();
   }
 
   #giveUp(reason: "codec" | "ice" | "media" | "absent" | "busy"): void {

@@ -270,7 +270,7 @@ mod tests {
             samples_per_frame: 1_024,
         };
         let (timescale, media) = (Timescale::new(sample_rate), MediaFormat::Audio(audio));
-        let bytes = write_init(&TrackFormat { id: TrackId(0), timescale, media }).unwrap();
+        let bytes = write_init(&TrackFormat { id: TrackId(0), rid: None, timescale, media }).unwrap();
         let mut rest = &bytes[..];
         Ftyp::decode(&mut rest).unwrap();
         Init::read(Moov::decode(&mut rest).unwrap()).unwrap()

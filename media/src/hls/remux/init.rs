@@ -155,8 +155,12 @@ mod tests {
                     height: 720,
                     frame_rate: None,
                 };
-                let format =
-                    TrackFormat { id: TrackId(0), timescale: Timescale::VIDEO, media: MediaFormat::Video(video) };
+                let format = TrackFormat {
+                    id: TrackId(0),
+                    rid: None,
+                    timescale: Timescale::VIDEO,
+                    media: MediaFormat::Video(video),
+                };
                 assert!(write_init(&format).is_err(), "{codec:?} {body:?}");
             }
         }

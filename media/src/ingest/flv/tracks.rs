@@ -192,7 +192,9 @@ impl Tracks {
         });
         let audio =
             self.audio.as_ref().map(|format| (Timescale::new(format.sample_rate), MediaFormat::Audio(format.clone())));
-        let track = |(index, (timescale, media))| Arc::new(TrackFormat { id: TrackId(index as u8), timescale, media });
+        let track = |(index, (timescale, media))| {
+            Arc::new(TrackFormat { id: TrackId(index as u8), rid: None, timescale, media })
+        };
         video.into_iter().chain(audio).enumerate().map(track).collect()
     }
 }

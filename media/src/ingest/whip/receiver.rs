@@ -63,7 +63,7 @@ const MEDIA_WAIT: Duration = Duration::from_secs(20);
 impl Receiver {
     pub(crate) fn new(agreement: &PublisherAgreement, publisher: Publisher, now: Instant) -> Self {
         let tracks: Vec<_> = agreement.sections.iter().flat_map(Track::of).collect();
-        let layers = tracks.iter().filter(|track| track.source != Source::Audio).count();
+        let layers: Vec<_> = tracks.iter().filter(|track| track.source != Source::Audio).map(Track::rid).collect();
         let has_audio = agreement.sections.iter().any(|section| section.kind == SectionKind::Audio);
         // What was agreed on is stereo; a decoder is set up for that whatever the first packet says.
         let audio = has_audio.then(|| opus::format_of_packet(&[STEREO_TOC]).ok()).flatten();

@@ -9,7 +9,7 @@
 use super::clock::{Place, SenderClock, SourceClock};
 use super::track::Source;
 use crate::ingest::flv::FrameSink;
-use crate::model::{AudioFormat, Epoch, Frame, MediaFormat, Timescale, TrackFormat, TrackId, VideoFormat};
+use crate::model::{AudioFormat, Epoch, Frame, MediaFormat, Rid, Timescale, TrackFormat, TrackId, VideoFormat};
 use crate::rtc::rtcp::NtpTime;
 use crate::rtp::depacketize::{AccessUnit, UnitFormat};
 use std::sync::Arc;
@@ -48,6 +48,8 @@ struct Lanes {
 #[derive(Debug)]
 struct Lane {
     clock: SourceClock,
+    /// What the publisher calls this layer.
+    rid: Option<Rid>,
     /// Of video.
     format: Option<VideoFormat>,
     heard: Duration,
@@ -74,12 +76,12 @@ const LAYER_SHUNNED: Duration = Duration::from_secs(15);
 const APART_MAX: i64 = 45_000;
 
 impl ToHub {
-    /// `layers` of video and `audio`: what was agreed on.
-    pub(super) fn new(layers: usize, audio: Option<AudioFormat>) -> Self {
+    /// The layers of video, by name where they have one, and `audio`: what was agreed on.
+    pub(super) fn new(layers: impl IntoIterator<Item = Option<Rid>>, audio: Option<AudioFormat>) -> Self {
         Self {
             lanes: Lanes {
-                layers: (0..layers).map(|_| Lane::new(Timescale::VIDEO.get())).collect(),
-                audio: Lane::new(48_000),
+                layers: layers.into_iter().map(|rid| Lane::new(Timescale::VIDEO.get(), rid)).collect(),
+                audio: Lane::new(48_000, None),
             },
             audio_format: audio,
             sender: SenderClock::default(),
@@ -188,7 +190,7 @@ impl ToHub {
         let mut add = |lane: &mut Lane, media: Option<MediaFormat>| {
             lane.running = media.map(|media| {
                 let (id, timescale) = (TrackId(tracks.len() as u8), Timescale::new(lane.clock.rate));
-                tracks.push(Arc::new(TrackFormat { id, timescale, media }));
+                tracks.push(Arc::new(TrackFormat { id, rid: lane.rid.clone(), timescale, media }));
                 Running { track: id, last_dts: -1 }
             });
         };
@@ -245,9 +247,9 @@ impl Lanes {
 }
 
 impl Lane {
-    fn new(rate: u32) -> Self {
+    fn new(rate: u32, rid: Option<Rid>) -> Self {
         let clock = SourceClock::new(rate);
-        Self { clock, format: None, heard: Duration::ZERO, shunned_until: Duration::ZERO, running: None }
+        Self { clock, rid, format: None, heard: Duration::ZERO, shunned_until: Duration::ZERO, running: None }
     }
 
     fn is_present(&self, elapsed: Duration) -> bool {
@@ -305,7 +307,7 @@ mod tests {
 
     #[test]
     fn a_show_begins_with_its_first_keyframe_and_both_lanes_share_its_zero() {
-        let (mut to_hub, mut heard) = (ToHub::new(1, stereo()), Heard::default());
+        let (mut to_hub, mut heard) = (ToHub::new([None], stereo()), Heard::default());
         to_hub.take(&mut heard, Source::Audio, unit(1_000, true, None), at(0));
         to_hub.take(&mut heard, Source::Layer(0), unit(50_000, false, None), at(10));
         assert!(heard.epochs.is_empty(), "nothing to start with");
@@ -321,7 +323,7 @@ mod tests {
 
     #[test]
     fn a_change_of_size_begins_an_epoch_that_goes_on_in_time() {
-        let (mut to_hub, mut heard) = (ToHub::new(1, None), Heard::default());
+        let (mut to_hub, mut heard) = (ToHub::new([None], None), Heard::default());
         to_hub.take(&mut heard, Source::Layer(0), unit(u32::MAX - 100, true, Some(video(160))), at(0));
         to_hub.take(&mut heard, Source::Layer(0), unit(90_000 - 101, true, Some(video(320))), at(1_000));
         to_hub.take(&mut heard, Source::Layer(0), unit(93_000 - 101, false, None), at(1_033));
@@ -331,8 +333,23 @@ mod tests {
     }
 
     #[test]
+    fn a_layer_keeps_its_name_whichever_place_it_has() {
+        let names = ["h", "l"].map(|name| Rid::parse(name).ok());
+        let (mut to_hub, mut heard) = (ToHub::new(names.clone(), None), Heard::default());
+        to_hub.take(&mut heard, Source::Layer(0), unit(0, true, Some(video(320))), at(0));
+        to_hub.take(&mut heard, Source::Layer(1), unit(0, true, Some(video(160))), at(10));
+        // The smaller one falls silent, and the other leads.
+        for ms in (100..6_000_u32).step_by(100) {
+            to_hub.take(&mut heard, Source::Layer(0), unit(ms * 90, ms % 1_000 == 0, None), at(u64::from(ms)));
+        }
+        let seen = |epoch: &Epoch| epoch.tracks.iter().map(|track| track.rid.clone()).collect::<Vec<_>>();
+        let [h, l] = names;
+        assert_eq!(heard.epochs.iter().map(seen).collect::<Vec<_>>(), [vec![l, h.clone()], vec![h]]);
+    }
+
+    #[test]
     fn sound_does_not_wait_for_a_dark_camera_for_ever() {
-        let (mut to_hub, mut heard) = (ToHub::new(1, stereo()), Heard::default());
+        let (mut to_hub, mut heard) = (ToHub::new([None], stereo()), Heard::default());
         for packet in 0..600_u32 {
             to_hub.take(&mut heard, Source::Audio, unit(packet * 960, true, None), at(u64::from(packet) * 20));
         }
@@ -344,7 +361,7 @@ mod tests {
     /// As GStreamer 1.22 reports: its RTP clocks at twice the speed of the packets that they stamp.
     #[test]
     fn reports_at_double_speed_neither_silence_the_sound_nor_stop_the_picture() {
-        let (mut to_hub, mut heard) = (ToHub::new(1, stereo()), Heard::default());
+        let (mut to_hub, mut heard) = (ToHub::new([None], stereo()), Heard::default());
         for ms in (0..30_000_u32).step_by(20) {
             to_hub.take(&mut heard, Source::Audio, unit(ms * 48, true, None), at(u64::from(ms)));
             if ms % 40 == 0 {

@@ -1,5 +1,6 @@
 //! One track of a publisher: packets put in order, losses asked for, access units out.
 
+use crate::model::Rid;
 use crate::rtc::feedback::nack::NackGenerator;
 use crate::rtc::feedback::reception::{Counted, Reception};
 use crate::rtc::negotiate::{AgreedCodec, Codec, ReceiveSection, SectionKind, Simulcast};
@@ -73,6 +74,11 @@ impl Track {
     pub(super) fn takes(&self, payload_type: u8, rid: Option<&[u8]>) -> bool {
         let fits = |codec: &AgreedCodec| codec.payload_type == payload_type || codec.rtx == Some(payload_type);
         self.codecs.iter().any(fits) && self.rid.as_ref().is_none_or(|own| rid == Some(own.as_bytes()))
+    }
+
+    /// What the publisher calls this layer.
+    pub(super) fn rid(&self) -> Option<Rid> {
+        self.rid.as_deref().and_then(|rid| Rid::parse(rid).ok())
     }
 
     fn is_video(&self) -> bool {

@@ -85,6 +85,8 @@ pub(crate) struct ViewerAgreement {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SendSection {
+    /// Which section of the offer and of the answer it is.
+    pub(crate) m_line: usize,
     /// Index into the tracks that were offered to [`answer_viewer`].
     pub(crate) track: Option<usize>,
     pub(crate) payload_type: u8,
@@ -237,7 +239,7 @@ pub(crate) fn answer_viewer(
     let kept: Vec<bool> = offer.sections.iter().map(kept).collect();
     let mut text = head(offer, local, &kept);
     let (mut sections, mut first) = (Vec::new(), true);
-    for ((section, chosen), kept) in offer.sections.iter().zip(chosen).zip(kept) {
+    for (m_line, ((section, chosen), kept)) in offer.sections.iter().zip(chosen).zip(kept).enumerate() {
         if !kept {
             reject(&mut text, section);
             continue;
@@ -255,7 +257,7 @@ pub(crate) fn answer_viewer(
         }
         let (payload_type, rtx_payload_type) = (codec.payload_type, codec.rtx);
         let track = chosen.map(|(track, _)| track);
-        sections.push(SendSection { track, payload_type, rtx_payload_type, transport_cc });
+        sections.push(SendSection { m_line, track, payload_type, rtx_payload_type, transport_cc });
     }
     Ok((ViewerAgreement { sections }, text))
 }

@@ -24,7 +24,7 @@ pub(crate) fn video(rate: Option<FrameRate>, timescale: Timescale) -> TrackForma
         height: 720,
         frame_rate: rate,
     };
-    TrackFormat { id: TrackId(0), timescale, media: MediaFormat::Video(video) }
+    TrackFormat { id: TrackId(0), rid: None, timescale, media: MediaFormat::Video(video) }
 }
 
 pub(crate) fn audio(id: u8, codec: AudioCodec, sample_rate: u32, samples_per_frame: u32) -> TrackFormat {
@@ -40,7 +40,7 @@ pub(crate) fn audio(id: u8, codec: AudioCodec, sample_rate: u32, samples_per_fra
         channels: 2,
         samples_per_frame,
     };
-    TrackFormat { id: TrackId(id), timescale: Timescale::new(sample_rate), media: MediaFormat::Audio(audio) }
+    TrackFormat { id: TrackId(id), rid: None, timescale: Timescale::new(sample_rate), media: MediaFormat::Audio(audio) }
 }
 
 /// A show as an encoder makes it: frames of all tracks in order of time, stamped in whole milliseconds as RTMP does.
