@@ -7,9 +7,9 @@ use super::recording::Recording;
 use super::service::{Service, Shared};
 use super::show::{Ending, Show};
 use crate::model::BroadcastId;
-use crate::seam::{MediaEvent, Recorded};
+use crate::seam::{MediaEvent, Recorded, Refusal};
 use crate::store::StoreError;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -28,6 +28,8 @@ enum Order {
 
 /// Orders that may wait for the disk. When full, one is dropped: it will be given again.
 const QUEUE: usize = 256;
+/// How long an answer about a recording may take: a show that begins waits for it.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Archive {
     pub(crate) fn open(service: Service, tasks: &TaskTracker, cancel: CancellationToken) -> Self {
@@ -115,7 +117,8 @@ impl Service {
 
 /// Whether there is to be a replay. Not to know is no reason to lose one.
 pub(super) async fn is_to_keep(shared: &Shared, broadcast: &BroadcastId) -> bool {
-    shared.admission.keeps_recording(broadcast).await.unwrap_or_else(|refusal| {
+    let said = tokio::time::timeout(PATIENCE, shared.admission.keeps_recording(broadcast)).await;
+    said.unwrap_or(Err(Refusal::Unavailable)).unwrap_or_else(|refusal| {
         tracing::warn!(broadcast.id = %broadcast, %refusal, "nobody says whether to record; it is recorded");
         true
     })

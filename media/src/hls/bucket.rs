@@ -7,7 +7,7 @@
 use super::packager::{Segment, render_multivariant, render_recording, render_window};
 use super::recording::Recording;
 use crate::store::journal::{Entry, ThumbnailEntry};
-use crate::store::{Playlist, PlaylistWriter};
+use crate::store::{INDEX, Playlist, PlaylistWriter, THUMBNAIL_INDEX};
 
 #[derive(Debug)]
 pub(super) struct BucketPlaylists;
@@ -21,7 +21,7 @@ impl PlaylistWriter for BucketPlaylists {
         let recording = Recording::read(entries);
         let mut written = playlists(&recording, |segments| render_recording(recording.target_duration(), segments));
         if let (Some(index), false) = (recording.thumbnail_index(), written.is_empty()) {
-            written.push(Playlist { path: "thumbnails.vtt".to_owned(), text: index.render("") });
+            written.push(Playlist { path: THUMBNAIL_INDEX.to_owned(), text: index.render("") });
         }
         written
     }
@@ -39,12 +39,12 @@ fn playlists(recording: &Recording, render: impl Fn(&[Segment]) -> String) -> Ve
         let segments = without_lost_inits(recording.segments(choice.id));
         if let Some(segments) = &segments {
             independent &= segments.iter().all(|segment| segment.independent);
-            written.push(Playlist { path: format!("{}/index.m3u8", choice.id), text: render(segments) });
+            written.push(Playlist { path: format!("{}/{INDEX}", choice.id), text: render(segments) });
         }
         segments.is_some()
     });
     if !choices.is_empty() {
-        written.push(Playlist { path: "index.m3u8".to_owned(), text: render_multivariant(&choices, independent, "") });
+        written.push(Playlist { path: INDEX.to_owned(), text: render_multivariant(&choices, independent, "") });
     }
     written
 }

@@ -6,6 +6,7 @@
 use super::{ObjectKey, ObjectName, RenditionId, StoreError, lines};
 use crate::model::BroadcastId;
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 use std::path::Path;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -84,6 +85,26 @@ impl ThumbnailEntry {
         let Self { rendition, epoch, number, .. } = *self;
         ObjectKey { broadcast: broadcast.clone(), rendition, epoch, object: ObjectName::Thumbnail(number) }
     }
+}
+
+/// Every object that the entries know of, kept or not.
+pub(super) fn objects(broadcast: &BroadcastId, entries: &[Entry]) -> HashSet<ObjectKey> {
+    let key = |rendition, epoch, object| ObjectKey { broadcast: broadcast.clone(), rendition, epoch, object };
+    let mut keys = HashSet::new();
+    for entry in entries {
+        match entry {
+            Entry::Epoch { renditions, .. } => {
+                keys.extend(renditions.iter().map(|one| key(one.id, one.init_epoch, ObjectName::Init)));
+            }
+            Entry::Segment(one) => {
+                keys.insert(key(one.rendition, one.init_epoch, ObjectName::Init));
+                keys.insert(key(one.rendition, one.epoch, ObjectName::Segment(one.number)));
+            }
+            Entry::Thumbnail(one) => drop(keys.insert(one.key(broadcast))),
+            Entry::Stopped | Entry::Ended { .. } => {}
+        }
+    }
+    keys
 }
 
 /// The journal's name in the folder of its broadcast.

@@ -19,6 +19,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use bytes::{Bytes, BytesMut};
+use std::collections::HashSet;
 use std::time::Duration;
 
 /// Cheap to clone.
@@ -43,6 +44,10 @@ pub enum PlaylistAge {
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const PLAYLIST: &str = "application/vnd.apple.mpegurl";
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
+/// Names beside the objects of a broadcast.
+pub(crate) const INDEX: &str = "index.m3u8";
+pub(crate) const THUMBNAIL: &str = "thumbnail.jpg";
+pub(crate) const THUMBNAIL_INDEX: &str = "thumbnails.vtt";
 /// The most one call of DeleteObjects takes.
 const DELETE_BATCH: usize = 1_000;
 
@@ -121,7 +126,7 @@ impl S3Store {
             PlaylistAge::Live => "max-age=5",
             PlaylistAge::Ended => "max-age=300",
         };
-        self.put_as(format!("{}{broadcast}/thumbnail.jpg", self.prefix), jpeg, "image/jpeg", caching).await
+        self.put_as(format!("{}{broadcast}/{THUMBNAIL}", self.prefix), jpeg, "image/jpeg", caching).await
     }
 
     async fn put_as(&self, key: String, body: Bytes, kind: &str, caching: &str) -> Result<(), StoreError> {
@@ -145,6 +150,38 @@ impl S3Store {
             fault: BucketFault::TimedOut,
             detail: format!("no answer within {:?}", self.limit),
         })
+    }
+
+    /// Removes these objects of a broadcast, and the playlists that may name them. Those that are not there are passed over.
+    pub(super) async fn remove(&self, broadcast: &BroadcastId, objects: &HashSet<ObjectKey>) -> Result<(), StoreError> {
+        let folder = format!("{}{broadcast}/", self.prefix);
+        let renditions: HashSet<_> = objects.iter().map(|key| key.rendition).collect();
+        let playlists = renditions.iter().map(|rendition| format!("{folder}{rendition}/{INDEX}"));
+        let shared = [INDEX, THUMBNAIL, THUMBNAIL_INDEX].map(|name| format!("{folder}{name}"));
+        // What is shown goes before what it shows.
+        let keys: Vec<_> = shared.into_iter().chain(playlists).chain(objects.iter().map(|key| self.key(key))).collect();
+        self.delete_keys(&folder, &keys).await
+    }
+
+    async fn delete_keys(&self, folder: &str, keys: &[String]) -> Result<(), StoreError> {
+        for batch in keys.chunks(DELETE_BATCH) {
+            let named = |key: &String| ObjectIdentifier::builder().key(key).build().expect("the key is set");
+            let objects = batch.iter().map(named).collect();
+            let delete = Delete::builder().set_objects(Some(objects)).quiet(true).build().expect("objects are set");
+            let call = self.client.delete_objects().bucket(&self.bucket).delete(delete).send();
+            let answer = self.within("delete", folder, call).await?.map_err(fault("delete", folder))?;
+            let is_there = |error: &&aws_sdk_s3::types::Error| error.code() != Some("NoSuchKey");
+            if let Some(error) = answer.errors().iter().find(is_there) {
+                let detail = format!("{}: {}", error.code().unwrap_or("?"), error.message().unwrap_or(""));
+                return Err(StoreError::Bucket {
+                    action: "delete",
+                    key: error.key().unwrap_or(folder).to_owned(),
+                    fault: BucketFault::Refused,
+                    detail,
+                });
+            }
+        }
+        Ok(())
     }
 
     fn key(&self, key: &ObjectKey) -> String {
@@ -194,25 +231,10 @@ impl SegmentStore for S3Store {
         Ok(keys.iter().filter_map(|key| parse_key(broadcast, key.strip_prefix(&folder)?)).collect())
     }
 
+    /// By listing what begins with its name; where a journal says what there is, [`Self::remove`] asks for less.
     async fn delete(&self, broadcast: &BroadcastId) -> Result<(), StoreError> {
         let folder = format!("{}{broadcast}/", self.prefix);
-        for batch in self.keys_below(&folder).await?.chunks(DELETE_BATCH) {
-            let named = |key: &String| ObjectIdentifier::builder().key(key).build().expect("the key is set");
-            let objects = batch.iter().map(named).collect();
-            let delete = Delete::builder().set_objects(Some(objects)).quiet(true).build().expect("objects are set");
-            let call = self.client.delete_objects().bucket(&self.bucket).delete(delete).send();
-            let answer = self.within("delete", &folder, call).await?.map_err(fault("delete", &folder))?;
-            if let Some(error) = answer.errors().first() {
-                let detail = format!("{}: {}", error.code().unwrap_or("?"), error.message().unwrap_or(""));
-                return Err(StoreError::Bucket {
-                    action: "delete",
-                    key: error.key().unwrap_or(&folder).to_owned(),
-                    fault: BucketFault::Refused,
-                    detail,
-                });
-            }
-        }
-        Ok(())
+        self.delete_keys(&folder, &self.keys_below(&folder).await?).await
     }
 }
 

@@ -57,6 +57,7 @@ struct Seen {
     refused: usize,
     /// Objects asked for.
     reads: usize,
+    lists: usize,
     wrong: Vec<String>,
 }
 
@@ -92,6 +93,18 @@ impl Service {
     /// Objects that were asked for so far.
     pub(crate) fn reads(&self) -> usize {
         self.watcher.seen.lock().unwrap().reads
+    }
+
+    /// How often it was asked what there is.
+    pub(crate) fn lists(&self) -> usize {
+        self.watcher.seen.lock().unwrap().lists
+    }
+
+    /// Puts an object there behind everybody's back.
+    pub(crate) fn place(&self, key: &str, bytes: &[u8]) {
+        let path = self.watcher.root.join(key);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
     }
 
     /// What the bucket holds below its prefix, by key; playlists too.
@@ -158,7 +171,9 @@ impl Watcher {
             return Ok(refusal);
         }
         if method == Method::GET {
-            self.seen.lock().unwrap().reads += 1;
+            let is_list = request.uri().query().is_some_and(|query| query.contains("list-type"));
+            let mut seen = self.seen.lock().unwrap();
+            *if is_list { &mut seen.lists } else { &mut seen.reads } += 1;
         }
         let response = self.s3.call(request.map(s3s::Body::from)).await.expect("the S3 server answers");
         if method == Method::PUT && response.status().is_success() {

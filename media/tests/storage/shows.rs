@@ -2,6 +2,8 @@
 
 use super::stage::{SHOW, id, uris};
 use super::theatre::{PREFIX, SEGMENTS, Theatre, WHOLE, play, watch};
+use chobi_media::store::RenditionId;
+use chobi_media::store::journal::{self, Entry, SegmentEntry};
 use http::StatusCode;
 
 #[tokio::test]
@@ -123,6 +125,49 @@ async fn a_deleted_recording_is_gone_from_the_bucket_too() {
         tokio::task::yield_now().await;
     }
     assert_eq!(theatre.service.objects().keys().collect::<Vec<_>>(), Vec::<&String>::new());
+    assert_eq!(theatre.service.lists(), 0, "the journal says what there is");
     assert_eq!(theatre.spooled().len(), 0);
     assert_eq!(stage.get(&over).await.status, StatusCode::NOT_FOUND);
+}
+
+/// A call of DeleteObjects takes a thousand.
+#[tokio::test]
+async fn long_shows_are_deleted_whole_also_when_their_journal_is_lost() {
+    const LONG: &str = "session_long";
+    const COUNT: u64 = 1_100;
+    let theatre = Theatre::new().await;
+    let stage = theatre.open();
+    let segment = |number| SegmentEntry {
+        rendition: RenditionId::parse("v0").unwrap(),
+        number,
+        epoch: 0,
+        init_epoch: 0,
+        discontinuity: 0,
+        marks: 0,
+        at_micros: number * 2_000_000,
+        duration_nanos: 2_000_000_000,
+        ends_at_nanos: (number + 1) * 2_000_000_000,
+        independent: true,
+        kept: true,
+        bytes: 3,
+    };
+    for has_journal in [true, false] {
+        for name in (0..COUNT)
+            .map(|number| format!("v0/0/{number}.m4s"))
+            .chain(["v0/0/init.mp4", "v0/index.m3u8"].map(str::to_owned))
+        {
+            theatre.service.place(&format!("{PREFIX}/{LONG}/{name}"), b"abc");
+        }
+        if has_journal {
+            let folder = theatre.data.path().join("hls").join(LONG);
+            std::fs::create_dir_all(&folder).unwrap();
+            let lines: Vec<_> =
+                (0..COUNT).map(|number| serde_json::to_string(&Entry::Segment(segment(number))).unwrap()).collect();
+            std::fs::write(folder.join(journal::FILE), lines.join("\n") + "\n").unwrap();
+        }
+        assert!(stage.service.delete_recording(&id(LONG)).await.unwrap());
+        assert_eq!(theatre.service.objects().len(), 0, "journal: {has_journal}");
+        assert_eq!(theatre.service.lists() == 0, has_journal, "{}", theatre.service.lists());
+        assert!(!theatre.data.path().join("hls").join(LONG).exists());
+    }
 }

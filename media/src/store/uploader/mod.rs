@@ -17,7 +17,7 @@ mod shipment;
 use self::backlog::Rules;
 use self::health::Health;
 use self::shipment::Shipment;
-use super::journal::{Entry, ThumbnailEntry};
+use super::journal::{self, Entry, ThumbnailEntry};
 use super::spool::Spool;
 use super::{DiskStore, ObjectKey, S3Store, SegmentStore, StorageConfig, StoreError, disk};
 use crate::model::BroadcastId;
@@ -84,6 +84,8 @@ struct Node {
     reads: Semaphore,
     health: Health,
     shows: Mutex<Shows>,
+    /// Held while a show is deleted, and while one that an earlier run left is looked at: none is begun that is to go.
+    clearing: tokio::sync::Mutex<()>,
     tasks: TaskTracker,
     cancel: CancellationToken,
 }
@@ -135,6 +137,7 @@ impl Uploader {
             config,
             health: Health::default(),
             shows: Mutex::default(),
+            clearing: tokio::sync::Mutex::default(),
             tasks: TaskTracker::new(),
             cancel: CancellationToken::new(),
         });
@@ -175,14 +178,22 @@ impl Uploader {
 
     /// Removes a broadcast from the bucket and the disk.
     pub(super) async fn delete(&self, broadcast: &BroadcastId) -> Result<(), StoreError> {
+        let _none_begins = self.node.clearing.lock().await;
         let shipping = self.node.shows.lock().remove(broadcast);
         if let Some(shipping) = shipping {
             shipping.abandon.cancel();
             // A shipment that panicked is gone as well.
             let _ = shipping.task.await;
         }
-        // The bucket first: with the folder on the disk the call can be made again.
-        self.node.bucket.delete(broadcast).await?;
+        let folder = self.node.disk.folder(broadcast);
+        let entries = disk::blocking(move || journal::read(&folder)).await?;
+        // The bucket first: with the folder on the disk the call can be made again. Nothing goes there without a line in the
+        // journal, so it need not be listed, unless the journal itself is lost.
+        if entries.is_empty() {
+            self.node.bucket.delete(broadcast).await?;
+        } else {
+            self.node.bucket.remove(broadcast, &journal::objects(broadcast, &entries)).await?;
+        }
         self.node.spool.delete(broadcast).await
     }
 
@@ -280,8 +291,11 @@ async fn finish_earlier(node: Arc<Node>) {
                 () = node.cancel.cancelled() => return,
             }
         }
+        let _none_goes = node.clearing.lock().await;
+        let folder = node.disk.folder(&broadcast);
+        let is_there = disk::blocking(move || Ok(folder.exists())).await.unwrap_or(false);
         let mut shows = node.shows.lock();
-        if !shows.contains_key(&broadcast) {
+        if is_there && !shows.contains_key(&broadcast) {
             node.start_shipment(&mut shows, &broadcast, true);
         }
     }
