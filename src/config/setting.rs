@@ -111,6 +111,8 @@ impl Setting {
             Value::Number(_) => {
                 text.parse::<i64>().ok().map(Value::from).or_else(|| text.parse::<f64>().ok().map(Value::from))
             }
+            // As in the file, or without its brackets and quotes.
+            Value::Array(_) if text.trim_start().starts_with('[') => serde_json::from_str(text).ok(),
             Value::Array(_) => Some(text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect()),
             Value::Object(_) => None,
             Value::Null | Value::String(_) => Some(self.value.clone()),

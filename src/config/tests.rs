@@ -211,3 +211,23 @@ fn ports_of_tls_count_only_when_it_is_on() {
     assert_eq!(keys, ["tls.http_listen", "tls.rtmp_listen"]);
     assert!(found[0].problem.contains("also that of http.listen"), "{}", found[0]);
 }
+
+#[test]
+fn a_list_in_a_variable_is_written_as_in_the_file_or_plainly() {
+    for text in ["203.0.113.5,2001:db8::5", "[\"203.0.113.5\", \"2001:db8::5\"]", " 203.0.113.5 , 2001:db8::5, "] {
+        let pairs = [("CHOBI_WEBRTC__EXTERNAL_ADDRESSES", text)];
+        let loaded =
+            load(None, &environment(&pairs), Flags::default()).unwrap_or_else(|faults| panic!("{text}: {faults:?}"));
+        let addresses = &loaded.config.server.webrtc.external_addresses;
+        assert_eq!(
+            addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["203.0.113.5", "2001:db8::5"],
+            "{text}"
+        );
+    }
+    let broken =
+        load(None, &environment(&[("CHOBI_WEBRTC__EXTERNAL_ADDRESSES", "[\"203.0.113.5\"")]), Flags::default());
+    assert!(
+        broken.is_err_and(|faults| faults.iter().any(|fault| fault.to_string().contains("webrtc.external_addresses")))
+    );
+}

@@ -10,6 +10,7 @@ mod codecs;
 mod configuration;
 mod encoders;
 mod interop;
+mod moves;
 mod pages;
 mod players;
 mod publish_to_hls;

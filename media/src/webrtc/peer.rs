@@ -12,7 +12,7 @@ use crate::rtc::srtp::{Opener, Sealer};
 use crate::signalling::ResourceId;
 use crate::whep::viewer::Viewer;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What the desk agreed on with a client, on its way to a worker.
 pub(crate) struct NewPeer {
@@ -38,6 +38,7 @@ pub(crate) struct Peer {
     pub(crate) media: Media,
     /// Where the client is, once a check proved it.
     pub(crate) route: Option<Route>,
+    pub(crate) chosen: Chosen,
     /// Every proved source, so that all of them can be forgotten.
     pub(crate) sources: Vec<Source>,
     pub(crate) keys: Option<Keys>,
@@ -57,6 +58,10 @@ pub(crate) enum Source {
     Udp(SocketAddr),
     Tcp(u64),
 }
+
+/// Which of its sources a client is sent to, and when a check last came from there.
+#[derive(Debug, Default)]
+pub(crate) struct Chosen(Option<(Source, Instant)>);
 
 /// Why a peer is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +93,9 @@ pub(crate) enum PeerEnd {
 pub(crate) struct Proved {
     pub(crate) forgotten: Option<Source>,
 }
+
+/// A client checks the path it uses every five seconds, give or take a fifth (RFC 7675 section 5.1).
+const UNCHECKED_MAX: Duration = Duration::from_secs(8);
 
 /// Two networks, both IP versions, TCP: a client has a handful. Of more, the newest are remembered: a phone that moves all
 /// day is always at its last one.
@@ -128,6 +136,21 @@ impl Media {
     }
 }
 
+impl Chosen {
+    /// An authentic check came from `source`: whether the client is to be sent there from now on. The first is taken, then what it
+    /// nominates (RFC 8445 section 7.3.1.5), and whatever it uses when nothing comes from the chosen one any more: where a
+    /// router gives it another port, the client does not know that it has moved and nominates nothing.
+    pub(crate) fn check(&mut self, source: Source, nominated: bool, now: Instant) -> bool {
+        let taken = self.0.is_none_or(|(chosen, checked)| {
+            nominated || chosen == source || now.saturating_duration_since(checked) > UNCHECKED_MAX
+        });
+        if taken {
+            self.0 = Some((source, now));
+        }
+        taken
+    }
+}
+
 impl Peer {
     pub(crate) fn new(new: NewPeer, key: PeerKey, now: Instant) -> Self {
         let NewPeer { resource, credentials, fingerprint, media } = new;
@@ -140,6 +163,7 @@ impl Peer {
             fingerprint,
             media,
             route: None,
+            chosen: Chosen::default(),
             sources: Vec::new(),
             keys: None,
             heard: now,
@@ -167,5 +191,27 @@ impl Peer {
 impl Drop for Peer {
     fn drop(&mut self) {
         ::metrics::gauge!(metrics::WEBRTC_PEERS, "role" => self.media.role()).decrement(1.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_sent_where_it_nominates_or_where_alone_it_still_is() {
+        let (home, phone) = (Source::Tcp(1), Source::Tcp(2));
+        let begun = Instant::now();
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        let mut chosen = Chosen::default();
+        assert!(chosen.check(home, false, at(0)), "the first, nominated or not");
+        assert!(!chosen.check(phone, false, at(1)), "another path that it tries");
+        assert!(
+            chosen.check(home, false, at(5)) && !chosen.check(phone, false, at(12)),
+            "seven seconds without a check may be"
+        );
+        assert!(chosen.check(phone, false, at(14)), "nine are too many");
+        assert!(!chosen.check(home, false, at(15)) && chosen.check(home, true, at(16)), "unless it says so");
+        assert!(chosen.check(home, false, at(500)), "a chosen one stays so, however late");
     }
 }

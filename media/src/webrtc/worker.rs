@@ -201,9 +201,8 @@ impl Worker {
             self.by_ufrag.remove(&peer.credentials.ufrag);
             peer.credentials = new;
         }
-        let moved = request.use_candidate() || peer.route.is_none();
         let had_route = peer.route.is_some();
-        if moved {
+        if peer.chosen.check(source, request.use_candidate(), self.now) {
             peer.route = Some(route.clone());
         }
         if let Some(Proved { forgotten }) = peer.prove(source) {

@@ -151,3 +151,33 @@ globalThis.scale = async (name, by) => {
   await sender.setParameters(parameters);
   return by;
 };
+
+const ufrag = (sdp) => sdp.match(/^a=ice-ufrag:(\S+)/m)[1];
+
+/** RFC 9725 section 4.3.3: new credentials of ours for new ones of theirs. */
+globalThis.restartIce = async (name, token) => {
+  const peer = peers[name];
+  const { connection } = peer;
+  const before = ufrag(connection.remoteDescription.sdp);
+  connection.restartIce();
+  await connection.setLocalDescription();
+  const line = (wanted) => connection.localDescription.sdp.split("\r\n").find((one) => one.startsWith(wanted));
+  const fragment = [line("a=ice-ufrag:"), line("a=ice-pwd:"), line("m="), line("a=mid:"), ""].join("\r\n");
+  const headers = { "content-type": "application/trickle-ice-sdpfrag", "if-match": "*", ...(token ? { authorization: `Bearer ${token}` } : {}) };
+  const response = await fetch(peer.location, { method: "PATCH", headers, body: fragment });
+  const text = await response.text();
+  if (response.status !== 200) return { status: response.status, problem: text };
+  peer.etag = response.headers.get("etag");
+  const fresh = (kind) => text.match(new RegExp(`^a=${kind}:.*$`, "m"))[0].trim();
+  const sdp = connection.remoteDescription.sdp.replaceAll(/^a=ice-ufrag:.*$/gm, fresh("ice-ufrag")).replaceAll(/^a=ice-pwd:.*$/gm, fresh("ice-pwd"));
+  await connection.setRemoteDescription({ type: "answer", sdp });
+  return { status: 200, before, after: ufrag(sdp) };
+};
+
+/** The server's name in the path that is used now. */
+globalThis.pathOf = async (name) => {
+  const reports = [...(await peers[name].connection.getStats()).values()];
+  const transport = reports.find(({ type, selectedCandidatePairId }) => type === "transport" && selectedCandidatePairId);
+  const pair = reports.find(({ id }) => id === transport?.selectedCandidatePairId);
+  return reports.find(({ id }) => id === pair?.remoteCandidateId)?.usernameFragment;
+};
