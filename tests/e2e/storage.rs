@@ -17,7 +17,10 @@ async fn a_bucket_that_is_down_is_told_to_operators_and_the_show_goes_on() -> Re
         ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
         ("AWS_SECRET_ACCESS_KEY", "hunter2hunter2"),
     ];
-    let mut server = Server::start_with(&settings, &["--demo"]).await?;
+    let mut server = Server::start_with(&settings, &[]).await?;
+    let api = Api::of(&server)?;
+    let show = Show::create(&api, "No room").await?;
+    let encoder = show.publish(&server, &Picture::CLOCK)?;
     let readyz = format!("http://127.0.0.1:{}/readyz", server.ops_port);
     holds(Limit::MEDIA, "a word about the bucket", async || {
         let answer = reqwest::get(&readyz).await?;
@@ -29,16 +32,12 @@ async fn a_bucket_that_is_down_is_told_to_operators_and_the_show_goes_on() -> Re
     let backlog = async || Ok(server.metric("chobi_store_backlog_segments").await? > 0.0);
     holds(Limit::MEDIA, "the backlog to be seen", backlog).await?;
 
-    let api = Api::of(&server)?;
-    let live = until(Limit::MEDIA, "the demo to be live", async || {
-        let answer = api.query("streaming.getActiveSessions", json!({})).await?;
-        Ok(answer["sessions"].get(0).cloned())
-    })
-    .await?;
-    let id = live["id"].as_str().context("it has an id")?;
-    let playlist = reqwest::get(format!("{}/hls/{id}/v0/index.m3u8", server.base())).await?.text().await?;
+    let viewer = show.viewer()?;
+    let video = viewer.renditions().await?.video.context("a picture")?;
+    let playlist = viewer.playlist(&video).await?.text;
     ensure!(playlist.contains(".m4s") && !playlist.contains("#EXT-X-GAP"), "viewers notice nothing: {playlist}");
     ensure!(!server.log().contains("hunter2"), "keys are in no log");
+    drop(encoder);
     server.stop().await
 }
 

@@ -178,6 +178,10 @@ impl Run {
     /// Writes one frame that is due. `false`: none is.
     fn publish(&mut self) -> Result<bool> {
         let (Some(script), Some(began)) = (&self.script, self.began) else { return Ok(false) };
+        // The server closes what is deleted before this peer is told to stop.
+        if !self.rtc.is_alive() {
+            return Ok(false);
+        }
         let now = Instant::now();
         for (kind, every) in [FRAME, SOUND].into_iter().enumerate() {
             let at = every * self.sent[kind];
