@@ -36,7 +36,7 @@ struct Job {
 }
 
 /// Some seconds of work. A show asks once in ten seconds, so more wait only when there are more shows than one core can
-/// picture: about ninety in 1080p, two hundred in 720p.
+/// picture: some three hundred and fifty in 720p.
 const QUEUE: usize = 32;
 /// A room without work for so long gives the decoder's memory back. Shows come every ten seconds.
 const IDLE: Duration = Duration::from_secs(60);
