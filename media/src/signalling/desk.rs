@@ -2,7 +2,7 @@
 
 use super::doorkeeper::ResourceId;
 use super::fragment::SdpFragment;
-use crate::model::BroadcastId;
+use crate::model::{BroadcastId, ViewerId};
 use crate::seam::{Refusal, Secret};
 use crate::whep::wish::{Choice, PictureLayers};
 use async_trait::async_trait;
@@ -41,6 +41,9 @@ pub(crate) struct OpenRequest {
     /// The bearer token.
     pub(crate) secret: Option<Secret>,
     pub(crate) offer: String,
+    /// What a player without a ticket calls itself (`X-Playback-Session-Id`), so that its connections are known as one
+    /// viewer's.
+    pub(crate) name: Option<ViewerId>,
     pub(crate) peer: SocketAddr,
 }
 
@@ -68,6 +71,8 @@ pub(crate) enum DeskError {
     /// What was chosen is not there.
     NoSuchLayer(String),
     Refused(Refusal),
+    /// Put out of the show.
+    Ejected,
     NotLive {
         retry_after: Duration,
     },
