@@ -15,6 +15,7 @@ mod players;
 mod publish_to_hls;
 mod quality;
 mod reconnect;
+mod removal;
 mod replays;
 mod restart;
 mod rewind;
