@@ -21,6 +21,8 @@ pub(crate) trait Desk: Send + Sync + 'static {
     async fn close(&self, resource: &ResourceId) -> Result<(), DeskError>;
     /// What a viewer's pictures are made of; before that it makes a choice.
     async fn layers(&self, resource: &ResourceId, choice: Option<Choice>) -> Result<Vec<PictureLayers>, DeskError>;
+    /// Whether a connection is there, connected already or not.
+    fn has(&self, resource: &ResourceId) -> bool;
     /// The server stops: nobody new is let in.
     fn is_draining(&self) -> bool;
 }

@@ -116,7 +116,11 @@ impl Shared {
         };
         let location = format!("/{kind}/r/{}", opened.resource.as_str());
         // A viewer's ticket is asked for again only where one was needed; a key always.
-        self.doorkeeper.enter(opened.resource, direction, secret.as_ref(), opened.etag.clone());
+        self.doorkeeper.enter(opened.resource.clone(), direction, secret.as_ref(), opened.etag.clone());
+        if !self.desk.has(&opened.resource) {
+            // It ended before it was entered: a show that was over just then. Nobody else would take it out again.
+            self.doorkeeper.forget(&opened.resource);
+        }
         Ok(answer::created(opened.answer, &location, direction, &opened.etag, &self.config.ice_servers))
     }
 

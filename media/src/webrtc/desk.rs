@@ -252,6 +252,10 @@ impl signalling::Desk for Desk {
         }
     }
 
+    fn has(&self, resource: &ResourceId) -> bool {
+        self.parts.directory.get(resource).is_some()
+    }
+
     fn is_draining(&self) -> bool {
         self.parts.around.cancel.is_cancelled()
     }
