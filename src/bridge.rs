@@ -119,6 +119,13 @@ impl LivePlane for Conductor {
         }
     }
 
+    async fn readmit_viewer(&self, session_id: &SessionId, viewer_id: &str) {
+        let broadcast = broadcast_id(&BroadcastName::host(session_id.clone()));
+        if let (Ok(broadcast), Ok(viewer)) = (broadcast, ViewerId::parse(viewer_id)) {
+            self.0.readmit_viewer(broadcast, viewer).await;
+        }
+    }
+
     async fn end_co_host(&self, session_id: &SessionId, user_id: &UserId) {
         if let Ok(broadcast) = broadcast_id(&BroadcastName::co_host(session_id.clone(), user_id.clone())) {
             self.0.end_broadcast(broadcast, BroadcastEnd::Ejected).await;

@@ -89,6 +89,11 @@ pub(crate) enum DomainEvent {
         other_side: UserId,
         at: Timestamp,
     },
+    /// A session that is private is closed to this user from now on.
+    ViewerEjected {
+        session_id: SessionId,
+        user_id: UserId,
+    },
     /// The co-hosts of a session, or how they stand, changed; these are all of them now.
     CoHostsChanged {
         session_id: SessionId,

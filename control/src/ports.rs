@@ -17,8 +17,12 @@ pub trait LivePlane: Send + Sync {
     /// because the broadcast may have ended by itself a moment ago.
     async fn end_broadcast(&self, session_id: &SessionId, reason: EndReason);
 
-    /// Cuts one viewer off, on whatever transport it watches.
+    /// Cuts one viewer off, on whatever transport it watches the host or a co-host, and refuses it from then on. Whose
+    /// ticket it is, or the id in facts about it.
     async fn eject_viewer(&self, session_id: &SessionId, viewer_id: &str);
+
+    /// Takes [`LivePlane::eject_viewer`] back. Nobody put out is no error.
+    async fn readmit_viewer(&self, session_id: &SessionId, viewer_id: &str);
 
     /// Ends what a co-host publishes, now and without a grace: they are no co-host any more. Should they become one again,
     /// admission says so. Nobody publishing is no error.

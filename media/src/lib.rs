@@ -9,6 +9,7 @@
 mod allocations;
 pub mod codec;
 pub mod config;
+pub mod ejected;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 pub mod hls;

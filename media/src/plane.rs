@@ -1,10 +1,11 @@
 //! The plane as a whole: its stations wired together, started and stopped.
 
 use crate::config::{HlsConfig, HubConfig, RtmpConfig, StorageConfig, WebrtcConfig};
+use crate::ejected::Ejected;
 use crate::hls;
 use crate::hub::{Hub, tell_speakers};
 use crate::ingest::{demo, rtmp};
-use crate::model::BroadcastId;
+use crate::model::{BroadcastId, ViewerId};
 use crate::seam::{Admission, EventSink, Order, Orders};
 use crate::store::StorageHealth;
 use crate::tls::Rtmps;
@@ -66,12 +67,13 @@ impl Media {
         orders: Orders,
     ) -> Result<Self, StartError> {
         let (cancel, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let ejected = Ejected::default();
         let (hub, opened) = Hub::new(config.hub, Arc::clone(&events));
         let hls = hls::Service::start(
             config.hls,
             hls::Shelf { data_dir: &config.data_dir, storage: config.storage },
             opened,
-            Arc::clone(&admission),
+            (Arc::clone(&admission), ejected.clone()),
             Arc::clone(&events),
             cancel.clone(),
         )?;
@@ -79,6 +81,7 @@ impl Media {
             hub: hub.clone(),
             admission: Arc::clone(&admission),
             events: Arc::clone(&events),
+            ejected: ejected.clone(),
             cancel: cancel.clone(),
         };
         let webrtc = webrtc::Service::start(config.webrtc, &config.data_dir, around).await?;
@@ -94,7 +97,8 @@ impl Media {
         tasks.spawn(tell_speakers(hub.clone(), Arc::clone(&events), cancel.clone()));
         tasks.spawn(listener.run());
         let archive = hls::Archive::open(hls.clone(), &tasks, cancel.clone());
-        tasks.spawn(carry_out(orders, hub.clone(), (hls.clone(), archive), webrtc.ejector(), cancel.clone()));
+        let viewers = Viewers { ejected, hls: hls.clone(), webrtc: webrtc.ejector() };
+        tasks.spawn(carry_out(orders, hub.clone(), archive, viewers, cancel.clone()));
         Ok(Self { hub, hls, webrtc, tasks, cancel })
     }
 
@@ -141,13 +145,23 @@ impl Media {
     }
 }
 
-async fn carry_out(
-    mut orders: Orders,
-    hub: Hub,
-    (hls, archive): (hls::Service, hls::Archive),
+/// Where viewers are put out of a show, on whatever transport they watch.
+struct Viewers {
+    ejected: Ejected,
+    hls: hls::Service,
     webrtc: webrtc::Ejector,
-    cancel: CancellationToken,
-) {
+}
+
+impl Viewers {
+    async fn eject(&self, show: &BroadcastId, viewer: &ViewerId) {
+        // Refused first and cut then: whoever comes in between is cut.
+        self.ejected.put(show, viewer);
+        self.hls.eject(show, viewer);
+        self.webrtc.eject(show, viewer).await;
+    }
+}
+
+async fn carry_out(mut orders: Orders, hub: Hub, archive: hls::Archive, viewers: Viewers, cancel: CancellationToken) {
     loop {
         let order = tokio::select! {
             () = cancel.cancelled() => return,
@@ -162,10 +176,8 @@ async fn carry_out(
                     broadcast.mute(muted);
                 }
             }
-            Some(Order::EjectViewer { broadcast, viewer }) => {
-                hls.eject(&broadcast, &viewer);
-                webrtc.eject(&broadcast, &viewer).await;
-            }
+            Some(Order::EjectViewer { broadcast, viewer }) => viewers.eject(&broadcast, &viewer).await,
+            Some(Order::ReadmitViewer { broadcast, viewer }) => viewers.ejected.take_back(&broadcast, &viewer),
             Some(Order::SettleRecording { broadcast }) => archive.settle(broadcast),
             Some(Order::DeleteRecording { broadcast, parts }) => archive.delete(broadcast, parts),
             None => return,

@@ -116,12 +116,18 @@ async fn vp8_plays_by_webrtc_and_hls_says_so() -> Result<()> {
 
     // The page plays it by WebRTC; one that insists on HLS says that it cannot.
     let address = format!("{}/watch/{}", server.base(), show.session_id);
-    for (query, state) in [("", "playing"), ("?player=hls", "unsupported")] {
-        let page = browser.open(&format!("{address}{query}"), Visit { lang: Some("ar"), ..Visit::default() }).await?;
-        page.player_state(state).await?;
-    }
+    let visit = || Visit { lang: Some("ar"), ..Visit::default() };
+    let page = browser.open(&address, visit()).await?;
+    page.player_state("playing").await?;
+    let page = browser.open(&format!("{address}?player=hls"), visit()).await?;
+    page.player_state("unsupported").await?;
     ensure!(room.all("ingest_warning").len() == 1, "told once: {:?}", room.all("ingest_warning"));
-    Ok(())
+
+    // The broadcaster changes codec: what could not be played plays, and nobody had to reload.
+    let answer = call(&host, &format!("publishByWhip('again', '/whip', '{}', 'video/VP9')", show.stream_key)).await?;
+    ensure!(answer["status"] == 201, "the offer of another codec: {answer}");
+    page.player_state("playing").await?;
+    page.plays_on(1_000).await
 }
 
 /// With AAC, with Opus, and without sound.

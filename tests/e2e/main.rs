@@ -16,6 +16,7 @@ mod players;
 mod publish_to_hls;
 mod quality;
 mod reconnect;
+mod removal;
 mod replays;
 mod restart;
 mod rewind;

@@ -7,7 +7,8 @@
 //!
 //! - Whoever was removed by the host may not ask again; an invitation makes up for it.
 //! - The host silences anybody and lets them speak again; co-hosts silence themselves, and undo only that.
-//! - Invited and approved users may see a private session.
+//! - Invited and approved users may see a private session. When they are that no longer, what they watch of it is cut and
+//!   their seats in its room are taken away; an invitation opens it again.
 //! - What changed is first committed, then carried out by one task (`steward`): orders to media, the list to the room.
 //! - When the session is over so are its co-hosts, whatever their rows say.
 //!

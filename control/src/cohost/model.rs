@@ -30,6 +30,16 @@ choices! {
     }
 }
 
+impl SeatState {
+    /// See [`Seat::opens_private`].
+    pub(super) const fn opens_private(self) -> bool {
+        match self {
+            Self::Invited | Self::Approved => true,
+            Self::Requested | Self::Declined | Self::Removed | Self::Left => false,
+        }
+    }
+}
+
 /// What somebody does about a seat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
@@ -131,7 +141,7 @@ impl Seat {
 
     /// Whether a session that is closed to others is open to them.
     pub(crate) fn opens_private(&self) -> bool {
-        matches!(self.state, SeatState::Invited | SeatState::Approved)
+        self.state.opens_private()
     }
 }
 

@@ -237,6 +237,9 @@ impl CoHosts {
 
         let before = from.map_or("none", SeatState::as_str);
         tracing::info!(session.id = %id, user.id = %user_id, from = before, to = to.as_str(), ?step, "co-host moved");
+        if session.details.is_private && from.is_some_and(SeatState::opens_private) != to.opens_private() {
+            self.inner.slate.owe_access(id.clone(), user_id.clone());
+        }
         self.tell(session.id, Move { user, host, step, from, to, at: now });
         Ok(to)
     }

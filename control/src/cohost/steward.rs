@@ -38,15 +38,27 @@ struct Notes {
     /// Sessions whose list is to be told, each with the seats media is to be given orders about. No more than seats moved
     /// since the last round, and each of those took a commit or a fact.
     owed: BTreeMap<SessionId, BTreeSet<UserId>>,
+    /// Users to whom a private session was opened or closed, and who are to be let in or put out accordingly. Bounded by the
+    /// same.
+    access: BTreeSet<(SessionId, UserId)>,
 }
 
 /// How long after a failure the task tries again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Users of one session who are put out again after a restart. Passes outlive it, but not for long, and whoever was sent
+/// away last is who still has one.
+const PUT_OUT_AGAIN_MAX: u32 = 1_000;
 
 impl Slate {
     /// Notes that a session's list changed and, with it, what media has to do about one seat.
     pub(super) fn owe(&self, session_id: SessionId, user_id: Option<UserId>) {
         self.notes.lock().owed.entry(session_id).or_default().extend(user_id);
+        self.wake.notify_one();
+    }
+
+    /// Notes that a private session may have been opened or closed to somebody.
+    pub(super) fn owe_access(&self, session_id: SessionId, user_id: UserId) {
+        self.notes.lock().access.insert((session_id, user_id));
         self.wake.notify_one();
     }
 
@@ -86,6 +98,16 @@ impl CoHosts {
         self.inner().slate.notes.lock().live.remove(session_id);
     }
 
+    /// A session of the last run goes on, and media has forgotten whom it was closed to.
+    pub(crate) async fn put_out_again(&self, session_id: &SessionId) -> Result<(), Error> {
+        let Inner { db, sessions, slate, .. } = self.inner();
+        if sessions.find(session_id).await?.is_some_and(|session| session.details.is_private) {
+            let users = store::shut_out(&mut db.reader().await?, session_id, PUT_OUT_AGAIN_MAX).await?;
+            users.into_iter().for_each(|user_id| slate.owe_access(session_id.clone(), user_id));
+        }
+        Ok(())
+    }
+
     /// Carries out what is owed until `stop`, then what is left.
     pub(crate) async fn run(self, stop: CancellationToken) {
         let mut database_is_away = false;
@@ -113,8 +135,17 @@ impl CoHosts {
     /// One round. What fails is owed again.
     pub(super) async fn carry_out(&self) -> Result<(), Error> {
         let slate = &self.inner().slate;
-        let owed = std::mem::take(&mut slate.notes.lock().owed);
+        let (owed, access) = {
+            let mut notes = slate.notes.lock();
+            (std::mem::take(&mut notes.owed), std::mem::take(&mut notes.access))
+        };
         let mut outcome = Ok(());
+        for (session_id, user_id) in access {
+            if let Err(error) = self.settle_access(&session_id, &user_id).await {
+                outcome = Err(error);
+                slate.notes.lock().access.insert((session_id, user_id));
+            }
+        }
         for (session_id, users) in owed {
             if let Err(error) = self.settle(&session_id, &users).await {
                 outcome = Err(error);
@@ -148,6 +179,20 @@ impl CoHosts {
         Ok(())
     }
 
+    /// Lets somebody watch a session that is open to them, or puts them out of it and its room.
+    async fn settle_access(&self, session_id: &SessionId, user_id: &UserId) -> Result<(), Error> {
+        let Inner { bus, sessions, plane, .. } = self.inner();
+        let Some(session) = sessions.find(session_id).await? else { return Ok(()) };
+        if sessions.is_open_to(&session, Some(user_id)).await? {
+            given(session_id, user_id, plane.readmit_viewer(session_id, user_id.as_str())).await;
+        } else {
+            tracing::info!(session.id = %session_id, user.id = %user_id, "the session is closed to a user");
+            given(session_id, user_id, plane.eject_viewer(session_id, user_id.as_str())).await;
+            bus.publish(DomainEvent::ViewerEjected { session_id: session_id.clone(), user_id: user_id.clone() });
+        }
+        Ok(())
+    }
+
     /// Gives media the order that belongs to a seat; `None` for nobody's.
     async fn order(&self, session_id: &SessionId, user_id: &UserId, seat: Option<Seat>) {
         let plane = &self.inner().plane;
@@ -155,8 +200,13 @@ impl CoHosts {
             Some(seat) => plane.mute_co_host(session_id, user_id, seat.mute.is_muted()),
             None => plane.end_co_host(session_id, user_id),
         };
-        if timeout(ORDER_TIMEOUT, order).await.is_err() {
-            tracing::warn!(session.id = %session_id, user.id = %user_id, "the live plane did not take an order in time");
-        }
+        given(session_id, user_id, order).await;
+    }
+}
+
+/// Waits until media took an order about a user, for so long.
+async fn given(session_id: &SessionId, user_id: &UserId, order: impl Future<Output = ()>) {
+    if timeout(ORDER_TIMEOUT, order).await.is_err() {
+        tracing::warn!(session.id = %session_id, user.id = %user_id, "the live plane did not take an order in time");
     }
 }

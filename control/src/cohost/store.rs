@@ -21,6 +21,11 @@ statements! {
         limit $3";
     /// Who may ever have published there.
     EVER_SEATED = "select user_id from co_host where session_id = $1 order by user_id limit $2";
+    /// Whom the host, or they themselves, have closed the session to; the latest first.
+    SHUT_OUT = "select user_id from co_host
+        where session_id = $1 and state in ('declined', 'removed', 'left')
+        order by changed_at desc, user_id
+        limit $2";
     CARD = "select display_name, avatar from user_card where user_id = $1";
 }
 
@@ -101,6 +106,16 @@ pub(crate) async fn ever_seated(
     limit: u32,
 ) -> Result<Vec<UserId>, DbError> {
     let rows = EVER_SEATED.on(connection).bind(session_id).bind(i64::from(limit)).all().await?;
+    rows.iter().map(|row| row.column("user_id")).collect()
+}
+
+/// Who had a seat in a session, or was offered one, and has none now; the latest first.
+pub(super) async fn shut_out(
+    connection: &mut impl Connection,
+    session_id: &SessionId,
+    limit: u32,
+) -> Result<Vec<UserId>, DbError> {
+    let rows = SHUT_OUT.on(connection).bind(session_id).bind(i64::from(limit)).all().await?;
     rows.iter().map(|row| row.column("user_id")).collect()
 }
 

@@ -25,6 +25,6 @@ pub(crate) use self::audience::{AudienceReport, VisitReport};
 pub use self::model::{Cause, Details, EndReason, HostCard, Role, Session, SessionKind, SessionState, SessionStats};
 pub(crate) use self::procedures::namespace;
 pub use self::service::{Created, Sessions};
-pub(crate) use self::service::{Moved, NO_SUCH_SESSION, NOT_HOST, Parts, SESSION_OVER};
+pub(crate) use self::service::{Moved, NO_SUCH_SESSION, NOT_HOST, PRIVATE, Parts, SESSION_OVER};
 pub use self::stream_key::StreamKey;
 pub(crate) use self::ticket::{Ticket, TicketPrinter};

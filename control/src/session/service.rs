@@ -25,7 +25,7 @@ pub(crate) const NO_SUCH_SESSION: Refusal =
     Refusal::new(Code::NotFound, "no_such_session", Text::new("البث غير موجود", "There is no such session"));
 pub(crate) const SESSION_OVER: Refusal =
     Refusal::new(Code::NotFound, "session_over", Text::new("انتهى هذا البث", "This session is over"));
-const PRIVATE: Refusal =
+pub(crate) const PRIVATE: Refusal =
     Refusal::new(Code::Forbidden, "private_session", Text::new("هذا البث خاص", "This session is private"));
 const FULL: Refusal = Refusal::new(
     Code::PreconditionFailed,
@@ -281,14 +281,28 @@ impl Sessions {
         user_id: Option<&UserId>,
         ticket: Option<&Secret>,
     ) -> Result<Session, Error> {
+        Ok(self.visible_to(session_id, user_id, ticket).await?.0)
+    }
+
+    /// The same, and which of the two it is on whose place in a private session that rests.
+    pub(crate) async fn visible_to(
+        &self,
+        session_id: &str,
+        user_id: Option<&UserId>,
+        ticket: Option<&Secret>,
+    ) -> Result<(Session, Option<UserId>), Error> {
         let id = SessionId::parse(session_id).ok_or(NO_SUCH_SESSION)?;
         let session = self.find(&id).await?.ok_or(NO_SUCH_SESSION)?;
-        let bearer = ticket.and_then(|ticket| self.ticket(&id, ticket)).map(|(ticket, _)| ticket.viewer);
-        let bearer = bearer.as_ref().and_then(ViewerIdentity::user_id);
-        if !self.is_open_to(&session, user_id).await? && !self.is_open_to(&session, bearer).await? {
-            return Err(PRIVATE.into());
+        if !session.details.is_private {
+            return Ok((session, None));
         }
-        Ok(session)
+        let bearer = ticket.and_then(|ticket| self.ticket(&id, ticket)).map(|(ticket, _)| ticket.viewer);
+        for user_id in [user_id, bearer.as_ref().and_then(ViewerIdentity::user_id)].into_iter().flatten() {
+            if self.is_open_to(&session, Some(user_id)).await? {
+                return Ok((session, Some(user_id.clone())));
+            }
+        }
+        Err(PRIVATE.into())
     }
 
     /// Whether a session is public or this user is its host, a co-host or invited to be one, as of now: a ticket to a

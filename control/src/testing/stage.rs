@@ -49,7 +49,8 @@ pub(crate) struct Stage {
 #[derive(Default)]
 pub(crate) struct NotedOrders {
     pub(crate) ended: Mutex<Vec<(SessionId, EndReason)>>,
-    pub(crate) ejected: Mutex<Vec<(SessionId, String)>>,
+    /// And who was let in again: `false`.
+    pub(crate) ejected: Mutex<Vec<(SessionId, String, bool)>>,
     pub(crate) co_hosts_ended: Mutex<Vec<(SessionId, UserId)>>,
     pub(crate) co_hosts_muted: Mutex<Vec<(SessionId, UserId, bool)>>,
     pub(crate) settled: Mutex<Vec<SessionId>>,
@@ -63,7 +64,11 @@ impl LivePlane for NotedOrders {
     }
 
     async fn eject_viewer(&self, session_id: &SessionId, viewer_id: &str) {
-        self.ejected.lock().push((session_id.clone(), viewer_id.to_owned()));
+        self.ejected.lock().push((session_id.clone(), viewer_id.to_owned(), true));
+    }
+
+    async fn readmit_viewer(&self, session_id: &SessionId, viewer_id: &str) {
+        self.ejected.lock().push((session_id.clone(), viewer_id.to_owned(), false));
     }
 
     async fn end_co_host(&self, session_id: &SessionId, user_id: &UserId) {

@@ -23,6 +23,7 @@ use crate::chat::Draft;
 use crate::error::{Code, Error, Refusal, SIGN_IN, TOO_OFTEN, Text};
 use crate::id::{SessionId, UserId};
 use crate::secret::Secret;
+use crate::session::PRIVATE;
 
 const TOO_MANY_ROOMS: Refusal = Refusal::new(
     Code::BadRequest,
@@ -121,14 +122,23 @@ impl Conversation {
         now: Instant,
     ) -> Utf8Bytes {
         self.check_token();
-        let session = match self.ws.sessions.visible(session_id, self.caller.user_id(), ticket).await {
-            Ok(session) => session,
+        let (session, owner) = match self.ws.sessions.visible_to(session_id, self.caller.user_id(), ticket).await {
+            Ok(visible) => visible,
             Err(error) => return self.refusal(Some(session_id), &error),
         };
         if self.seats.len() >= self.ws.config.rooms_per_socket && !self.seats.contains_key(&session.id) {
             return self.refusal(Some(session_id), &TOO_MANY_ROOMS.into());
         }
-        let seat = self.ws.rooms.join(session.id.clone(), Arc::clone(&self.wake), seen, now);
+        let mut seat = self.ws.rooms.join(session.id.clone(), Arc::clone(&self.wake), seen, now);
+        if let Some(user_id) = owner {
+            seat.only_for(user_id.clone());
+            // Asked once more: the order to take the seat away may have come before there was one.
+            match self.ws.sessions.is_open_to(&session, Some(&user_id)).await {
+                Ok(true) => {}
+                Ok(false) => return self.refusal(Some(session_id), &PRIVATE.into()),
+                Err(error) => return self.refusal(Some(session_id), &error),
+            }
+        }
         let data = JoinedData {
             viewer_count: self.ws.presence.viewer_count(&session.id),
             status: session.state.public().as_str(),
@@ -139,8 +149,11 @@ impl Conversation {
         ack
     }
 
-    /// Takes up to `max` frames from the rooms, each in its own order.
+    /// Takes up to `max` frames from the rooms, each in its own order, and one for each seat that was taken away.
     pub(super) fn read(&mut self, max: usize, out: &mut Vec<Utf8Bytes>) -> Read {
+        for (session_id, _) in self.seats.extract_if(.., |_, seat| seat.is_out()).collect::<Vec<_>>() {
+            out.push(self.refusal(Some(session_id.as_str()), &PRIVATE.into()));
+        }
         let reader = self.caller.user_id();
         for seat in self.seats.values_mut() {
             match seat.read(reader, max, out) {

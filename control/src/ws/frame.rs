@@ -158,8 +158,9 @@ enum RoomData {
     Declined { user_id: UserId },
 }
 
-impl From<DomainEvent> for Announcement {
-    fn from(event: DomainEvent) -> Self {
+impl Announcement {
+    /// `None`: it is not for the room's ears.
+    pub(crate) fn of(event: DomainEvent) -> Option<Self> {
         use FrameType as Type;
         let ordered = |session_id, kind, data, at| Self {
             session_id,
@@ -179,7 +180,7 @@ impl From<DomainEvent> for Announcement {
             data: RoomData::Viewer { user_id: viewer, viewer_count },
             at,
         };
-        match event {
+        Some(match event {
             DomainEvent::MessagePosted(message) => Self {
                 user_id: Some(message.user_id.to_string()),
                 ..ordered(
@@ -236,11 +237,10 @@ impl From<DomainEvent> for Announcement {
                 user_id: Some(user_id.to_string()),
                 ..ordered(session_id, Type::CoHostDeclined, RoomData::Declined { user_id }, at)
             },
-        }
+            DomainEvent::ViewerEjected { .. } => return None,
+        })
     }
-}
 
-impl Announcement {
     /// The text every socket of the room is given.
     pub(crate) fn encode(&self, position: Position) -> Utf8Bytes {
         ServerFrame {
@@ -266,7 +266,7 @@ mod tests {
     const AT: Timestamp = Timestamp::from_micros(1_767_323_045_678_000);
 
     fn encode(event: DomainEvent) -> Value {
-        let text = Announcement::from(event).encode(Position { epoch: 10, seq: 3 });
+        let text = Announcement::of(event).unwrap().encode(Position { epoch: 10, seq: 3 });
         serde_json::from_str(&text).unwrap()
     }
 
@@ -386,6 +386,6 @@ mod tests {
             code: "b_frames".into(),
             at: AT,
         };
-        assert_eq!(Announcement::from(warned).reach, Reach::Only(host_id));
+        assert_eq!(Announcement::of(warned).unwrap().reach, Reach::Only(host_id));
     }
 }

@@ -37,6 +37,7 @@ impl LivePlane for NoMedia {
     async fn end_broadcast(&self, _: &SessionId, _: EndReason) {}
 
     async fn eject_viewer(&self, _: &SessionId, _: &str) {}
+    async fn readmit_viewer(&self, _: &SessionId, _: &str) {}
 
     async fn end_co_host(&self, _: &SessionId, _: &UserId) {}
 

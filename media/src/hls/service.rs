@@ -9,6 +9,7 @@ use super::film::{Audience, Films};
 use super::from_hub;
 use super::recording::Recordings;
 use super::show::Show;
+use crate::ejected::Ejected;
 use crate::hub::Broadcast;
 use crate::model::{BroadcastId, ViewerId};
 use crate::seam::{Admission, EventSink};
@@ -48,6 +49,7 @@ pub(super) struct Shared {
     pub(super) admission: Arc<dyn Admission>,
     pub(super) gates: Gates,
     pub(super) pass_key: PassKey,
+    pub(super) ejected: Ejected,
     pub(super) cancel: CancellationToken,
     pub(super) events: Arc<dyn EventSink>,
 }
@@ -88,12 +90,12 @@ const SNAPSHOT_EVERY: Duration = Duration::from_secs(10);
 const SILENT_TARGETS: u32 = 3;
 
 impl Service {
-    /// Starts the packager of every broadcast that `opened` brings.
+    /// Starts the packager of every broadcast that `opened` brings. Who may watch is what admission says, but for the ejected.
     pub fn start(
         config: HlsConfig,
         Shelf { data_dir, storage }: Shelf<'_>,
         opened: mpsc::Receiver<Arc<Broadcast>>,
-        admission: Arc<dyn Admission>,
+        (admission, ejected): (Arc<dyn Admission>, Ejected),
         events: Arc<dyn EventSink>,
         cancel: CancellationToken,
     ) -> Result<Self, ServiceError> {
@@ -126,6 +128,7 @@ impl Service {
             admission,
             gates: Gates::default(),
             pass_key,
+            ejected,
             cancel,
             events,
         });
@@ -139,9 +142,9 @@ impl Service {
         delivery::router(Arc::clone(&self.shared))
     }
 
-    /// Cuts a viewer off and refuses it for the rest of the broadcast.
+    /// A viewer who is among the [`Ejected`] now watches no more, neither the host nor the co-hosts.
     pub fn eject(&self, broadcast: &BroadcastId, viewer: &ViewerId) {
-        if let Some(show) = self.shared.shows.get(broadcast) {
+        for show in self.shared.shows.all().iter().filter(|show| show.of() == broadcast) {
             show.viewers.eject(viewer);
         }
     }

@@ -93,6 +93,11 @@ impl Show {
         }
     }
 
+    /// The show it belongs to: itself, or that of its host.
+    pub(crate) fn of(&self) -> &BroadcastId {
+        self.part_of.as_ref().unwrap_or(&self.id)
+    }
+
     /// Whether it can be watched now beside its host.
     pub(crate) fn is_live_part_of(&self, host: &BroadcastId) -> bool {
         let is_live = || self.channels.load().iter().any(|channel| channel.snapshot().state == ShowState::Live);

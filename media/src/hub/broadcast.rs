@@ -116,6 +116,11 @@ impl Broadcast {
         self.part_of.as_ref()
     }
 
+    /// The show it belongs to: itself, or that of its host.
+    pub fn show(&self) -> &BroadcastId {
+        self.part_of.as_ref().unwrap_or(&self.id)
+    }
+
     /// From the next frame on, sound is silence; or is heard again.
     pub fn mute(&self, muted: bool) {
         if self.muted.swap(muted, Ordering::Relaxed) != muted {

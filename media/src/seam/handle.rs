@@ -18,6 +18,7 @@ pub struct Orders(pub(crate) mpsc::Receiver<Order>);
 pub(crate) enum Order {
     EndBroadcast { broadcast: BroadcastId, reason: BroadcastEnd },
     EjectViewer { broadcast: BroadcastId, viewer: ViewerId },
+    ReadmitViewer { broadcast: BroadcastId, viewer: ViewerId },
     Mute { broadcast: BroadcastId, muted: bool },
     SettleRecording { broadcast: BroadcastId },
     DeleteRecording { broadcast: BroadcastId, parts: Vec<BroadcastId> },
@@ -55,8 +56,14 @@ impl Handle {
         let _ = self.orders.send(Order::DeleteRecording { broadcast, parts }).await;
     }
 
-    /// Cuts one viewer off and refuses it from then on.
+    /// Cuts one viewer off, from a broadcast and its parts, and refuses it from then on, whatever admission says. `viewer`:
+    /// whose ticket it is, or the id that facts about it carry.
     pub async fn eject_viewer(&self, broadcast: BroadcastId, viewer: ViewerId) {
         let _ = self.orders.send(Order::EjectViewer { broadcast, viewer }).await;
+    }
+
+    /// Takes an ejection back. Nothing happens when there was none.
+    pub async fn readmit_viewer(&self, broadcast: BroadcastId, viewer: ViewerId) {
+        let _ = self.orders.send(Order::ReadmitViewer { broadcast, viewer }).await;
     }
 }

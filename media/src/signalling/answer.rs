@@ -122,7 +122,8 @@ pub(super) fn resource_options() -> Response {
 fn options(methods: &'static str) -> Response {
     let mut response = with(base(StatusCode::OK), ALLOW, methods);
     response = with(response, ACCESS_CONTROL_ALLOW_METHODS, methods);
-    response = with(response, ACCESS_CONTROL_ALLOW_HEADERS, "Authorization, Content-Type, If-Match");
+    response =
+        with(response, ACCESS_CONTROL_ALLOW_HEADERS, "Authorization, Content-Type, If-Match, X-Playback-Session-Id");
     with(response, ACCESS_CONTROL_MAX_AGE, "86400")
 }
 
@@ -167,6 +168,7 @@ pub(super) fn failed(error: DeskError, presented: bool, direction: Direction) ->
         DeskError::Full { retry_after } => {
             later(StatusCode::SERVICE_UNAVAILABLE, "the server carries as many connections as it may", retry_after)
         }
+        DeskError::Ejected => problem(StatusCode::FORBIDDEN, "you were removed from this show"),
         DeskError::Gone => problem(StatusCode::NOT_FOUND, "there is no such connection (any more)"),
         DeskError::Refused(refusal) => match refusal {
             Refusal::BadCredentials => unauthorized(presented, direction),

@@ -2,7 +2,7 @@
 
 use super::doorkeeper::ResourceId;
 use super::fragment::SdpFragment;
-use crate::model::BroadcastId;
+use crate::model::{BroadcastId, ViewerId};
 use crate::seam::{Refusal, Secret};
 use crate::whep::wish::{Choice, PictureLayers};
 use async_trait::async_trait;
@@ -21,6 +21,8 @@ pub(crate) trait Desk: Send + Sync + 'static {
     async fn close(&self, resource: &ResourceId) -> Result<(), DeskError>;
     /// What a viewer's pictures are made of; before that it makes a choice.
     async fn layers(&self, resource: &ResourceId, choice: Option<Choice>) -> Result<Vec<PictureLayers>, DeskError>;
+    /// Whether a connection is there, connected already or not.
+    fn has(&self, resource: &ResourceId) -> bool;
     /// The server stops: nobody new is let in.
     fn is_draining(&self) -> bool;
 }
@@ -41,6 +43,9 @@ pub(crate) struct OpenRequest {
     /// The bearer token.
     pub(crate) secret: Option<Secret>,
     pub(crate) offer: String,
+    /// What a player without a ticket calls itself (`X-Playback-Session-Id`), so that its connections are known as one
+    /// viewer's.
+    pub(crate) name: Option<ViewerId>,
     pub(crate) peer: SocketAddr,
 }
 
@@ -68,6 +73,8 @@ pub(crate) enum DeskError {
     /// What was chosen is not there.
     NoSuchLayer(String),
     Refused(Refusal),
+    /// Put out of the show.
+    Ejected,
     NotLive {
         retry_after: Duration,
     },

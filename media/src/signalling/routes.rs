@@ -5,7 +5,7 @@ use super::desk::{Desk, DeskError, Direction, OpenRequest};
 use super::doorkeeper::{Doorkeeper, Found, ResourceId};
 use super::fragment::SdpFragment;
 use super::layers::{self, JSON};
-use crate::model::BroadcastId;
+use crate::model::{BroadcastId, ViewerId};
 use crate::seam::Secret;
 use crate::webrtc::config::IceServer;
 use axum::Router;
@@ -29,6 +29,8 @@ struct Shared {
     config: SignallingConfig,
 }
 
+/// The same as over HLS.
+const VIEWER_HEADER: &str = "x-playback-session-id";
 /// Chromium's largest offers have 10 KiB.
 const BODY_MAX: usize = 64 * 1024;
 
@@ -97,6 +99,7 @@ impl Shared {
         let unknown = || Box::new(answer::problem(StatusCode::NOT_FOUND, "there is no such session"));
         let target = target.map(|id| BroadcastId::parse(&id)).transpose().map_err(|_| unknown())?;
         let secret = bearer(&parts.headers);
+        let name = parts.headers.get(VIEWER_HEADER).and_then(|name| ViewerId::parse(name.to_str().ok()?).ok());
         let offer = text(body).await?;
         if self.doorkeeper.len() >= self.config.max_resources {
             let retry_after = std::time::Duration::from_secs(5);
@@ -104,7 +107,7 @@ impl Shared {
         }
         let nobody = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map_or(nobody, |peer| peer.0);
-        let request = OpenRequest { direction, target, secret: secret.clone(), offer, peer };
+        let request = OpenRequest { direction, target, secret: secret.clone(), offer, name, peer };
         let opened = self.desk.open(request).await;
         let opened = opened.map_err(|error| Box::new(answer::failed(error, secret.is_some(), direction)))?;
         let kind = match direction {
@@ -113,7 +116,11 @@ impl Shared {
         };
         let location = format!("/{kind}/r/{}", opened.resource.as_str());
         // A viewer's ticket is asked for again only where one was needed; a key always.
-        self.doorkeeper.enter(opened.resource, direction, secret.as_ref(), opened.etag.clone());
+        self.doorkeeper.enter(opened.resource.clone(), direction, secret.as_ref(), opened.etag.clone());
+        if !self.desk.has(&opened.resource) {
+            // It ended before it was entered: a show that was over just then. Nobody else would take it out again.
+            self.doorkeeper.forget(&opened.resource);
+        }
         Ok(answer::created(opened.answer, &location, direction, &opened.etag, &self.config.ice_servers))
     }
 

@@ -20,6 +20,8 @@ pub(super) struct Stage {
     draining: AtomicBool,
     restarts: AtomicUsize,
     closed: AtomicUsize,
+    /// Connections end as soon as they are made.
+    short_lived: AtomicBool,
     pub(super) wish: Mutex<Wish>,
 }
 
@@ -77,6 +79,10 @@ impl Desk for TestDesk {
         };
         let layers = vec![layer("h", 1_280, 0, false), layer("l", 320, 150_000, true)];
         Ok(vec![PictureLayers { m_line: 1, layers, wish: self.0.wish.lock().clone() }])
+    }
+
+    fn has(&self, _: &ResourceId) -> bool {
+        !self.0.short_lived.load(Ordering::Relaxed)
     }
 
     fn is_draining(&self) -> bool {
@@ -304,4 +310,16 @@ async fn resources_are_bounded() {
     let response = client.post("/whep/x", None).await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(!header(&response, "retry-after").is_empty());
+}
+
+#[tokio::test]
+async fn a_connection_that_ended_before_its_answer_left_takes_no_place() {
+    let client = Client::new();
+    client.stage.short_lived.store(true, Ordering::Relaxed);
+    for _ in 0..4 {
+        let answer = client.post("/whep/public", None).await;
+        assert_eq!(answer.status(), StatusCode::CREATED, "there are places for three");
+        let gone = client.send(Method::GET, &header(&answer, "location"), &[], "").await;
+        assert_eq!(gone.status(), StatusCode::NOT_FOUND);
+    }
 }

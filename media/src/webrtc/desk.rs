@@ -8,6 +8,7 @@ use super::inbox::{Command, Inbox};
 use super::peer::{Media, NewPeer, PeerEnd};
 use super::service::Surroundings;
 use super::ufrag::name_worker;
+use crate::ejected::KnownAs;
 use crate::hub::{ClaimError, Phase};
 use crate::ingest::whip::Receiver;
 use crate::model::{BroadcastId, PeerAddr, ViewerId};
@@ -124,9 +125,16 @@ impl Desk {
         let asked = WatchRequest { broadcast: broadcast.clone(), ticket: request.secret };
         let answer = tokio::time::timeout(ADMISSION_MAX, around.admission.admit_viewer(asked)).await;
         let grant = answer.unwrap_or(Err(Refusal::Unavailable)).map_err(DeskError::Refused)?;
+        let opened = around.hub.get(&broadcast);
+        let show = opened.as_ref().map_or(&broadcast, |opened| opened.show()).clone();
+        let bearer = grant.viewer.as_ref().and_then(|viewer| ViewerId::parse(&viewer.id).ok());
+        let known_as = KnownAs { bearer, player: request.name };
+        let is_ejected = || around.ejected.has(&show, &known_as);
+        if is_ejected() {
+            return Err(DeskError::Ejected);
+        }
         let not_live = || DeskError::NotLive { retry_after: NOT_LIVE_RETRY };
-        let live =
-            around.hub.get(&broadcast).filter(|broadcast| broadcast.phase() == Phase::Live).ok_or_else(not_live)?;
+        let live = opened.filter(|broadcast| broadcast.phase() == Phase::Live).ok_or_else(not_live)?;
         let lease = self.parts.feeds.attach(&live);
         let mut line_up = match lease.offered(FIRST_FRAME_MAX).await {
             Offered::Tracks(tracks) => LineUp::new(lease, &tracks),
@@ -155,6 +163,7 @@ impl Desk {
             broadcast: broadcast.clone(),
             viewer,
             identity: grant.viewer,
+            known_as: known_as.clone(),
         };
         let (resource, etag) = (ResourceId::generate(), place.2.ufrag.clone());
         let now = Instant::now();
@@ -163,7 +172,20 @@ impl Desk {
         let pictures = showings.iter().filter(|showing| showing.has_picture()).count();
         let viewer = Viewer::new(showings, Path::new(transport_cc, pictures, now), seat, now);
         self.add(&resource, &offer, place, Media::Viewer(Box::new(viewer))).await?;
+        if is_ejected() {
+            // Meanwhile: the order may have passed the worker before the peer came to it.
+            let _ = self.close_with(&resource, PeerEnd::Ejected).await;
+            return Err(DeskError::Ejected);
+        }
         Ok(Opened { resource, etag, answer })
+    }
+
+    async fn close_with(&self, resource: &ResourceId, end: PeerEnd) -> Result<(), DeskError> {
+        let entry = self.parts.directory.get(resource).ok_or(DeskError::Gone)?;
+        // Taken out here, so that a second DELETE finds nothing whatever the worker is busy with.
+        self.parts.directory.remove(resource);
+        entry.worker.send(Command::Close { resource: resource.clone(), end }).await;
+        Ok(())
     }
 
     /// Lines up what the co-hosts of a show publish now. One whose first frame does not come in time is left out.
@@ -212,11 +234,7 @@ impl signalling::Desk for Desk {
     }
 
     async fn close(&self, resource: &ResourceId) -> Result<(), DeskError> {
-        let entry = self.parts.directory.get(resource).ok_or(DeskError::Gone)?;
-        // Taken out here, so that a second DELETE finds nothing whatever the worker is busy with.
-        self.parts.directory.remove(resource);
-        entry.worker.send(Command::Close { resource: resource.clone(), end: PeerEnd::Deleted }).await;
-        Ok(())
+        self.close_with(resource, PeerEnd::Deleted).await
     }
 
     async fn layers(&self, resource: &ResourceId, choice: Option<Choice>) -> Result<Vec<PictureLayers>, DeskError> {
@@ -232,6 +250,10 @@ impl signalling::Desk for Desk {
             Ok(Err(_)) => Err(DeskError::Gone),
             Err(_) => Err(DeskError::Refused(Refusal::Unavailable)),
         }
+    }
+
+    fn has(&self, resource: &ResourceId) -> bool {
+        self.parts.directory.get(resource).is_some()
     }
 
     fn is_draining(&self) -> bool {

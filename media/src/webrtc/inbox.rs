@@ -29,7 +29,7 @@ pub(crate) enum Command {
         end: PeerEnd,
     },
     Eject {
-        broadcast: BroadcastId,
+        show: BroadcastId,
         viewer: ViewerId,
     },
     Burst(FeedId, Arc<Burst>),

@@ -6,6 +6,8 @@
 pub(crate) mod config;
 pub(crate) mod desk;
 pub(crate) mod directory;
+#[cfg(test)]
+mod ejection_tests;
 pub(crate) mod inbox;
 pub(crate) mod peer;
 mod service;

@@ -6,6 +6,7 @@ use super::directory::Directory;
 use super::inbox::{self, Command, Inbox};
 use super::tcp;
 use super::worker::{Parts, Worker};
+use crate::ejected::Ejected;
 use crate::hub::Hub;
 use crate::model::{BroadcastId, ViewerId};
 use crate::rtc::dtls::{DtlsError, DtlsServer, Identity};
@@ -60,6 +61,7 @@ pub struct Surroundings {
     pub hub: Hub,
     pub admission: Arc<dyn Admission>,
     pub events: Arc<dyn EventSink>,
+    pub ejected: Ejected,
     pub cancel: CancellationToken,
 }
 
@@ -111,6 +113,7 @@ impl Service {
                 workers: workers.clone(),
                 directory: directory.clone(),
                 doorkeeper: doorkeeper.clone(),
+                ejected: around.ejected.clone(),
                 silence_timeout: config.silence_timeout,
             };
             let named = std::thread::Builder::new().name(format!("media-{index}"));
@@ -174,10 +177,10 @@ impl Service {
 }
 
 impl Ejector {
-    /// Cuts a viewer off. A ticket that was refused since then is refused at its next offer too.
-    pub async fn eject(&self, broadcast: &BroadcastId, viewer: &ViewerId) {
+    /// A viewer who is among the [`Ejected`] now watches no more, neither the host nor the co-hosts.
+    pub async fn eject(&self, show: &BroadcastId, viewer: &ViewerId) {
         for worker in &self.workers {
-            worker.send(Command::Eject { broadcast: broadcast.clone(), viewer: viewer.clone() }).await;
+            worker.send(Command::Eject { show: show.clone(), viewer: viewer.clone() }).await;
         }
     }
 }

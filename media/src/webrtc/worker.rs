@@ -7,6 +7,7 @@ use super::directory::Directory;
 use super::inbox::{Command, Inbox, Receiver};
 use super::peer::{Keys, Media, NewPeer, Peer, PeerEnd, Proved, Source};
 use super::ufrag::worker_of;
+use crate::ejected::Ejected;
 use crate::metrics;
 use crate::rtc::datagram::{self, Kind};
 use crate::rtc::dtls::{DtlsEvent, DtlsEventKind, DtlsServer, PeerKey};
@@ -38,6 +39,7 @@ pub(crate) struct Parts {
     pub(crate) workers: Vec<Inbox>,
     pub(crate) directory: Directory,
     pub(crate) doorkeeper: Doorkeeper,
+    pub(crate) ejected: Ejected,
     pub(crate) silence_timeout: Duration,
 }
 
@@ -382,8 +384,16 @@ impl Worker {
                     self.remove(slot, end);
                 }
             }
-            Command::Eject { broadcast, viewer } => {
-                self.remove_viewers(PeerEnd::Ejected, |media| media.is(&broadcast, &viewer));
+            Command::Eject { show, viewer } => {
+                let ejected = self.parts.ejected.clone();
+                self.remove_viewers(PeerEnd::Ejected, |peer| {
+                    let meant = peer.is(&show, &viewer);
+                    if meant {
+                        // By one of its ids, and it might come back by another.
+                        ejected.put_all(&show, peer.known_as());
+                    }
+                    meant
+                });
             }
             Command::Described(feed, formats) => self.feeds.entry(feed).or_default().shelf.describe(formats),
             Command::Layers { resource, choice, reply } => {

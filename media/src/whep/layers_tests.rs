@@ -12,6 +12,7 @@ use super::showing::Showing;
 use super::viewer::{Seat, Viewer};
 use super::wish::{Choice, LayerFormat, NoSuchLayer, Wish};
 use crate::config::HubConfig;
+use crate::ejected::KnownAs;
 use crate::hub::Hub;
 use crate::model::{BroadcastId, Rid, ViewerId};
 use crate::rtc::feedback::network::{Conditions, Link};
@@ -83,7 +84,8 @@ async fn watched(story: Story, seconds: u64) -> (Vec<u8>, u64) {
     let feeds = Feeds::new(Vec::new(), TaskTracker::new(), CancellationToken::new());
     let showing = Showing::new(&[SETUP], feeds.attach(publisher.broadcast()));
     let viewer = ViewerId::parse("viewer").unwrap();
-    let seat = Seat { events, roster: Roster::default(), broadcast, viewer, identity: None };
+    let seat =
+        Seat { events, roster: Roster::default(), broadcast, viewer, identity: None, known_as: KnownAs::default() };
     let mut viewer = Viewer::new(vec![showing], Path::new(Some(TRANSPORT_CC), 1, start), seat, start);
     let (route, mut sent) = mpsc::channel(4_096);
     let (mut sealer, mut opener, route) = (keys().sealer(), keys().opener(), Route::Tcp(route));
@@ -212,7 +214,14 @@ async fn who_asks_for_what_is_not_there_hears_what_is() {
     let viewer = |setups: &[LaneSetup]| {
         let showing = Showing::new(setups, feeds.attach(publisher.broadcast()));
         let (events, viewer) = (Arc::clone(&events), ViewerId::parse("viewer").unwrap());
-        let seat = Seat { events, roster: Roster::default(), broadcast: broadcast.clone(), viewer, identity: None };
+        let seat = Seat {
+            events,
+            roster: Roster::default(),
+            broadcast: broadcast.clone(),
+            viewer,
+            identity: None,
+            known_as: KnownAs::default(),
+        };
         Viewer::new(vec![showing], Path::new(Some(TRANSPORT_CC), 1, now), seat, now)
     };
     let mut shelf = Shelf::default();

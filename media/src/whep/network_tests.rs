@@ -11,6 +11,7 @@ use super::showing::Showing;
 use super::viewer::{Seat, Viewer};
 use crate::codec::{h264, nal};
 use crate::config::HubConfig;
+use crate::ejected::KnownAs;
 use crate::hub::{Hub, Publisher};
 use crate::ingest::flv::{TagKind, read_tags};
 use crate::model::{BroadcastId, Frame, TrackId, VideoFormat, ViewerId};
@@ -125,7 +126,8 @@ impl Server {
         let feeds = Feeds::new(Vec::new(), TaskTracker::new(), CancellationToken::new());
         let lease = feeds.attach(publisher.broadcast());
         let viewer = ViewerId::parse("viewer").unwrap();
-        let seat = Seat { events, roster: Roster::default(), broadcast, viewer, identity: None };
+        let seat =
+            Seat { events, roster: Roster::default(), broadcast, viewer, identity: None, known_as: KnownAs::default() };
         let (route, sent) = mpsc::channel(4_096);
         Self {
             viewer: Viewer::new(vec![Showing::new(&[SETUP], lease)], Path::new(None, 1, now), seat, now),

@@ -9,6 +9,7 @@ use super::roster::{PlaceGuard, Roster};
 use super::shelf::Shelf;
 use super::showing::Showing;
 use super::wish::{Choice, NoSuchLayer, PictureLayers};
+use crate::ejected::KnownAs;
 use crate::metrics;
 use crate::model::{BroadcastId, ViewerId};
 use crate::rtc::outlet::Outlet;
@@ -22,6 +23,7 @@ pub(crate) struct Viewer {
     /// The session's own feed first, then those of its co-hosts.
     showings: Vec<Showing>,
     presence: Presence,
+    known_as: KnownAs,
     path: Path,
     reported: Instant,
     resent: ::metrics::Counter,
@@ -35,6 +37,7 @@ pub(crate) struct Seat {
     pub(crate) broadcast: BroadcastId,
     pub(crate) viewer: ViewerId,
     pub(crate) identity: Option<ViewerIdentity>,
+    pub(crate) known_as: KnownAs,
 }
 
 #[derive(Debug)]
@@ -55,6 +58,7 @@ impl Viewer {
     pub(crate) fn new(showings: Vec<Showing>, path: Path, seat: Seat, now: Instant) -> Self {
         Self {
             showings,
+            known_as: seat.known_as.clone(),
             presence: Presence::Expected(seat),
             path,
             reported: now,
@@ -67,17 +71,18 @@ impl Viewer {
         &self.showings
     }
 
-    /// Whether an order about this viewer means this peer.
-    pub(crate) fn is(&self, broadcast: &BroadcastId, viewer: &ViewerId) -> bool {
-        let same = |id: &ViewerId, identity: Option<&ViewerIdentity>| {
-            id == viewer || identity.is_some_and(|identity| identity.id == viewer.as_str())
+    /// Whether an order about this viewer of a show means this peer: by an id that outlives it or by its own.
+    pub(crate) fn is(&self, show: &BroadcastId, viewer: &ViewerId) -> bool {
+        let own = match &self.presence {
+            Presence::Expected(seat) => Some(&seat.viewer),
+            Presence::Joined { guard, .. } => Some(&guard.present().viewer),
+            Presence::Between => None,
         };
-        self.showings[0].feed().broadcast().id() == broadcast
-            && match &self.presence {
-                Presence::Expected(seat) => same(&seat.viewer, seat.identity.as_ref()),
-                Presence::Joined { guard, .. } => same(&guard.present().viewer, guard.present().identity.as_ref()),
-                Presence::Between => false,
-            }
+        self.showings[0].feed().broadcast().show() == show && (own == Some(viewer) || self.known_as.is(viewer))
+    }
+
+    pub(crate) fn known_as(&self) -> &KnownAs {
+        &self.known_as
     }
 
     /// Whether it catches up, or may have to probe: then it wants every tick.
@@ -187,7 +192,7 @@ impl Viewer {
             return;
         }
         if let Presence::Expected(seat) = std::mem::replace(&mut self.presence, Presence::Between) {
-            let Seat { events, roster, broadcast, viewer, identity } = seat;
+            let Seat { events, roster, broadcast, viewer, identity, known_as: _ } = seat;
             let guard = ViewerGuard::join(events, broadcast.clone(), viewer, identity, Transport::Whep);
             let _place = roster.enter(&broadcast, guard.present());
             self.presence = Presence::Joined { guard, _place };

@@ -48,9 +48,40 @@ async fn a_ticket_opens_a_private_show_and_a_pass_carries_on() {
     let events = stage.heard.wait_for(|events| Heard::viewers(events).len() == 2).await;
     assert_eq!(Heard::viewers(&events), ["+user_1", "+user_2"], "a viewer is who the ticket says");
 
-    stage.service.eject(&id(PRIVATE), &ViewerId::parse("user_1").unwrap());
+    stage.eject(PRIVATE, "user_1");
     let back = stage.get(&format!("/hls/{PRIVATE}/index.m3u8?ticket=user_1")).await;
     assert_eq!(back.status, StatusCode::FORBIDDEN);
+}
+
+/// The address up to the playlists, with the pass that this ticket is worth.
+async fn passed(stage: &Stage, ticket: &str) -> String {
+    let answer = stage.get(&format!("/hls/{PRIVATE}/index.m3u8?ticket={ticket}")).await;
+    let uri = answer.text().lines().last().unwrap().to_owned();
+    format!("/hls/{PRIVATE}/{}", uri.strip_suffix("/v0/index.m3u8").unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pass_is_worth_nothing_once_its_bearer_was_put_out_and_again_when_that_is_taken_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let (stage, publisher) = live(&folder).await;
+    let (out, other) = (passed(&stage, "user_1").await, passed(&stage, "user_2").await);
+    stage.eject(PRIVATE, "user_1");
+    let paths = ["index.m3u8", "v0/index.m3u8", "v0/0/init.mp4", "v0/0/1.m4s", "v0/0/2.0.m4s", "replay/index.m3u8"];
+    for path in paths {
+        assert_eq!(stage.get(&format!("{out}/{path}")).await.status, StatusCode::FORBIDDEN, "{path}");
+        assert_ne!(stage.get(&format!("{other}/{path}")).await.status, StatusCode::FORBIDDEN, "{path}");
+    }
+    stage.ejected.take_back(&id(PRIVATE), &ViewerId::parse("user_1").unwrap());
+    assert_eq!(stage.get(&format!("{out}/v0/0/1.m4s")).await.status, StatusCode::OK);
+
+    // What was signed while the show was live opens no recording of it either.
+    stage.eject(PRIVATE, "user_1");
+    stage.end(PRIVATE, publisher).await;
+    stage.heard.recorded(PRIVATE).await;
+    for (base, status) in [(&out, StatusCode::FORBIDDEN), (&other, StatusCode::OK)] {
+        assert_eq!(stage.get(&format!("{base}/replay/index.m3u8")).await.status, status);
+        assert_eq!(stage.get(&format!("{base}/v0/0/1.m4s")).await.status, status);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,9 +5,10 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use bytes::Bytes;
 use chobi_media::config::{HubConfig, StorageConfig};
+use chobi_media::ejected::Ejected;
 use chobi_media::hls::{HlsConfig, Service, Shelf};
 use chobi_media::hub::{Hub, Publisher, Revoked};
-use chobi_media::model::{BroadcastId, Epoch, Frame};
+use chobi_media::model::{BroadcastId, Epoch, Frame, ViewerId};
 use chobi_media::seam::{
     Admission, BroadcastEnd, DownloadGrant, EventSink, MediaEvent, Protocol, PublishGrant, PublishRequest, Recorded,
     Refusal, ViewerIdentity, WatchGrant, WatchRequest,
@@ -33,6 +34,7 @@ pub(crate) struct Stage {
     pub(crate) router: Router,
     pub(crate) heard: Arc<Heard>,
     pub(crate) door: Arc<Door>,
+    pub(crate) ejected: Ejected,
     pub(crate) cancel: CancellationToken,
 }
 
@@ -156,9 +158,17 @@ impl Stage {
         let events = Arc::clone(&heard) as Arc<dyn EventSink>;
         let (hub, opened) = Hub::new(HubConfig::default(), Arc::clone(&events));
         let admission = Arc::clone(&door) as Arc<dyn Admission>;
+        let (shelf, ejected) = (Shelf { data_dir, storage }, Ejected::default());
         let service =
-            Service::start(config, Shelf { data_dir, storage }, opened, admission, events, cancel.clone()).unwrap();
-        Self { hub, router: service.router(), service, heard, door, cancel }
+            Service::start(config, shelf, opened, (admission, ejected.clone()), events, cancel.clone()).unwrap();
+        Self { hub, router: service.router(), service, heard, door, ejected, cancel }
+    }
+
+    /// As the order of the same name is carried out.
+    pub(crate) fn eject(&self, show: &str, viewer: &str) {
+        let viewer = ViewerId::parse(viewer).unwrap();
+        self.ejected.put(&id(show), &viewer);
+        self.service.eject(&id(show), &viewer);
     }
 
     pub(crate) async fn publish(&self, show: &str) -> Publisher {

@@ -2,7 +2,6 @@
 
 use super::clip::CLIP;
 use super::stage::{Heard, SHOW, Stage, write};
-use chobi_media::model::ViewerId;
 use chobi_media::seam::MediaEvent;
 use http::{Method, StatusCode};
 use std::time::Duration;
@@ -81,7 +80,7 @@ async fn an_ejected_viewer_is_cut_and_refused() {
     let path = format!("/hls/{SHOW}/v0/0/1.m4s");
     let named = [("x-playback-session-id", "viewer_1")];
     stage.send(Method::GET, &path, &named).await;
-    stage.service.eject(&super::stage::id(SHOW), &ViewerId::parse("viewer_1").unwrap());
+    stage.eject(SHOW, "viewer_1");
     let events = stage.heard.wait_for(|events| Heard::viewers(events).len() == 2).await;
     assert_eq!(Heard::viewers(&events), ["+viewer_1", "-viewer_1"]);
     assert_eq!(stage.send(Method::GET, &path, &named).await.status, StatusCode::FORBIDDEN);

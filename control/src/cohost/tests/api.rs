@@ -156,6 +156,72 @@ both_engines! {
     }
 }
 
+/// A private session of `host` that is live, and `fan` a co-host of it.
+async fn among_us(served: &Served, host: &Person, fan: &Person) -> String {
+    let input = json!({"title": "Among us", "type": "video", "isPrivate": true});
+    let (status, created) = served.mutate(Some(host), "streaming.createSession", input).await;
+    assert_eq!(status, StatusCode::OK, "{created}");
+    let id = created["session"]["id"].as_str().unwrap().to_owned();
+    let (session_id, at) = (SessionId::parse(&id).unwrap(), std::time::SystemTime::now());
+    served.control.ingress().tell(LiveFact::WentLive { session_id, at }).await;
+    call(served, host, "invite", json!({"sessionId": id, "userId": fan.user.user_id})).await;
+    call(served, fan, "accept", json!({"sessionId": id})).await;
+    id
+}
+
+both_engines! {
+    async fn removed_from_a_private_session_hears_no_more_of_its_room(db: TestDatabase) {
+        let served = Served::on(db).await;
+        let (host, fan, other) = (served.person("host").await, served.person("fan").await, served.person("other").await);
+        let id = among_us(&served, &host, &fan).await;
+        call(&served, &host, "invite", json!({"sessionId": id, "userId": other.user.user_id})).await;
+        let (_, joined) = served.mutate(Some(&fan), "streaming.joinSession", json!({"sessionId": id})).await;
+        let ticket = joined["viewerSession"]["token"].as_str().unwrap().to_owned();
+        let by_ticket = json!({"type": "join_session", "sessionId": id, "ticket": ticket});
+        let (mut own, mut bearing) = (seat(&served, &fan, &id).await, served.socket("/ws").await);
+        bearing.say(by_ticket.clone()).await;
+        bearing.hear_type("session_joined").await;
+        let (mut at_host, mut at_other) = (seat(&served, &host, &id).await, seat(&served, &other, &id).await);
+
+        call(&served, &host, "remove", json!({"sessionId": id, "userId": fan.user.user_id})).await;
+        for client in [&mut own, &mut bearing] {
+            let told = client.hear_type("error").await;
+            assert_eq!((&told["sessionId"], &told["data"]["reason"]), (&json!(id), &json!("private_session")));
+        }
+        let hello = json!({"sessionId": id, "message": "among us"});
+        let (status, _) = served.mutate(Some(&host), "chat.sendMessage", hello).await;
+        assert_eq!(status, StatusCode::OK);
+        for client in [&mut at_host, &mut at_other] {
+            client.hear_type("new_message").await;
+        }
+        for client in [&mut own, &mut bearing] {
+            client.expect_quiet().await;
+            client.say(by_ticket.clone()).await;
+            assert_eq!(client.hear().await["data"]["reason"], "private_session", "and it stays so");
+        }
+        call(&served, &host, "invite", json!({"sessionId": id, "userId": fan.user.user_id})).await;
+        own.join(&id).await;
+    }
+}
+
+#[tokio::test]
+async fn after_a_restart_media_is_told_again_whom_a_private_session_is_closed_to() {
+    let served = Served::on(TestDatabase::sqlite().await).await;
+    let (host, fan, other) = (served.person("host").await, served.person("fan").await, served.person("other").await);
+    let id = among_us(&served, &host, &fan).await;
+    call(&served, &host, "invite", json!({"sessionId": id, "userId": other.user.user_id})).await;
+    call(&served, &host, "remove", json!({"sessionId": id, "userId": fan.user.user_id})).await;
+    let again = served.restart().await;
+    let told = async {
+        while again.plane.ejected.lock().is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(crate::testing::served::LIMIT, told).await.expect("an order in time");
+    let put_out = (SessionId::parse(&id).unwrap(), fan.user.user_id.to_string(), true);
+    assert_eq!(*again.plane.ejected.lock(), [put_out]);
+}
+
 #[tokio::test]
 async fn after_a_restart_co_hosts_are_seated_and_nobody_is_live() {
     let served = Served::on(TestDatabase::sqlite().await).await;

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use super::{any, names, reason, seat, state_of, told};
 use crate::both_engines;
+use crate::bus::{DomainEvent, Subscription};
 use crate::cohost::CoHosts;
 use crate::cohost::model::Mute;
 use crate::id::{SessionId, UserId};
 use crate::ports::LivePlane;
 use crate::presence::LiveFact;
-use crate::session::{EndReason, Role};
-use crate::testing::stage::{Stage, caller, guest};
+use crate::session::{Details, EndReason, Role};
+use crate::testing::stage::{Stage, caller, details, guest, next};
 
 fn live(stage: &Stage, id: &SessionId, user_id: &UserId) -> LiveFact {
     LiveFact::CoHostLive { session_id: id.clone(), user_id: user_id.clone(), at: stage.now() }
@@ -21,7 +22,65 @@ fn gone(stage: &Stage, id: &SessionId, user_id: &UserId) -> LiveFact {
     LiveFact::CoHostGone { session_id: id.clone(), user_id: user_id.clone(), at: stage.now() }
 }
 
+/// Waits until somebody is put out, and says who.
+async fn ejected(events: &mut Subscription) -> (SessionId, UserId) {
+    loop {
+        if let DomainEvent::ViewerEjected { session_id, user_id } = next(events).await {
+            return (session_id, user_id);
+        }
+    }
+}
+
+/// Waits until media was given so many orders to put somebody out or to let them in again.
+async fn ordered(stage: &Stage, count: usize) -> Vec<(SessionId, String, bool)> {
+    let given = async {
+        while stage.plane.ejected.lock().len() < count {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), given).await.expect("orders in time");
+    stage.plane.ejected.lock().clone()
+}
+
 both_engines! {
+    async fn private_session_is_closed_to_whoever_loses_their_place_and_opened_by_an_invitation(db: TestDatabase) {
+        let stage = Stage::on(db).await;
+        let (host, fan, other) = (stage.user("host").await, stage.user("fan").await, stage.user("other").await);
+        let hidden = Details { is_private: true, ..details("hidden") };
+        let id = stage.sessions.create(&host.user_id, hidden).await.unwrap().session.id;
+        let (user_id, mut events) = (fan.user_id.as_str(), stage.bus.subscribe());
+        let put_out = (id.clone(), fan.user_id.clone());
+        let order = |is_out| (id.clone(), fan.user_id.to_string(), is_out);
+        let mut orders = Vec::new();
+        for step in ["remove", "leave", "decline", "turn down"] {
+            stage.co_hosts.invite(&host, id.as_str(), user_id).await.unwrap();
+            orders.push(order(false));
+            assert_eq!(ordered(&stage, orders.len()).await, orders, "before {step}");
+            if ["remove", "leave"].contains(&step) {
+                stage.co_hosts.accept(&fan, id.as_str()).await.unwrap();
+                told(&mut events, |cards| cards.len() == 1).await;
+            }
+            match step {
+                "remove" => stage.co_hosts.remove(&host, id.as_str(), user_id).await.unwrap(),
+                "leave" => stage.co_hosts.leave(&fan, id.as_str()).await.unwrap(),
+                "decline" => stage.co_hosts.decline(&fan, id.as_str(), None).await.unwrap(),
+                _ => stage.co_hosts.decline(&host, id.as_str(), Some(user_id)).await.unwrap(),
+            };
+            orders.push(order(true));
+            assert_eq!(ejected(&mut events).await, put_out, "{step}");
+            assert_eq!(*stage.plane.ejected.lock(), orders, "media first, then the room: {step}");
+        }
+
+        // A public session stays open to them, and nobody else's place is touched.
+        let open = stage.live_session(&host).await.session.id;
+        for user in [&fan, &other] {
+            seat(&stage, &host, &open, user).await;
+            stage.co_hosts.remove(&host, open.as_str(), user.user_id.as_str()).await.unwrap();
+        }
+        seat(&stage, &host, &open, &other).await;
+        assert_eq!(*stage.plane.ejected.lock(), orders);
+    }
+
     async fn host_has_the_last_word_on_who_is_heard(db: TestDatabase) {
         let stage = Stage::on(db).await;
         let (host, fan, other) = (stage.user("host").await, stage.user("fan").await, stage.user("other").await);

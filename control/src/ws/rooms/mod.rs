@@ -14,7 +14,7 @@ mod tests;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::extract::ws::Utf8Bytes;
@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::frame::{Announcement, FrameType};
 use super::log::{Class, Cursor, LogLimits, Position, Read, RoomLog};
-use crate::bus::{Heard, Subscription};
+use crate::bus::{DomainEvent, Heard, Subscription};
 use crate::config::WsConfig;
 use crate::id::{SessionId, UserId};
 
@@ -79,11 +79,19 @@ struct Room {
 /// Who is to be woken, and when that last happened.
 struct Members {
     by_id: HashMap<u64, Arc<Notify>>,
+    /// Of members who are here as somebody's, see [`Membership::only_for`].
+    owners: HashMap<u64, Owner>,
     woken_at: Option<Instant>,
     /// A merged wake-up is already on its way.
     wake_is_due: bool,
     empty_since: Option<Instant>,
     presence: PresenceBudget,
+}
+
+/// On whose place in a private session a seat rests.
+struct Owner {
+    user_id: UserId,
+    is_out: Arc<AtomicBool>,
 }
 
 impl Rooms {
@@ -113,7 +121,7 @@ impl Rooms {
             let resumable = seen.filter(|seen| log.can_resume(*seen, self.limits.max_replay));
             (resumable.unwrap_or_else(|| log.head()), resumable.is_some())
         };
-        Membership { room, member, cursor, resumed }
+        Membership { room, member, cursor, resumed, is_out: None }
     }
 
     /// Hears the bus and wakes the rooms until `stop`.
@@ -125,8 +133,9 @@ impl Rooms {
             let next_due = due.peek().map(|Reverse((at, _))| (*at).into());
             tokio::select! {
                 heard = events.next() => match heard {
+                    Heard::Event(DomainEvent::ViewerEjected { session_id, user_id }) => self.unseat(&session_id, &user_id),
                     Heard::Event(event) => {
-                        let announcement = Announcement::from(event);
+                        let Some(announcement) = Announcement::of(event) else { continue };
                         if let Some(at) = self.announce(&announcement, now()) {
                             due.push(Reverse((at, announcement.session_id)));
                         }
@@ -161,6 +170,16 @@ impl Rooms {
         let encode = |position| announcement.encode(position);
         room.log.lock().append(now, announcement.class, announcement.reach.clone(), encode);
         room.members.lock().wake_or_defer(now)
+    }
+
+    /// Takes the seats away that rest on this user's place in a session.
+    fn unseat(&self, session_id: &SessionId, user_id: &UserId) {
+        let Some(room) = self.room(session_id) else { return };
+        let members = room.members.lock();
+        for (member, owner) in members.owners.iter().filter(|(_, owner)| owner.user_id == *user_id) {
+            owner.is_out.store(true, Ordering::Release);
+            members.by_id.get(member).inspect(|wake| wake.notify_one());
+        }
     }
 
     /// Lets a room hear a frame as it is.
@@ -210,6 +229,7 @@ impl Room {
     fn new(limits: RoomLimits, now: Instant) -> Self {
         let members = Members {
             by_id: HashMap::new(),
+            owners: HashMap::new(),
             woken_at: None,
             wake_is_due: false,
             empty_since: None,
@@ -288,6 +308,8 @@ pub(crate) struct Membership {
     member: u64,
     cursor: Cursor,
     resumed: bool,
+    /// Set when its owner is put out; only where there is one.
+    is_out: Option<Arc<AtomicBool>>,
 }
 
 impl Membership {
@@ -301,6 +323,18 @@ impl Membership {
         self.resumed
     }
 
+    /// From here on the seat is taken away when the session is closed to this user.
+    pub(crate) fn only_for(&mut self, user_id: UserId) {
+        let is_out = Arc::<AtomicBool>::default();
+        self.is_out = Some(Arc::clone(&is_out));
+        self.room.members.lock().owners.insert(self.member, Owner { user_id, is_out });
+    }
+
+    /// Whether it was.
+    pub(crate) fn is_out(&self) -> bool {
+        self.is_out.as_ref().is_some_and(|is_out| is_out.load(Ordering::Acquire))
+    }
+
     /// Takes up to `max` frames that came since the last call.
     pub(crate) fn read(&mut self, reader: Option<&UserId>, max: usize, out: &mut Vec<Utf8Bytes>) -> Read {
         self.room.log.lock().read(&mut self.cursor, reader, max, out)
@@ -309,6 +343,8 @@ impl Membership {
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        self.room.members.lock().by_id.remove(&self.member);
+        let mut members = self.room.members.lock();
+        members.by_id.remove(&self.member);
+        members.owners.remove(&self.member);
     }
 }

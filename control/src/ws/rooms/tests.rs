@@ -17,13 +17,18 @@ fn rooms() -> Arc<Rooms> {
     })
 }
 
-fn status(session_id: &SessionId) -> DomainEvent {
+fn resumed(session_id: &SessionId) -> DomainEvent {
     DomainEvent::SessionResumed { session_id: session_id.clone(), at: AT }
 }
 
-fn joined(session_id: &SessionId) -> DomainEvent {
+fn status(session_id: &SessionId) -> Announcement {
+    Announcement::of(resumed(session_id)).unwrap()
+}
+
+fn joined(session_id: &SessionId) -> Announcement {
     let (viewer, viewer_count) = ("v".to_owned(), 1);
-    DomainEvent::ViewerJoined { session_id: session_id.clone(), viewer, viewer_count, at: AT }
+    Announcement::of(DomainEvent::ViewerJoined { session_id: session_id.clone(), viewer, viewer_count, at: AT })
+        .unwrap()
 }
 
 fn read(member: &mut Membership) -> Vec<Utf8Bytes> {
@@ -40,7 +45,7 @@ fn is_woken(wake: &Notify) -> bool {
 fn members_share_one_encoding() {
     let (rooms, session_id, wake) = (rooms(), SessionId::generate(), Arc::new(Notify::new()));
     let mut members: Vec<_> = (0..2).map(|_| rooms.join(session_id.clone(), Arc::clone(&wake), None, now())).collect();
-    assert_eq!(rooms.announce(&status(&session_id).into(), now()), None);
+    assert_eq!(rooms.announce(&status(&session_id), now()), None);
     assert!(is_woken(&wake));
     let texts: Vec<_> = members.iter_mut().map(|member| read(member).remove(0)).collect();
     assert_eq!(texts[0].as_ptr(), texts[1].as_ptr());
@@ -51,7 +56,7 @@ fn members_share_one_encoding() {
 fn other_rooms_hear_nothing() {
     let (rooms, session_id, wake) = (rooms(), SessionId::generate(), Arc::new(Notify::new()));
     let mut member = rooms.join(SessionId::generate(), Arc::clone(&wake), None, now());
-    rooms.announce(&status(&session_id).into(), now());
+    rooms.announce(&status(&session_id), now());
     assert!(!is_woken(&wake));
     assert!(read(&mut member).is_empty());
 }
@@ -62,7 +67,7 @@ fn big_room_merges_wake_ups_but_no_frames() {
     let wake = Arc::new(Notify::new());
     let mut members: Vec<_> =
         (0..201).map(|_| rooms.join(session_id.clone(), Arc::clone(&wake), None, start)).collect();
-    let event = Announcement::from(status(&session_id));
+    let event = status(&session_id);
     assert_eq!(rooms.announce(&event, start), None, "after a quiet time there is nothing to wait for");
     assert!(is_woken(&wake));
     let ms = Duration::from_millis(1);
@@ -80,15 +85,16 @@ fn storm_of_joins_is_cut_and_the_count_told_after() {
     let (rooms, session_id, start) = (rooms(), SessionId::generate(), now());
     let mut member = rooms.join(session_id.clone(), Arc::new(Notify::new()), None, start);
     let count =
-        Announcement::from(DomainEvent::AudienceChanged { session_id: session_id.clone(), viewer_count: 5, at: AT });
+        Announcement::of(DomainEvent::AudienceChanged { session_id: session_id.clone(), viewer_count: 5, at: AT })
+            .unwrap();
     rooms.announce(&count, start);
     assert!(read(&mut member).is_empty(), "joins carry the count");
-    (0..5).for_each(|_| assert_eq!(rooms.announce(&joined(&session_id).into(), start), None));
+    (0..5).for_each(|_| assert_eq!(rooms.announce(&joined(&session_id), start), None));
     rooms.announce(&count, start);
     let heard = read(&mut member);
     assert_eq!(heard.len(), 4);
     assert!(heard[3].contains("viewer_count"));
-    rooms.announce(&joined(&session_id).into(), start + Duration::from_secs(1));
+    rooms.announce(&joined(&session_id), start + Duration::from_secs(1));
     assert_eq!(read(&mut member).len(), 1);
 }
 
@@ -96,11 +102,11 @@ fn storm_of_joins_is_cut_and_the_count_told_after() {
 fn member_who_comes_back_in_time_misses_nothing() {
     let (rooms, session_id, start) = (rooms(), SessionId::generate(), now());
     let mut first = rooms.join(session_id.clone(), Arc::new(Notify::new()), None, start);
-    rooms.announce(&status(&session_id).into(), start);
+    rooms.announce(&status(&session_id), start);
     assert_eq!(read(&mut first).len(), 1);
     let seen = first.position();
     drop(first);
-    rooms.announce(&status(&session_id).into(), start);
+    rooms.announce(&status(&session_id), start);
     rooms.sweep(start);
     let mut again = rooms.join(session_id.clone(), Arc::new(Notify::new()), Some(seen), start);
     assert!(again.resumed());
@@ -128,7 +134,7 @@ async fn events_of_the_bus_reach_the_members() {
     let mut member = rooms.join(session_id.clone(), Arc::clone(&wake), None, now());
     let _crowd: Vec<_> = (0..300).map(|_| rooms.join(session_id.clone(), Arc::default(), None, now())).collect();
     for _ in 0..3 {
-        bus.publish(status(&session_id));
+        bus.publish(resumed(&session_id));
         timeout(Duration::from_millis(60), wake.notified()).await.expect("woken within the tick");
         assert_eq!(read(&mut member).len(), 1);
     }
@@ -144,4 +150,27 @@ async fn missed_events_are_a_hole_and_never_hidden() {
     rooms.restart_all();
     assert!(is_woken(&wake));
     assert_eq!(member.read(None, 10, &mut Vec::new()), Read::Lost);
+}
+
+#[tokio::test(start_paused = true)]
+async fn seats_of_somebody_who_is_put_out_are_taken_away_and_no_others() {
+    let (rooms, session_id, bus, stop) = (rooms(), SessionId::generate(), Bus::new(), CancellationToken::new());
+    let task = tokio::spawn(Arc::clone(&rooms).run(bus.subscribe(), stop.clone()));
+    let (ann, bob) = (UserId::generate(), UserId::generate());
+    let seat = |session_id: &SessionId, owner: Option<&UserId>| {
+        let wake = Arc::new(Notify::new());
+        let mut seat = rooms.join(session_id.clone(), Arc::clone(&wake), None, now());
+        owner.cloned().into_iter().for_each(|user_id| seat.only_for(user_id));
+        (seat, wake)
+    };
+    let (hers, woken) = seat(&session_id, Some(&ann));
+    let others = [seat(&session_id, Some(&bob)), seat(&session_id, None), seat(&SessionId::generate(), Some(&ann))];
+    bus.publish(DomainEvent::ViewerEjected { session_id: session_id.clone(), user_id: ann });
+    timeout(Duration::from_secs(1), woken.notified()).await.expect("woken to go");
+    assert!(hers.is_out());
+    assert!(others.iter().all(|(seat, wake)| !seat.is_out() && !is_woken(wake)));
+    drop((hers, others));
+    assert!(rooms.room(&session_id).unwrap().members.lock().owners.is_empty());
+    stop.cancel();
+    task.await.unwrap();
 }

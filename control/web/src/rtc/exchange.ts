@@ -26,11 +26,12 @@ const PROBLEM_MAX = 2000;
 /** In a Link header (RFC 8288), as draft-ietf-wish-whep names it. */
 const LAYERS = /<([^>]*)>\s*;\s*rel="urn:ietf:params:whep:ext:core:layer"/;
 
-export async function exchange(url: string, offer: string, token: string | null): Promise<Exchange> {
+/** `name`: what a viewer's player calls itself. */
+export async function exchange(url: string, offer: string, token: string | null, name?: string): Promise<Exchange> {
   const abort = new AbortController();
   const timer = window.setTimeout(() => abort.abort(), ANSWER_MAX_MS);
   try {
-    const headers = { "content-type": "application/sdp", accept: "application/sdp, application/problem+json", ...bearer(token) };
+    const headers = { "content-type": "application/sdp", accept: "application/sdp, application/problem+json", ...bearer(token), ...(name === undefined ? {} : { "x-playback-session-id": name }) };
     const response = await fetch(url, { method: "POST", headers, body: offer, signal: abort.signal });
     const text = await response.text();
     if (response.status !== 201 && response.status !== 200) {

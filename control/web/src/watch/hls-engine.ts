@@ -2,6 +2,7 @@
 import Hls, { ErrorDetails, ErrorTypes, Events, type ErrorData, type HlsConfig, type LoadPolicy } from "hls.js";
 import { qualitiesOf, type Engine, type EngineListener } from "./engine.js";
 import { PaceKeeper } from "./pace.js";
+import { playbackId } from "./playback-id.js";
 
 /** Decoder trouble is recovered in place this often per window; after that the whole load starts anew. */
 const RECOVERIES_MAX = 3;
@@ -120,18 +121,4 @@ export class HlsEngine implements Engine {
 function nameViewer(request: XMLHttpRequest, url: string): void {
   if (request.readyState === XMLHttpRequest.UNSENT) request.open("GET", url, true);
   request.setRequestHeader("X-Playback-Session-Id", playbackId());
-}
-
-/** One per tab, for as long as the tab lives. */
-function playbackId(): string {
-  const key = "chobi.playback";
-  const fresh = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
-  try {
-    const kept = sessionStorage.getItem(key);
-    if (kept) return kept;
-    sessionStorage.setItem(key, fresh);
-  } catch {
-    // Without storage every load counts as a viewer of its own.
-  }
-  return fresh;
 }

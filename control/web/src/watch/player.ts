@@ -22,6 +22,7 @@ export type PlayerState =
   | "ended"
   | "offline"
   | "broken"
+  /** What the broadcaster sends plays here in no way. They may send something else: it is looked at again now and then. */
   | "unsupported";
 
 export interface Source {
@@ -43,6 +44,8 @@ const ASK_AGAIN_MAX_MS = 3000;
 /** The first segment is whole within two seconds. Asked seldom enough that a full room does not storm the server for it. */
 const BUDDING_MS = 500;
 const RETRY_MAX_MS = 15_000;
+/** A broadcaster who changes codec is told of in the room; this is for those who are not heard there. */
+const LOOK_AGAIN_MS = 10_000;
 /** Further behind than this, catching up by pace would take too long: jump. There is no rewind a viewer could have meant. */
 const JUMP_AFTER_S = 6;
 const JUMP_EVERY_MS = 5000;
@@ -113,6 +116,7 @@ export class Player {
 
   /** Control says that media arrived: no need to wait for the next asking. */
   wake(): void {
+    if (this.state === "unsupported") return this.#lookAgain();
     if (!["waiting", "offline", "broken", "interrupted"].includes(this.state)) return;
     this.#failures = 0;
     if (this.#choice.reconsider()) return this.#reengage();
@@ -157,7 +161,7 @@ export class Player {
   async #engage(): Promise<void> {
     const engine: Engine | null = await makeEngine(this.transport, this.video, (event) => engine === this.#engine && this.#onEngine(event), { isBack: () => this.#back > 0 });
     this.#engine = engine;
-    if (!engine) return this.#set("unsupported");
+    if (!engine) return this.#onUnsupported();
     document.documentElement.dataset["playerTransport"] = this.transport;
     this.#open();
   }
@@ -191,6 +195,7 @@ export class Player {
     switch (event.kind) {
       case "found":
         this.#advancedAt = this.#movedAt = performance.now();
+        if (this.state === "unsupported") this.#set("loading");
         this.onQualities(event.qualities, null);
         // A connection that mended itself does not take back a pause.
         if (this.state !== "paused") void this.#start();
@@ -223,11 +228,23 @@ export class Player {
 
   #onUnfit(reason: Unfit): void {
     // HLS was the other way; there is no third.
-    if (this.transport === "hls") return this.#set("unsupported");
+    if (this.transport === "hls") return this.#onUnsupported();
     if (this.#choice.giveUpWebRtc(reason)) return this.#reengage();
-    if (reason === "codec") return this.#set("unsupported");
+    if (reason === "codec") return this.#onUnsupported();
     this.#set("broken");
     this.#askAgain(this.#backOff());
+  }
+
+  #onUnsupported(): void {
+    this.#set("unsupported");
+    window.clearTimeout(this.#retry);
+    this.#retry = window.setTimeout(() => this.#lookAgain(), LOOK_AGAIN_MS * (1 + Math.random() / 4));
+  }
+
+  /** From the beginning: what comes now may go another way than what came before. */
+  #lookAgain(): void {
+    this.#choice.forgetCodec();
+    this.#reengage();
   }
 
   #onMissing(status: number, retryAfterMs?: number): void {
@@ -244,7 +261,7 @@ export class Player {
     }
     if (forbidden) return this.#set("private");
     // HLS cannot carry the codec. WebRTC can, if it was only the moment's fault that it was given up.
-    if (hls && status === 409) return this.#choice.reconsider() ? this.#reengage() : this.#set("unsupported");
+    if (hls && status === 409) return this.#choice.reconsider() ? this.#reengage() : this.#onUnsupported();
     if (status === 410 || this.#complete) return this.end();
     if (status === 0) this.#set("offline");
     else if (this.#everPlayed) this.#set("interrupted");

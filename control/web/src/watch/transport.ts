@@ -42,12 +42,21 @@ export class TransportChoice {
     return true;
   }
 
+  /** The broadcaster may send something by now that WebRTC can carry. */
+  forgetCodec(): void {
+    if (this.#unfit === "codec") this.#forget();
+  }
+
   /** Media has come just now. True when WebRTC deserves another try that it was not given before. */
   reconsider(): boolean {
     if (this.#unfit === null || !PASSING.has(this.#unfit)) return false;
+    this.#forget();
+    return this.now === "whep";
+  }
+
+  #forget(): void {
     this.#unfit = null;
     if (this.isMain) delete document.documentElement.dataset["playerFallback"];
-    return this.now === "whep";
   }
 }
 

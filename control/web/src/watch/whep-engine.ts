@@ -3,6 +3,7 @@
 import { exchange, gathered, release, type Exchange } from "../rtc/exchange.js";
 import type { Engine, EngineListener } from "./engine.js";
 import { Layers } from "./layers.js";
+import { playbackId } from "./playback-id.js";
 import { measure, type Reception } from "./reception.js";
 
 /** From the answer to a pair of addresses that work. Longer means that UDP and TCP are both held up on the way. */
@@ -110,10 +111,11 @@ export class WhepEngine implements Engine {
   /** With the ticket; without it once, should it have grown too old for a show that is open to all. */
   async #ask(offer: string): Promise<Exchange> {
     this.#token = this.#ticket;
-    const answer = await exchange(this.#url, offer, this.#token);
-    if (answer.ok || (answer.status !== 401 && answer.status !== 403) || !this.#token) return answer;
+    const answer = await exchange(this.#url, offer, this.#token, playbackId());
+    // 403: the ticket is good, and its bearer is not let in.
+    if (answer.ok || answer.status !== 401 || !this.#token) return answer;
     this.#token = null;
-    return exchange(this.#url, offer, null);
+    return exchange(this.#url, offer, null, playbackId());
   }
 
   #refused({ status, retryAfterMs }: Extract<Exchange, { ok: false }>): void {

@@ -14,6 +14,7 @@ use super::hold::{self, HoldError};
 use super::pass::{Pass, random_viewer};
 use super::request::{self, Directives, Resource, Target};
 use super::viewers::HeldGuard;
+use crate::ejected::KnownAs;
 use crate::metrics;
 use crate::model::ViewerId;
 use crate::seam::{Refusal, ViewerIdentity};
@@ -117,8 +118,11 @@ impl Visit<'_> {
             Ok(visitor) => visitor,
             Err(refusal) => return refused(&refusal),
         };
-        let show = self.shared.shows.get(&self.target.broadcast).filter(|_| !self.target.replay);
-        match show {
+        let show = self.shared.shows.get(&self.target.broadcast);
+        if self.is_ejected(show.as_deref(), &visitor) {
+            return answer::refusal(StatusCode::FORBIDDEN, "you were removed from this show", None);
+        }
+        match show.filter(|_| !self.target.replay) {
             // Who watched it sees its end in the playlists they have; who comes now is given all of it, under other addresses.
             Some(show) if self.is_of_the_whole() && show.has_replay() => {
                 self.serve_recording(&visitor, "replay/").await
@@ -151,15 +155,20 @@ impl Visit<'_> {
         own.or_else(|| request::cookie(self.headers, VIEWER_COOKIE)).and_then(|id| ViewerId::parse(id).ok())
     }
 
+    /// A pass is good for as long as it says; who was put out is known here.
+    fn is_ejected(&self, show: Option<&Show>, visitor: &Visitor) -> bool {
+        let of = show.map_or(&self.target.broadcast, Show::of);
+        let (bearer, player) =
+            if visitor.pass.is_some() { (visitor.viewer.clone(), None) } else { (None, visitor.viewer.clone()) };
+        self.shared.ejected.has(of, &KnownAs { bearer, player })
+    }
+
     /// What of a show that is over is another for who comes now than for who watched it.
     fn is_of_the_whole(&self) -> bool {
         matches!(self.target.resource, Resource::Multivariant | Resource::ThumbnailIndex)
     }
 
     async fn serve_show(&self, show: &Show, visitor: Visitor) -> Response {
-        if visitor.viewer.as_ref().is_some_and(|viewer| show.viewers.is_refused(viewer)) {
-            return answer::refusal(StatusCode::FORBIDDEN, "you were removed from this show", None);
-        }
         let _held: Option<HeldGuard<'_>> = visitor.viewer.as_ref().map(|viewer| show.viewers.hold(viewer));
         match self.target.resource {
             Resource::Thumbnail => match show.thumbnail() {
@@ -398,7 +407,9 @@ impl Visit<'_> {
         if *self.method == Method::GET && response.status().is_success() {
             let length = response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
             ::metrics::counter!(metrics::HLS_BYTES).increment(length.unwrap_or(0));
-            if let (Some(show), Some(viewer), false) = (show, &visitor.viewer, object == ObjectName::Init) {
+            if let (Some(show), Some(viewer), false) = (show, &visitor.viewer, object == ObjectName::Init)
+                && !self.is_ejected(Some(show), visitor)
+            {
                 show.viewers.served(viewer, visitor.identity.as_ref());
             }
         }

@@ -8,7 +8,7 @@ use crate::metrics;
 use crate::model::{BroadcastId, ViewerId};
 use crate::seam::{EventSink, MediaEvent, Transport, ViewerGuard, ViewerIdentity};
 use parking_lot::Mutex;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
@@ -25,7 +25,6 @@ pub(crate) struct Viewers {
 #[derive(Debug, Default)]
 struct Table {
     present: HashMap<ViewerId, Presence>,
-    refused: HashSet<ViewerId>,
     /// The last snapshot told of somebody.
     told: bool,
 }
@@ -46,10 +45,6 @@ pub(crate) struct HeldGuard<'a> {
     viewer: Option<&'a ViewerId>,
 }
 
-/// Ejected viewers remembered per show. More than that are not thrown out of one show by hand; beyond it the new one
-/// is cut but could come back.
-const MAX_REFUSED: usize = 10_000;
-
 impl Viewers {
     pub(crate) fn new(broadcast: BroadcastId, events: Arc<dyn EventSink>, max: usize) -> Self {
         Self { broadcast, events, max, table: Mutex::default() }
@@ -62,7 +57,7 @@ impl Viewers {
             presence.seen = Instant::now();
             return;
         }
-        if table.present.len() >= self.max || table.refused.contains(viewer) {
+        if table.present.len() >= self.max {
             return;
         }
         let (events, broadcast) = (Arc::clone(&self.events), self.broadcast.clone());
@@ -78,19 +73,9 @@ impl Viewers {
         HeldGuard { viewers: self, viewer: present.then_some(viewer) }
     }
 
-    pub(crate) fn is_refused(&self, viewer: &ViewerId) -> bool {
-        let table = self.table.lock();
-        !table.refused.is_empty() && table.refused.contains(viewer)
-    }
-
-    /// Cuts a viewer off and refuses it from now on.
+    /// A viewer is not there any more. Who may come back is not decided here.
     pub(crate) fn eject(&self, viewer: &ViewerId) {
-        let mut table = self.table.lock();
-        if table.refused.len() < MAX_REFUSED {
-            table.refused.insert(viewer.clone());
-        }
-        let gone = table.present.remove(viewer);
-        drop(table);
+        let gone = self.table.lock().present.remove(viewer);
         forget(gone);
     }
 
@@ -224,13 +209,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_ejected_viewer_is_gone_and_stays_out() {
+    async fn an_ejected_viewer_is_gone_at_once_and_once() {
         let (viewers, heard) = viewers(10);
         viewers.served(&id("ann"), None);
         viewers.eject(&id("ann"));
-        assert!(viewers.is_refused(&id("ann")) && !viewers.is_refused(&id("bob")));
-        viewers.served(&id("ann"), None);
         viewers.eject(&id("ann"));
+        drop(viewers);
         assert_eq!(*heard.0.lock(), ["+ann", "-ann"]);
     }
 
