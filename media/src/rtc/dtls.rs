@@ -86,6 +86,8 @@ pub(crate) struct Flight {
     left: Option<Instant>,
     /// The shortest time from a flight to its answer so far.
     round_trip: Option<Duration>,
+    /// Heard so far.
+    bytes: usize,
 }
 
 pub(crate) struct DtlsEvent {
@@ -121,6 +123,8 @@ pub enum DtlsError {
 /// last one: whoever drives the handshake knows how long it may take.
 const FLIGHT_WAIT: Duration = Duration::from_millis(100);
 const FLIGHT_WAIT_MAX: Duration = Duration::from_millis(1_600);
+/// What a client says until the handshake is done, its certificate a few kilobytes, and all of it again on a bad network.
+const HANDSHAKE_MAX: usize = 128 * 1024;
 const FILE: &str = "webrtc/dtls.pem";
 
 impl Identity {
@@ -258,6 +262,13 @@ impl Flight {
         self.is_over = true;
     }
 
+    /// An error when the other side has said more than a handshake needs: the endpoint keeps what it cannot read yet.
+    fn take(&mut self, bytes: usize) -> Result<(), DtlsError> {
+        self.bytes += bytes;
+        let is_sane = self.bytes <= HANDSHAKE_MAX;
+        is_sane.then_some(()).ok_or_else(|| DtlsError::Protocol("more than a handshake needs".to_owned()))
+    }
+
     /// The handshake went on: what was heard was the answer. The shortest round trip so far.
     pub(crate) fn answered(&mut self, now: Instant) -> Option<Duration> {
         let took = self.left.take().map(|left| now.saturating_duration_since(left));
@@ -370,6 +381,7 @@ impl DtlsServer {
     fn read(&mut self, now: Instant, peer: PeerKey, datagram: BytesMut) -> Result<(), DtlsError> {
         let address = peer.address();
         if let Some((_, flight)) = self.shaking.iter_mut().find(|(shaking, _)| *shaking == peer) {
+            flight.take(datagram.len())?;
             flight.heard();
         }
         let events = self.endpoint.read(now, address, None, datagram).map_err(protocol)?;

@@ -119,7 +119,7 @@ impl Worker {
             for _ in 0..READS_PER_TURN {
                 match received.receive(&self.parts.socket) {
                     Ok(0) => break,
-                    Ok(_) => received.datagrams().for_each(|(from, datagram)| self.datagram(from, datagram)),
+                    Ok(_) => received.datagrams().for_each(|(from, datagram)| self.datagram(from, datagram, false)),
                     Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
                     // An earlier packet to somebody who is gone can come back as an error here.
                     Err(error) => {
@@ -163,13 +163,15 @@ impl Worker {
         send(&mut self.batch, &self.parts.socket, &self.sent, &self.unsent);
     }
 
-    fn datagram(&mut self, from: SocketAddr, datagram: &[u8]) {
+    /// `ours`: another worker says that it is for this one. Such a one is not passed on again: whoever sends may have named both.
+    fn datagram(&mut self, from: SocketAddr, datagram: &[u8], ours: bool) {
         let route = Route::Udp(from);
         match datagram::classify(datagram) {
-            Kind::Stun => self.stun(Source::Udp(from), from, &route, datagram),
+            Kind::Stun => self.stun(Source::Udp(from), from, &route, datagram, ours),
             Kind::Unknown => dropped("unknown"),
             kind @ (Kind::Dtls | Kind::Rtp | Kind::Rtcp) => match self.by_source.get(&Source::Udp(from)) {
                 Some(&slot) => self.packet(slot, kind, datagram),
+                None if ours => dropped("stranger"),
                 None => self.pass_on(from, datagram),
             },
         }
@@ -183,9 +185,12 @@ impl Worker {
     }
 
     /// A connectivity check (RFC 8445 section 7.3): whoever knows the password proves where it is.
-    fn stun(&mut self, source: Source, from: SocketAddr, route: &Route, datagram: &[u8]) {
+    fn stun(&mut self, source: Source, from: SocketAddr, route: &Route, datagram: &[u8], ours: bool) {
         let Ok(request) = BindingRequest::parse(datagram) else { return dropped("stun") };
         let Some(&slot) = self.by_ufrag.get(request.local_ufrag()) else {
+            if ours {
+                return dropped("stun");
+            }
             return self.stun_elsewhere(request.local_ufrag(), source, datagram);
         };
         let Some(peer) = self.peers[slot].as_mut() else { return dropped("stun") };
@@ -366,7 +371,7 @@ impl Worker {
                     }
                 }
             }
-            Command::Datagram(from, datagram) => self.datagram(from, &datagram),
+            Command::Datagram(from, datagram) => self.datagram(from, &datagram, true),
             Command::Tcp { connection, from, datagram, reply } => self.tcp(connection, from, &datagram, reply),
             Command::Add(new) => self.add(*new),
             Command::Restart { resource, credentials } => {
@@ -433,7 +438,7 @@ impl Worker {
     fn tcp(&mut self, connection: u64, from: SocketAddr, datagram: &Bytes, reply: mpsc::Sender<Bytes>) {
         let source = Source::Tcp(connection);
         match (datagram::classify(datagram), self.by_source.get(&source)) {
-            (Kind::Stun, _) => self.stun(source, from, &Route::Tcp(reply), datagram),
+            (Kind::Stun, _) => self.stun(source, from, &Route::Tcp(reply), datagram, true),
             (kind @ (Kind::Dtls | Kind::Rtp | Kind::Rtcp), Some(&slot)) => self.packet(slot, kind, datagram),
             (Kind::Dtls | Kind::Rtp | Kind::Rtcp | Kind::Unknown, _) => dropped("stranger"),
         }
@@ -477,8 +482,10 @@ impl Worker {
     fn remove(&mut self, slot: usize, end: PeerEnd) {
         let Some(peer) = self.peers.get_mut(slot).and_then(Option::take) else { return };
         self.parts.dtls.close(self.now, peer.key);
-        while let Some((_, record)) = self.parts.dtls.poll_transmit() {
-            if let Some(route) = &peer.route {
+        while let Some((key, record)) = self.parts.dtls.poll_transmit() {
+            let other = self.peers.get(key.index()).and_then(|other| other.as_ref()?.route.as_ref());
+            let route = if key == peer.key { peer.route.as_ref() } else { other };
+            if let Some(route) = route {
                 let start = self.batch.begin();
                 self.batch.arena().extend_from_slice(&record);
                 finish(&mut self.batch, start, route);

@@ -178,12 +178,12 @@ async fn run(shared: Arc<Shared>, feed: Arc<Feed>, mut subscriber: Subscriber) {
                 let offered = cutter.begin(&epoch);
                 let formats: Arc<[_]> = layer_formats(&epoch, LAYERS_MAX).into();
                 tell(&shared.workers, || Command::Described(feed.id, Arc::clone(&formats))).await;
-                feed.announce(offered, &shared.workers);
+                feed.announce(offered, &shared.workers).await;
             }
             HubFeed::Frame(frame) => {
                 cutter.cut(&frame, &mut bursts);
                 if cutter.take_unfit() {
-                    feed.announce(Offered::Unfit(Unfit::BFrames), &shared.workers);
+                    feed.announce(Offered::Unfit(Unfit::BFrames), &shared.workers).await;
                 }
                 for burst in bursts.drain(..) {
                     let burst = Arc::new(burst);
@@ -216,7 +216,7 @@ async fn tell(workers: &[Inbox], command: impl Fn() -> Command) {
 
 impl Feed {
     /// Says what can be sent from here on. Viewers who were promised something else must ask anew.
-    fn announce(&self, offered: Offered, workers: &[Inbox]) {
+    async fn announce(&self, offered: Offered, workers: &[Inbox]) {
         let before = self.offered.send_replace(offered.clone());
         let promised = |offered: &Offered| match offered {
             Offered::Tracks(tracks) => Some((tracks.video, tracks.audio)),
@@ -224,7 +224,7 @@ impl Feed {
         };
         if before != Offered::Unknown && promised(&before) != promised(&offered) {
             tracing::info!(?before, now = ?offered, "what viewers were promised has changed");
-            workers.iter().for_each(|worker| worker.try_command(Command::Renegotiate(self.id)));
+            tell(workers, || Command::Renegotiate(self.id)).await;
         }
     }
 }
