@@ -64,13 +64,15 @@ impl Ejected {
         }
     }
 
-    /// Puts somebody out who was ordered to go by the name of one connection, or by one of two others.
-    pub(crate) fn put_all(&self, show: &BroadcastId, who: &KnownAs) {
-        if let Some(bearer) = &who.bearer {
-            self.put(show, bearer);
+    /// `ordered` was put out, and this is who that is. Nothing happens when it was taken back meanwhile.
+    pub(crate) fn put_all(&self, show: &BroadcastId, ordered: &ViewerId, who: &KnownAs) {
+        let mut table = self.table.write();
+        if !table.shows.get(show).is_some_and(|ids| ids.contains(&Id::Ordered(ordered.clone()))) {
+            return;
         }
-        if let Some(player) = &who.player {
-            self.table.write().put(show, Id::Player(player.clone()), (SHOW_MAX, ALL_MAX));
+        let (bearer, player) = (who.bearer.clone().map(Id::Ordered), who.player.clone().map(Id::Player));
+        for id in bearer.into_iter().chain(player) {
+            table.put(show, id, (SHOW_MAX, ALL_MAX));
         }
     }
 
@@ -157,7 +159,11 @@ mod tests {
     #[test]
     fn a_player_that_takes_anothers_name_has_no_bearer_refused() {
         let (ejected, show) = (Ejected::default(), show("session_1"));
-        ejected.put_all(&show, &KnownAs { bearer: Some(viewer("ann")), player: Some(viewer("bob")) });
+        let both = KnownAs { bearer: Some(viewer("ann")), player: Some(viewer("bob")) };
+        ejected.put_all(&show, &viewer("whep_1"), &both);
+        assert!(!ejected.has(&show, &bearer("ann")), "no order stands");
+        ejected.put(&show, &viewer("whep_1"));
+        ejected.put_all(&show, &viewer("whep_1"), &both);
         assert!(ejected.has(&show, &bearer("ann")) && ejected.has(&show, &player("bob")));
         assert!(!ejected.has(&show, &bearer("bob")));
         let named = KnownAs { bearer: Some(viewer("cleo")), player: Some(viewer("bob")) };

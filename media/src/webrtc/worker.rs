@@ -395,7 +395,7 @@ impl Worker {
                     let meant = peer.is(&show, &viewer);
                     if meant {
                         // By one of its ids, and it might come back by another.
-                        ejected.put_all(&show, peer.known_as());
+                        ejected.put_all(&show, &viewer, peer.known_as());
                     }
                     meant
                 });
