@@ -77,9 +77,14 @@ impl Ejected {
     }
 
     pub(crate) fn has(&self, show: &BroadcastId, who: &KnownAs) -> bool {
+        self.has_either(show, who.bearer.as_ref(), who.player.as_ref())
+    }
+
+    /// The same for who is asked about with every request: nothing is copied where nobody was put out.
+    pub(crate) fn has_either(&self, show: &BroadcastId, bearer: Option<&ViewerId>, player: Option<&ViewerId>) -> bool {
         let table = self.table.read();
         let Some(ids) = table.shows.get(show) else { return false };
-        match (&who.bearer, &who.player) {
+        match (bearer, player) {
             (Some(bearer), _) => ids.contains(&Id::Ordered(bearer.clone())),
             (None, Some(player)) => {
                 ids.contains(&Id::Ordered(player.clone())) || ids.contains(&Id::Player(player.clone()))

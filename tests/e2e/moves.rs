@@ -6,10 +6,24 @@ use crate::webrtc::{call, sees, stage, watch};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-/// The browser's numbers of what one peer has received or sent.
-async fn packets(page: &Page, name: &str, count: &str) -> Result<f64> {
-    let seen = call(page, &format!("look('{name}')")).await?;
-    seen["video"][count].as_f64().with_context(|| format!("{count} in {seen}"))
+/// A browser publishes, and watches itself.
+async fn on_air(server: &Server, title: &str) -> Result<(Show, Browser, Page)> {
+    let api = Api::of(server)?;
+    let show = Show::create(&api, title).await?;
+    let browser = Browser::start()?;
+    let page = stage(&browser, server).await?;
+    let answer = call(&page, &format!("publishByWhip('host', '/whip', '{}')", show.stream_key)).await?;
+    ensure!(answer["status"] == 201, "{answer}");
+    show.listed(&api).await?;
+    watch(&page, "viewer", &show).await?;
+    sees(&page, "viewer", 60.0).await?;
+    Ok((show, browser, page))
+}
+
+/// Frames that the viewer has decoded.
+async fn decoded(page: &Page) -> Result<f64> {
+    let seen = call(page, "look('viewer')").await?;
+    seen["video"]["framesDecoded"].as_f64().with_context(|| format!("frames in {seen}"))
 }
 
 /// Open now.
@@ -24,18 +38,9 @@ async fn a_router_that_gives_other_ports_is_not_noticed() -> Result<()> {
     let settings = [("CHOBI_WEBRTC__EXTERNAL_ADDRESSES", outside.as_str()), ("CHOBI_WEBRTC__WORKERS", "3")];
     let server = Server::start_with(&settings, &[]).await?;
     let router = Router::before(server.webrtc_port).await?;
-    let api = Api::of(&server)?;
-    let show = Show::create(&api, "On the move").await?;
-    let browser = Browser::start()?;
-    let page = stage(&browser, &server).await?;
-    let answer = call(&page, &format!("publishByWhip('host', '/whip', '{}')", show.stream_key)).await?;
-    ensure!(answer["status"] == 201, "{answer}");
-    show.listed(&api).await?;
-    watch(&page, "viewer", &show).await?;
-    sees(&page, "viewer", 60.0).await?;
-
+    let (_show, _browser, page) = on_air(&server, "On the move").await?;
     for round in 1..=2 {
-        let before = packets(&page, "viewer", "framesDecoded").await?;
+        let before = decoded(&page).await?;
         router.restart();
         let seen = sees(&page, "viewer", before + 90.0).await?;
         ensure!(seen["state"] == "connected", "{seen}");
@@ -49,24 +54,15 @@ async fn a_router_that_gives_other_ports_is_not_noticed() -> Result<()> {
 #[tokio::test]
 async fn ice_restarts_of_a_browser_keep_picture_and_peer() -> Result<()> {
     let server = Server::start().await?;
-    let api = Api::of(&server)?;
-    let show = Show::create(&api, "Once more").await?;
-    let browser = Browser::start()?;
-    let page = stage(&browser, &server).await?;
+    let (show, _browser, page) = on_air(&server, "Once more").await?;
     let key = &show.stream_key;
-    let answer = call(&page, &format!("publishByWhip('host', '/whip', '{key}')")).await?;
-    ensure!(answer["status"] == 201, "{answer}");
-    show.listed(&api).await?;
-    watch(&page, "viewer", &show).await?;
-    sees(&page, "viewer", 60.0).await?;
-
     for (name, token) in
         [("viewer", "undefined".to_owned()), ("host", format!("'{key}'")), ("viewer", "undefined".to_owned())]
     {
         let restarted = call(&page, &format!("restartIce('{name}', {token})")).await?;
         ensure!(restarted["status"] == 200, "{name}: {restarted}");
         ensure!(restarted["before"] != restarted["after"], "{name} has other credentials: {restarted}");
-        let before = packets(&page, "viewer", "framesDecoded").await?;
+        let before = decoded(&page).await?;
         let seen = sees(&page, "viewer", before + 60.0).await?;
         ensure!(seen["state"] == "connected", "{name}: {seen}");
         until(Limit::EVENT, "the path of the new credentials", async || {

@@ -9,19 +9,25 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 /// A browser publishes one picture in three sizes.
-async fn three_sizes(page: &Page, api: &Api, show: &Show) -> Result<()> {
+async fn three_sizes(title: &str) -> Result<(Server, Show, Browser, Page)> {
+    let server = Server::start().await?;
+    let api = Api::of(&server)?;
+    let show = Show::create(&api, title).await?;
+    let browser = Browser::start()?;
+    let page = stage(&browser, &server).await?;
     let key = &show.stream_key;
-    let answer = call(page, &format!("publishByWhip('host', '/whip', '{key}', null, 3)")).await?;
+    let answer = call(&page, &format!("publishByWhip('host', '/whip', '{key}', null, 3)")).await?;
     ensure!(answer["status"] == 201, "the offer of three layers: {answer}");
     until(Limit::MEDIA, "every layer to be sent", async || {
-        let sent = call(page, "look('host')").await?;
+        let sent = call(&page, "look('host')").await?;
         let layers = sent["layers"].as_object().context("layers")?;
         let all = layers.len() == 3 && layers.values().all(|frames| frames.as_f64() > Some(30.0));
         ensure!(all, "so far {sent}");
         Ok(Some(()))
     })
     .await?;
-    show.listed(api).await.map(drop)
+    show.listed(&api).await?;
+    Ok((server, show, browser, page))
 }
 
 /// Waits until the picture on the page is so wide.
@@ -64,12 +70,7 @@ async fn chosen(page: &Page, value: &Value) -> Result<()> {
 
 #[tokio::test]
 async fn a_viewer_chooses_the_smallest_picture_on_the_page_and_leaves_the_choice_to_the_server_again() -> Result<()> {
-    let server = Server::start().await?;
-    let api = Api::of(&server)?;
-    let show = Show::create(&api, "مساء الطرب من بغداد").await?;
-    let browser = Browser::start()?;
-    let host = stage(&browser, &server).await?;
-    three_sizes(&host, &api, &show).await?;
+    let (server, show, browser, _host) = three_sizes("مساء الطرب من بغداد").await?;
     let address = format!("{}/watch/{}", server.base(), show.session_id);
     for (lang, width, words) in [
         ("ar", 360, ["تلقائية", "٧٢٠p", "٣٦٠p", "١٨٠p"]),
@@ -130,12 +131,7 @@ async fn a_viewer_chooses_the_smallest_picture_on_the_page_and_leaves_the_choice
 
 #[tokio::test]
 async fn a_choice_means_the_same_picture_whichever_others_come_and_go() -> Result<()> {
-    let server = Server::start().await?;
-    let api = Api::of(&server)?;
-    let show = Show::create(&api, "Three sizes").await?;
-    let browser = Browser::start()?;
-    let host = stage(&browser, &server).await?;
-    three_sizes(&host, &api, &show).await?;
+    let (server, show, browser, host) = three_sizes("Three sizes").await?;
     let address = format!("{}/watch/{}", server.base(), show.session_id);
     let page = browser.open(&address, Visit { lang: Some("en"), ..Visit::default() }).await?;
     page.player_state("playing").await?;
@@ -173,12 +169,7 @@ async fn a_choice_means_the_same_picture_whichever_others_come_and_go() -> Resul
 
 #[tokio::test]
 async fn layers_are_listed_and_chosen_from_by_http() -> Result<()> {
-    let server = Server::start().await?;
-    let api = Api::of(&server)?;
-    let show = Show::create(&api, "By HTTP").await?;
-    let browser = Browser::start()?;
-    let page = stage(&browser, &server).await?;
-    three_sizes(&page, &api, &show).await?;
+    let (_server, show, _browser, page) = three_sizes("By HTTP").await?;
     watch(&page, "viewer", &show).await?;
     let width = async |wanted: u32| {
         until(Limit::MEDIA, &format!("a picture {wanted} pixels wide"), async || {

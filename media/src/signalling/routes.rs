@@ -124,15 +124,28 @@ impl Shared {
         Ok(answer::created(opened.answer, &location, direction, &opened.etag, &self.config.ice_servers))
     }
 
+    /// Lets in whoever holds a resource; gives its ETag.
+    fn admit(
+        &self,
+        resource: &ResourceId,
+        direction: Direction,
+        bearer: Option<&Secret>,
+    ) -> Result<String, Box<Response>> {
+        match self.doorkeeper.find(resource, direction, bearer) {
+            Found::Resource { etag } => Ok(etag),
+            Found::Nothing => Err(Box::new(answer::failed(DeskError::Gone, bearer.is_some(), direction))),
+            Found::NotYours => Err(Box::new(answer::unauthorized(bearer.is_some(), direction))),
+        }
+    }
+
     async fn resource(&self, direction: Direction, resource: ResourceId, request: Request) -> Response {
         if request.method() == Method::OPTIONS {
             return answer::resource_options();
         }
         let bearer = bearer(request.headers());
-        let etag = match self.doorkeeper.find(&resource, direction, bearer.as_ref()) {
-            Found::Resource { etag } => etag,
-            Found::Nothing => return answer::failed(DeskError::Gone, bearer.is_some(), direction),
-            Found::NotYours => return answer::unauthorized(bearer.is_some(), direction),
+        let etag = match self.admit(&resource, direction, bearer.as_ref()) {
+            Ok(etag) => etag,
+            Err(refusal) => return *refusal,
         };
         match *request.method() {
             // Section 4.1: a successful answer without content.
@@ -157,11 +170,7 @@ impl Shared {
         }
         let (bearer, direction) = (bearer(request.headers()), Direction::Play);
         let failed = |error| Box::new(answer::failed(error, bearer.is_some(), direction));
-        match self.doorkeeper.find(&resource, direction, bearer.as_ref()) {
-            Found::Resource { .. } => {}
-            Found::Nothing => return Err(failed(DeskError::Gone)),
-            Found::NotYours => return Err(Box::new(answer::unauthorized(bearer.is_some(), direction))),
-        }
+        self.admit(&resource, direction, bearer.as_ref())?;
         let choice = match *request.method() {
             Method::GET | Method::HEAD => None,
             Method::POST if !is_type(request.headers(), JSON) => return Err(Box::new(answer::wrong_type(JSON))),

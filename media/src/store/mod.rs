@@ -28,7 +28,7 @@ pub use error::{BucketFault, StoreError};
 pub use keeper::{Bucket, Keeper, Room};
 pub use key::{ObjectKey, ObjectName, RenditionId, RenditionKind, parse_number};
 pub use s3::S3Store;
-pub(crate) use s3::{INDEX, THUMBNAIL_INDEX};
+pub(crate) use s3::{INDEX, THUMBNAIL, THUMBNAIL_INDEX};
 pub use uploader::{LiveRules, Playlist, PlaylistWriter, StorageHealth};
 
 use crate::model::BroadcastId;

@@ -75,17 +75,21 @@ async fn run(mut jobs: mpsc::Receiver<Job>) {
         }
         let mut at_work = std::mem::take(&mut decoder);
         let work = tokio::task::spawn_blocking(move || (picture_of(&mut at_work, &exposure), at_work));
-        match work.await {
+        let picture = match work.await {
             Ok((picture, rested)) => {
                 decoder = rested;
-                match picture {
-                    Ok(thumbnail) => {
-                        ::metrics::counter!(metrics::THUMBNAILS_MADE).increment(1);
-                        // The show may be over.
-                        let _ = developed.send(thumbnail);
-                    }
-                    Err(error) => failed(&error),
-                }
+                picture
+            }
+            Err(error) => {
+                failed(&error);
+                continue;
+            }
+        };
+        match picture {
+            Ok(thumbnail) => {
+                ::metrics::counter!(metrics::THUMBNAILS_MADE).increment(1);
+                // The show may be over.
+                let _ = developed.send(thumbnail);
             }
             Err(error) => failed(&error),
         }

@@ -297,13 +297,7 @@ impl Worker {
     /// Sends what DTLS has to say and acts on what it learnt.
     fn dtls(&mut self) {
         self.parts.dtls.handle_timeout(self.now);
-        while let Some((key, record)) = self.parts.dtls.poll_transmit() {
-            if let Some(Some(Peer { route: Some(route), .. })) = self.peers.get(key.index()) {
-                let start = self.batch.begin();
-                self.batch.arena().extend_from_slice(&record);
-                finish(&mut self.batch, start, route);
-            }
-        }
+        self.send_records();
         while let Some(DtlsEvent { peer, kind }) = self.parts.dtls.poll_event() {
             let slot = peer.index();
             match kind {
@@ -478,19 +472,23 @@ impl Worker {
         }
     }
 
-    /// Lets a peer go; tells it so where it can hear it.
-    fn remove(&mut self, slot: usize, end: PeerEnd) {
-        let Some(peer) = self.peers.get_mut(slot).and_then(Option::take) else { return };
-        self.parts.dtls.close(self.now, peer.key);
+    /// What DTLS has to say, each record to its peer.
+    fn send_records(&mut self) {
         while let Some((key, record)) = self.parts.dtls.poll_transmit() {
-            let other = self.peers.get(key.index()).and_then(|other| other.as_ref()?.route.as_ref());
-            let route = if key == peer.key { peer.route.as_ref() } else { other };
-            if let Some(route) = route {
+            if let Some(Some(Peer { route: Some(route), .. })) = self.peers.get(key.index()) {
                 let start = self.batch.begin();
                 self.batch.arena().extend_from_slice(&record);
                 finish(&mut self.batch, start, route);
             }
         }
+    }
+
+    /// Lets a peer go; tells it so where it can hear it.
+    fn remove(&mut self, slot: usize, end: PeerEnd) {
+        let Some(Some(Peer { key, .. })) = self.peers.get(slot) else { return };
+        self.parts.dtls.close(self.now, *key);
+        self.send_records();
+        let Some(peer) = self.peers[slot].take() else { return };
         for ufrag in std::iter::once(&peer.credentials).chain(&peer.restarting).map(|credentials| &credentials.ufrag) {
             self.by_ufrag.remove(ufrag);
         }

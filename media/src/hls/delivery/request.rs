@@ -4,7 +4,7 @@
 use super::super::text::Encoding;
 use crate::model::BroadcastId;
 use crate::seam::Secret;
-use crate::store::{ObjectName, RenditionId, parse_number};
+use crate::store::{INDEX, ObjectName, RenditionId, THUMBNAIL, THUMBNAIL_INDEX, parse_number};
 use http::HeaderMap;
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, COOKIE};
 
@@ -73,15 +73,15 @@ impl Resource {
     fn parse(path: &str) -> Option<Self> {
         let Some((rendition, rest)) = path.split_once('/') else {
             return match path {
-                "index.m3u8" => Some(Self::Multivariant),
-                "thumbnail.jpg" => Some(Self::Thumbnail),
-                "thumbnails.vtt" => Some(Self::ThumbnailIndex),
+                INDEX => Some(Self::Multivariant),
+                THUMBNAIL => Some(Self::Thumbnail),
+                THUMBNAIL_INDEX => Some(Self::ThumbnailIndex),
                 _ => None,
             };
         };
         let rendition = RenditionId::parse(rendition)?;
         let Some((epoch, name)) = rest.split_once('/') else {
-            return (rest == "index.m3u8").then_some(Self::Playlist(rendition));
+            return (rest == INDEX).then_some(Self::Playlist(rendition));
         };
         let epoch = parse_number(epoch)?;
         if let Some(object) = ObjectName::parse(name) {

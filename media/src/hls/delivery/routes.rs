@@ -14,7 +14,6 @@ use super::hold::{self, HoldError};
 use super::pass::{Pass, random_viewer};
 use super::request::{self, Directives, Resource, Target};
 use super::viewers::HeldGuard;
-use crate::ejected::KnownAs;
 use crate::metrics;
 use crate::model::ViewerId;
 use crate::seam::{Refusal, ViewerIdentity};
@@ -158,9 +157,9 @@ impl Visit<'_> {
     /// A pass is good for as long as it says; who was put out is known here.
     fn is_ejected(&self, show: Option<&Show>, visitor: &Visitor) -> bool {
         let of = show.map_or(&self.target.broadcast, Show::of);
-        let (bearer, player) =
-            if visitor.pass.is_some() { (visitor.viewer.clone(), None) } else { (None, visitor.viewer.clone()) };
-        self.shared.ejected.has(of, &KnownAs { bearer, player })
+        let viewer = visitor.viewer.as_ref();
+        let (bearer, player) = if visitor.pass.is_some() { (viewer, None) } else { (None, viewer) };
+        self.shared.ejected.has_either(of, bearer, player)
     }
 
     /// What of a show that is over is another for who comes now than for who watched it.
