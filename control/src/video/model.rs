@@ -103,7 +103,7 @@ impl VideoState {
         match (self, recorded) {
             (Self::Processing, Recorded::Kept { .. }) => Self::Ready,
             (Self::Processing, Recorded::Lost) => Self::Failed,
-            (Self::Processing, Recorded::Nothing) if has_parts => Self::Deleting,
+            (Self::Processing | Self::Discarding, Recorded::Nothing) if has_parts => Self::Deleting,
             (Self::Processing | Self::Discarding, Recorded::Nothing) => Self::Gone,
             // Its setting was not known while it ran.
             (Self::Discarding, Recorded::Kept { .. } | Recorded::Lost) => Self::Deleting,

@@ -9,10 +9,13 @@ use super::show::{Ending, Show};
 use crate::model::BroadcastId;
 use crate::seam::{MediaEvent, Recorded, Refusal};
 use crate::store::StoreError;
+use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 /// Where orders about recordings go.
 #[derive(Debug, Clone)]
@@ -28,6 +31,8 @@ enum Order {
 
 /// Orders that may wait for the disk. When full, one is dropped: it will be given again.
 const QUEUE: usize = 256;
+/// Orders that are carried out at one time: a long recording that goes from a slow bucket holds up no other.
+const AT_ONCE: usize = 8;
 /// How long an answer about a recording may take: a show that begins waits for it.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -56,19 +61,44 @@ impl Archive {
 }
 
 async fn run(service: Service, mut orders: mpsc::Receiver<Order>, cancel: CancellationToken) {
+    let (mut at_work, mut about) = (JoinSet::new(), HashMap::new());
     loop {
-        let order = tokio::select! {
+        tokio::select! {
+            // What was begun is broken off, and will be ordered again.
             () = cancel.cancelled() => return,
-            order = orders.recv() => order,
-        };
-        let (broadcast, done) = match order {
-            Some(Order::Settle(broadcast)) => (broadcast.clone(), service.settle_recording(&broadcast).await),
-            Some(Order::Delete { broadcast, parts }) => (broadcast.clone(), service.clear(&broadcast, &parts).await),
-            None => return,
-        };
-        if let Err(error) = done {
-            let error = &error as &dyn std::error::Error;
-            tracing::error!(broadcast.id = %broadcast, error, "what was ordered about a recording failed");
+            Some(done) = at_work.join_next_with_id() => {
+                let id = done.map_or_else(|error| error.id(), |(id, ())| id);
+                about.remove(&id);
+            }
+            order = orders.recv(), if at_work.len() < AT_ONCE => {
+                let Some(order) = order else { return };
+                let broadcast = order.broadcast().clone();
+                // It was given again before the first was done.
+                if !about.values().any(|other| *other == broadcast) {
+                    let span = tracing::info_span!("archive", broadcast.id = %broadcast);
+                    let task = at_work.spawn(carry_out(service.clone(), order).instrument(span));
+                    about.insert(task.id(), broadcast);
+                }
+            }
+        }
+    }
+}
+
+async fn carry_out(service: Service, order: Order) {
+    let done = match &order {
+        Order::Settle(broadcast) => service.settle_recording(broadcast).await,
+        Order::Delete { broadcast, parts } => service.clear(broadcast, parts).await,
+    };
+    if let Err(error) = done {
+        let error = &error as &dyn std::error::Error;
+        tracing::error!(error, "what was ordered about a recording failed; it will be tried again");
+    }
+}
+
+impl Order {
+    fn broadcast(&self) -> &BroadcastId {
+        match self {
+            Self::Settle(broadcast) | Self::Delete { broadcast, .. } => broadcast,
         }
     }
 }
@@ -125,35 +155,36 @@ pub(super) async fn is_to_keep(shared: &Shared, broadcast: &BroadcastId) -> bool
 }
 
 /// The show is over: what is kept of it is told once all of it is in the store, and shown to whoever comes from now on.
+/// What fails is told by nobody, so it will be ordered to be settled.
 pub(super) async fn conclude(shared: &Shared, show: &Show, keeps: bool) {
     shared.keeper.settle().await;
     shared.recordings.forget(&show.id);
-    let recorded = if keeps {
+    let concluded = if keeps {
         match close(shared, &show.id).await {
-            Ok((Recorded::Nothing, _)) if show.has_begun() => Recorded::Lost,
-            Ok((recorded, _)) => recorded,
-            Err(error) => {
-                let error = &error as &dyn std::error::Error;
-                tracing::error!(broadcast.id = %show.id, error, "the recording of a show cannot be read at its end");
-                Recorded::Lost
-            }
+            Ok((Recorded::Nothing, _)) if show.has_begun() => Ok(Recorded::Lost),
+            closed => closed.map(|(recorded, _)| recorded),
         }
     } else {
-        Recorded::Nothing
+        Ok(Recorded::Nothing)
     };
-    if recorded == Recorded::Nothing
-        && let Err(error) = shared.keeper.delete(&show.id).await
-    {
-        let error = &error as &dyn std::error::Error;
-        tracing::error!(broadcast.id = %show.id, error, "the journal of a show that is not kept cannot be deleted");
+    let concluded = match concluded {
+        Ok(Recorded::Nothing) => shared.keeper.delete(&show.id).await.map(|()| Recorded::Nothing),
+        concluded => concluded,
+    };
+    let replay = matches!(concluded, Ok(Recorded::Kept { .. }));
+    show.set_ending(Ending::Lingers { replay });
+    match concluded {
+        Ok(recorded) => tell(shared, &show.id, recorded).await,
+        Err(error) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(broadcast.id = %show.id, error, "the recording of a show cannot be closed; it will be tried again");
+        }
     }
-    show.set_ending(Ending::Lingers { replay: matches!(recorded, Recorded::Kept { .. }) });
-    tell(shared, &show.id, recorded).await;
 }
 
 /// Ends a journal whose end nobody wrote down. Says what it has, and whether that was needed.
 async fn close(shared: &Shared, broadcast: &BroadcastId) -> Result<(Recorded, bool), StoreError> {
-    let recording = Recording::read(shared.keeper.recover(broadcast).await?);
+    let recording = Recording::read(shared.keeper.journal(broadcast).await?);
     let is_open = !recording.is_empty() && !recording.has_ended();
     if is_open {
         shared.keeper.note(broadcast.clone(), recording.end_entry())?;

@@ -78,7 +78,7 @@ async fn open(shared: &Shared, show: &Show, keeps: bool) -> Packager {
         config.dvr_window = Duration::ZERO;
     }
     let resume = async {
-        let recording = Recording::read(shared.keeper.recover(&show.id).await?);
+        let recording = Recording::read(shared.keeper.journal(&show.id).await?);
         if recording.is_empty() {
             return Ok(None);
         }

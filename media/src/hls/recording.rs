@@ -180,7 +180,7 @@ impl Recording {
             Entry::Epoch { number, discontinuity, renditions } => {
                 self.whole = false;
                 self.ended = None;
-                self.next_epoch = self.next_epoch.max(number + 1);
+                self.next_epoch = self.next_epoch.max(number.saturating_add(1));
                 self.discontinuity = self.discontinuity.max(discontinuity);
                 for rendition in renditions {
                     let format = format_of(&rendition);
@@ -209,14 +209,17 @@ impl Recording {
 
     fn take_segment(&mut self, entry: &SegmentEntry) {
         // The line of its epoch may be lost; the number is used up all the same.
-        self.next_epoch = self.next_epoch.max(entry.epoch + 1);
+        self.next_epoch = self.next_epoch.max(entry.epoch.saturating_add(1));
         let Some(rendition) = self.renditions.get_mut(&entry.rendition) else { return };
         // A line that was lost leaves a hole in the numbers; a playlist cannot have one, so a gap stands for it.
-        let next = rendition.segments.last().map_or(entry.number, |last| last.number + 1);
-        if entry.number < next || entry.number - next > MAX_LOST {
-            return;
-        }
-        for _ in next..entry.number {
+        let next = rendition.segments.last().map_or(entry.number, |last| last.number.saturating_add(1));
+        let missing = match entry.number.checked_sub(next) {
+            Some(0) => 0,
+            Some(missing) if could_be(missing, rendition.segments.last(), entry) => missing,
+            // It was there before, or the line is damaged.
+            _ => return,
+        };
+        for _ in 0..missing {
             rendition.push_gap();
         }
         let segment = segment_of(entry);
@@ -313,15 +316,27 @@ fn target_for(longest: Duration) -> u64 {
     ((longest.as_secs_f64() + 0.5).floor() as u64).max(1)
 }
 
-/// Lines lost in a row that are still bridged: a store that failed for ten minutes.
-const MAX_LOST: u64 = 300;
+/// Lines lost in a row that are still bridged: a day of segments of two seconds.
+const MAX_LOST: u64 = 43_200;
+/// No segment that was lost was shorter.
+const LEAST_LOST: Duration = Duration::from_millis(100);
+
+/// Whether so many segments can have been lost between two: there was time for them, by the clock or by the show's own.
+fn could_be(missing: u64, last: Option<&Segment>, next: &SegmentEntry) -> bool {
+    let Some(last) = last else { return true };
+    let between = (UNIX_EPOCH + Duration::from_micros(next.at_micros)).duration_since(last.at).unwrap_or_default();
+    missing <= MAX_BRIDGED_ANYWAY || (missing <= MAX_LOST && LEAST_LOST * missing as u32 <= between)
+}
+
+/// Lost lines that need no proof: the clock of a machine may have been set back.
+const MAX_BRIDGED_ANYWAY: u64 = 300;
 
 impl RecordedRendition {
     fn push_gap(&mut self) {
         let Some(last) = self.segments.last() else { return };
         let duration = if last.duration.is_zero() { Duration::from_secs(1) } else { last.duration };
         let gap = Segment {
-            number: last.number + 1,
+            number: last.number.saturating_add(1),
             at: last.at + duration,
             duration,
             gap: true,
@@ -402,13 +417,16 @@ pub(crate) fn entry_of_unkept(kept: &Kept) -> Entry {
     entry
 }
 
+/// More discontinuities before one segment than any show has; a journal that tells of more is damaged.
+const MAX_MARKS: u64 = 300;
+
 fn segment_of(entry: &SegmentEntry) -> Segment {
     Segment {
         number: entry.number,
         epoch: entry.epoch,
         init_epoch: entry.init_epoch,
         discontinuity: entry.discontinuity,
-        marks: entry.marks.min(MAX_LOST),
+        marks: entry.marks.min(MAX_MARKS),
         at: UNIX_EPOCH + Duration::from_micros(entry.at_micros),
         duration: Duration::from_nanos(entry.duration_nanos),
         independent: entry.independent,
@@ -436,4 +454,46 @@ fn micros(at: SystemTime) -> u64 {
 
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn segment(number: u64, seconds: u64) -> Entry {
+        Entry::Segment(SegmentEntry {
+            rendition: RenditionId::parse("a0").unwrap(),
+            number,
+            epoch: 0,
+            init_epoch: 0,
+            discontinuity: 0,
+            marks: 0,
+            at_micros: seconds * 1_000_000,
+            duration_nanos: 2_000_000_000,
+            ends_at_nanos: (seconds + 2) * 1_000_000_000,
+            independent: true,
+            kept: true,
+            bytes: 1,
+        })
+    }
+
+    #[test]
+    fn lost_lines_are_gaps_for_as_long_as_the_disk_was_away_and_a_damaged_line_is_none() {
+        let a0 = RenditionId::parse("a0").unwrap();
+        let rendition =
+            EpochRendition { id: a0, init_epoch: 0, codecs: "mp4a.40.2".to_owned(), picture: None, channels: Some(2) };
+        let mut entries = vec![Entry::Epoch { number: 0, discontinuity: 0, renditions: vec![rendition] }];
+        // Half an hour is missing; one number cannot be.
+        entries.extend([
+            segment(1, 0),
+            segment(2, 2),
+            segment(903, 1_804),
+            segment(u64::MAX, 1_806),
+            segment(904, 1_806),
+        ]);
+        let recording = Recording::read(entries);
+        let segments = recording.segments(a0);
+        assert!(segments.iter().map(|segment| segment.number).eq(1..=904));
+        assert!(segments.iter().all(|segment| segment.gap == (3..903).contains(&segment.number)));
+    }
 }

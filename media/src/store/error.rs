@@ -1,6 +1,6 @@
 //! What goes wrong around a store: our surroundings, never the viewer.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +13,8 @@ pub enum StoreError {
     Full { limit: usize },
     #[error("the spool is full: {limit_bytes} bytes wait for the bucket (storage.spool_max_bytes)")]
     SpoolFull { limit_bytes: u64 },
+    #[error("it is being deleted already")]
+    Going,
     #[error("the store is closed")]
     Closed,
 }
@@ -36,6 +38,12 @@ impl StoreError {
         move |source| Self::Disk { action, path, source }
     }
 
+    /// Room must be made on the disk.
+    pub(super) fn is_full_disk(&self) -> bool {
+        let full = |error: &io::Error| matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
+        matches!(self, Self::Disk { source, .. } if full(source))
+    }
+
     /// A label for counters.
     pub(super) fn reason(&self) -> &'static str {
         match self {
@@ -47,7 +55,7 @@ impl StoreError {
                 BucketFault::Refused => "refused",
             },
             Self::Disk { .. } => "disk",
-            Self::Full { .. } | Self::SpoolFull { .. } | Self::Closed => "full",
+            Self::Full { .. } | Self::SpoolFull { .. } | Self::Going | Self::Closed => "full",
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What a broadcast has made, line by line: `index.jsonl` in its folder. Appended to, never rewritten.
 //!
 //! In: entries. Out: the same entries after a restart. Driven by the keeper; read when a show is resumed or replayed.
-//! A line is torn when the process dies while writing it; only the last can be, and it is dropped.
+//! A line that was torn while it was written is dropped.
 
 use super::{ObjectKey, ObjectName, RenditionId, StoreError, lines};
 use crate::model::BroadcastId;
@@ -22,6 +22,17 @@ pub enum Entry {
     Stopped,
     /// The show is over.
     Ended { target_duration_secs: u64 },
+}
+
+impl Entry {
+    /// What is still to be said when its object was not kept: a segment leaves a gap, and nobody misses a picture.
+    pub(super) fn without_object(self) -> Option<Self> {
+        match self {
+            Self::Segment(segment) => Some(Self::Segment(SegmentEntry { kept: false, ..segment })),
+            Self::Thumbnail(_) => None,
+            other => Some(other),
+        }
+    }
 }
 
 /// A rendition as it is in an epoch.
@@ -126,11 +137,6 @@ pub(super) fn read(folder: &Path) -> Result<Vec<Entry>, StoreError> {
     lines::read(&folder.join(FILE))
 }
 
-/// Ends a torn last line. Called before the first append of a process.
-pub(super) fn mend(folder: &Path) -> Result<(), StoreError> {
-    lines::mend(&folder.join(FILE))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,7 +169,6 @@ mod tests {
         let whole = fs::read(folder.join(FILE)).unwrap();
         for cut in 1..whole.len() / 2 {
             fs::write(folder.join(FILE), &whole[..whole.len() - cut]).unwrap();
-            mend(&folder).unwrap();
             append(&folder, &Entry::Stopped).unwrap();
             let entries = read(&folder).unwrap();
             let expected =

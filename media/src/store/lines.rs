@@ -1,20 +1,20 @@
 //! Files of JSON, one value a line, appended to and never rewritten.
 //!
-//! A line is torn when the process dies while writing it; only the last can be, and it is left out when read.
+//! A line is torn when the process dies or the disk is full while it is written. It is left out when read.
 
 use super::StoreError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-/// Appends one line, and makes the folder where there is none.
+/// Appends one line, and makes the folder where there is none. A line that was not written to its end before, by a disk
+/// that was full or a process that died, is ended first, so that it does not swallow this one.
 pub(super) fn append<T: Serialize>(path: &Path, value: &T) -> Result<File, StoreError> {
-    let mut line = serde_json::to_vec(value).expect("our lines hold nothing JSON cannot say");
-    line.push(b'\n');
     let mut options = OpenOptions::new();
-    let options = options.append(true).create(true);
+    let options = options.read(true).append(true).create(true);
     let mut file = match options.open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let folder = path.parent().expect("the file lies in a folder");
@@ -24,9 +24,27 @@ pub(super) fn append<T: Serialize>(path: &Path, value: &T) -> Result<File, Store
         opened => opened,
     }
     .map_err(StoreError::disk("open", path))?;
-    // One write, so that a line is torn only by a crash within it.
+    let mut line = Vec::with_capacity(USUAL_LINE);
+    if is_torn(&file).map_err(StoreError::disk("read", path))? {
+        line.push(b'\n');
+    }
+    serde_json::to_writer(&mut line, value).expect("our lines hold nothing JSON cannot say");
+    line.push(b'\n');
+    // One write, so that a line is torn only by a crash or a refusal within it.
     file.write_all(&line).map_err(StoreError::disk("append to", path))?;
     Ok(file)
+}
+
+const USUAL_LINE: usize = 512;
+
+/// Whether the last line has no end.
+fn is_torn(file: &File) -> io::Result<bool> {
+    let len = file.metadata()?.len();
+    let mut last = [b'\n'];
+    if len > 0 {
+        file.read_exact_at(&mut last, len - 1)?;
+    }
+    Ok(last != [b'\n'])
 }
 
 /// All lines, oldest first; none where there is no file.
@@ -44,12 +62,22 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, StoreErro
     Ok(values)
 }
 
-/// Ends a torn last line, so that the next one starts on its own. Called before the first append of a process.
-pub(super) fn mend(path: &Path) -> Result<(), StoreError> {
-    let torn = fs::read(path).is_ok_and(|text| text.last().is_some_and(|byte| *byte != b'\n'));
-    if torn {
-        let mut file = OpenOptions::new().append(true).open(path).map_err(StoreError::disk("open", path))?;
-        file.write_all(b"\n").map_err(StoreError::disk("mend", path))?;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_was_cut_short_swallows_none_and_may_be_written_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lines");
+        append(&path, &1).unwrap();
+        // The disk was full in the middle of the second.
+        let mut text = fs::read_to_string(&path).unwrap();
+        text.push_str("\"tw");
+        fs::write(&path, text).unwrap();
+        append(&path, &"two").unwrap();
+        append(&path, &3).unwrap();
+        let read: Vec<serde_json::Value> = read(&path).unwrap();
+        assert_eq!(read, [1.into(), "two".into(), serde_json::Value::from(3)]);
     }
-    Ok(())
 }

@@ -16,6 +16,7 @@ mod keeper;
 mod key;
 mod lines;
 mod note;
+mod owed;
 mod recent;
 mod s3;
 mod spool;

@@ -68,24 +68,36 @@ impl Spool {
         self.counted.send_replace(true);
     }
 
-    /// Makes room for an object that is about to be written.
-    pub(super) async fn reserve(&self, bytes: u64) -> Result<(), StoreError> {
+    /// Makes room for an object that is about to be written. An init has it always: without one nothing can be played.
+    pub(super) async fn reserve(&self, key: &ObjectKey, bytes: u64) -> Result<(), StoreError> {
         // The sender lives as long as we do.
         let _ = self.counted.subscribe().wait_for(|counted| *counted).await;
         loop {
-            let oldest = {
+            {
                 let mut holds = self.holds.lock();
-                if holds.bytes + bytes <= self.max_bytes {
+                if holds.bytes + bytes <= self.max_bytes || !is_spare(key) {
                     holds.bytes += bytes;
                     tell(holds.bytes);
                     return Ok(());
                 }
-                holds.spare.pop_front()
-            };
-            let Some((key, size)) = oldest else { return Err(StoreError::SpoolFull { limit_bytes: self.max_bytes }) };
+            }
+            if !self.spare(1).await? {
+                return Err(StoreError::SpoolFull { limit_bytes: self.max_bytes });
+            }
+        }
+    }
+
+    /// Removes the oldest that were uploaded, so many bytes at least. `false`: there is nothing to remove.
+    pub(super) async fn spare(&self, bytes: u64) -> Result<bool, StoreError> {
+        let mut gone = 0;
+        while gone < bytes {
+            let oldest = self.holds.lock().spare.pop_front();
+            let Some((key, size)) = oldest else { break };
             self.disk.remove(&key).await?;
             self.release(size);
+            gone += size;
         }
+        Ok(gone > 0)
     }
 
     /// Gives back what was reserved, or what an object took that is gone.
@@ -138,7 +150,7 @@ mod tests {
     }
 
     async fn write(spool: &Spool, key: &ObjectKey) -> Result<(), StoreError> {
-        spool.reserve(10).await?;
+        spool.reserve(key, 10).await?;
         spool.disk.put(key, vec![Bytes::from_static(b"0123456789")]).await
     }
 

@@ -45,12 +45,6 @@ pub(super) fn read(folder: &Path) -> Result<Uploads, StoreError> {
     Ok(uploads)
 }
 
-/// The same, by the process that will append to it.
-pub(super) fn recover(folder: &Path) -> Result<Uploads, StoreError> {
-    lines::mend(&folder.join(FILE))?;
-    read(folder)
-}
-
 /// How long the journal is.
 pub(super) fn journal_bytes(folder: &Path) -> u64 {
     fs::metadata(folder.join(journal::FILE)).map_or(0, |about| about.len())
@@ -132,7 +126,7 @@ mod tests {
         append(&folder, &Mark::uploaded(&key(3))).unwrap();
         let text = fs::read_to_string(folder.join(FILE)).unwrap();
         fs::write(folder.join(FILE), format!("{text}{{\"uploaded\":\"v0/2/4")).unwrap();
-        let uploads = recover(&folder).unwrap();
+        let uploads = read(&folder).unwrap();
         append(&folder, &Mark::uploaded(&key(5))).unwrap();
         let after = read(&folder).unwrap();
         let v0 = key(1).rendition;

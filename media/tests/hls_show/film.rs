@@ -3,7 +3,7 @@
 
 use super::clip::{CLIP, Clip, LARGE_CLIP, OTHER_CLIP};
 use super::film_probe::{HOST, Packet, address, decodes, durations, film_of, packets, pictures};
-use super::stage::{LIMIT, SHOW, Stage, id, uris, write};
+use super::stage::{LIMIT, SHOW, Stage, id, uris, write, write_on};
 use bytes::Bytes;
 use chobi_media::model::Frame;
 use chobi_media::seam::Recorded;
@@ -16,8 +16,14 @@ use tempfile::TempDir;
 async fn show_of(clips: &[&'static Clip], folder: &Path, show: &str) -> Stage {
     let stage = Stage::new(folder);
     let mut publisher = stage.publish(show).await;
-    for clip in clips {
-        write(&mut publisher, clip.epoch(), &clip.frames).await;
+    for (index, clip) in clips.iter().enumerate() {
+        let (first, rest) = clip.frames.split_at(60);
+        write(&mut publisher, clip.epoch(), first).await;
+        if index == 0 && show == SHOW {
+            // More frames than may wait follow.
+            stage.has_opened().await;
+        }
+        write_on(&mut publisher, rest).await;
     }
     stage.end(show, publisher).await;
     assert!(matches!(stage.heard.recorded(show).await, Recorded::Kept { .. }));

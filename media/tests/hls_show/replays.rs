@@ -2,10 +2,12 @@
 
 use super::clip::CLIP;
 use super::stage::{SHOW, Stage, id, uris, write};
-use chobi_media::seam::Recorded;
+use chobi_media::hls::HlsConfig;
+use chobi_media::seam::{MediaEvent, Recorded};
 use http::StatusCode;
 use std::path::Path;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 /// Seconds of a media playlist.
 fn adds_up(playlist: &str) -> f64 {
@@ -138,12 +140,21 @@ async fn what_a_stopped_server_left_is_told_and_closed_when_asked() {
 }
 
 #[tokio::test]
-async fn a_disk_that_took_nothing_is_a_loss() {
+async fn a_disk_that_took_nothing_is_a_loss_once_it_can_be_read() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("hls"), "not a folder").unwrap();
-    let stage = Stage::new(folder.path());
+    let root = folder.path().join("hls");
+    std::fs::write(&root, "not a folder").unwrap();
+    let config = HlsConfig { end_linger: Duration::from_millis(100), ..HlsConfig::default() };
+    let stage = Stage::with(folder.path(), config);
     let mut publisher = stage.publish(SHOW).await;
     write(&mut publisher, CLIP.epoch(), &CLIP.frames).await;
     stage.end(SHOW, publisher).await;
-    assert_eq!(stage.heard.recorded(SHOW).await, Recorded::Lost);
+    stage.ended_playlist("v0").await;
+    while stage.service.settle_recording(&id(SHOW)).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let told = |events: &[MediaEvent]| events.iter().any(|event| matches!(event, MediaEvent::RecordingEnded { .. }));
+    stage.heard.wait_for(|events| !told(events)).await;
+    std::fs::remove_file(&root).unwrap();
+    assert_eq!(stage.settled(SHOW).await, Recorded::Lost);
 }

@@ -189,6 +189,16 @@ impl Stage {
         assert_eq!(publisher.revoked().await, Revoked::Ended);
     }
 
+    /// What is told of a recording that is ordered to be settled, again and again until there is an answer.
+    pub(crate) async fn settled(&self, show: &str) -> Recorded {
+        let told = |event: &MediaEvent| matches!(event, MediaEvent::RecordingEnded { broadcast, .. } if broadcast.as_str() == show);
+        while !self.heard.0.borrow().iter().any(told) {
+            self.service.settle_recording(&id(show)).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        self.heard.recorded(show).await
+    }
+
     pub(crate) async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> Answer {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {

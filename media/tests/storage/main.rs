@@ -17,6 +17,7 @@ mod film_probe;
 mod faults;
 mod film;
 mod line;
+mod refusals;
 mod restart;
 mod service;
 mod shows;

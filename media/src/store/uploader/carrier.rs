@@ -4,11 +4,12 @@
 
 use super::super::journal::{self, Entry, ThumbnailEntry};
 use super::super::s3::PlaylistAge;
-use super::super::uploads::{self, Mark};
+use super::super::uploads;
 use super::super::{ObjectKey, ObjectName, SegmentStore, StoreError, disk};
 use super::{Node, Playlist};
 use crate::model::BroadcastId;
 use std::sync::Arc;
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 /// How an upload went.
@@ -19,10 +20,8 @@ pub(super) struct Upload {
 }
 
 pub(super) enum Outcome {
-    /// `noted`: a restart will know.
     Done {
         bytes: u64,
-        noted: bool,
     },
     /// There is no such file.
     Missing,
@@ -37,28 +36,30 @@ pub(super) struct Written {
     pub(super) journal_bytes: u64,
 }
 
+/// The newest picture of a show, by epoch and number: it has an address of its own too, for lists that know nothing else of
+/// the show. Held while one is put there, so that none takes the place of a newer one.
+pub(super) type NewestThumbnail = Mutex<Option<(u64, u64)>>;
+
 /// One attempt. The bytes are read when its turn has come, so what waits takes no memory.
-pub(super) async fn upload(node: Arc<Node>, order: u64, key: ObjectKey) -> Upload {
-    let outcome = attempt(&node, &key).await.unwrap_or_else(Outcome::Failed);
+pub(super) async fn upload(node: Arc<Node>, order: u64, key: ObjectKey, newest: Arc<NewestThumbnail>) -> Upload {
+    let outcome = attempt(&node, &key, &newest).await.unwrap_or_else(Outcome::Failed);
     Upload { order, key, outcome }
 }
 
-async fn attempt(node: &Node, key: &ObjectKey) -> Result<Outcome, StoreError> {
+async fn attempt(node: &Node, key: &ObjectKey, newest: &NewestThumbnail) -> Result<Outcome, StoreError> {
     let _turn = node.uploads.acquire().await.map_err(|_| StoreError::Closed)?;
     let Some(object) = node.disk.get(key).await? else { return Ok(Outcome::Missing) };
     let (bytes, began) = (object.len() as u64, Instant::now());
     node.bucket.put(key, vec![object.clone()]).await?;
-    if let ObjectName::Thumbnail(_) = key.object {
-        // The newest of a show has an address of its own too, for lists that know nothing else of it.
-        node.bucket.put_thumbnail(&key.broadcast, object, PlaylistAge::Live).await?;
+    if let ObjectName::Thumbnail(number) = key.object {
+        let mut newest = newest.lock().await;
+        if *newest < Some((key.epoch, number)) {
+            node.bucket.put_thumbnail(&key.broadcast, object, PlaylistAge::Live).await?;
+            *newest = Some((key.epoch, number));
+        }
     }
     node.health.uploaded(began.elapsed());
-    let (folder, mark) = (node.disk.folder(&key.broadcast), Mark::uploaded(key));
-    let noted = disk::blocking(move || uploads::append(&folder, &mark)).await;
-    if let Err(error) = &noted {
-        node.health.failed(error);
-    }
-    Ok(Outcome::Done { bytes, noted: noted.is_ok() })
+    Ok(Outcome::Done { bytes })
 }
 
 /// Writes playlists in their order: what one names is there before it.

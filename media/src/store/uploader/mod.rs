@@ -23,7 +23,7 @@ use super::{DiskStore, ObjectKey, S3Store, SegmentStore, StorageConfig, StoreErr
 use crate::model::BroadcastId;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::error::TrySendError;
@@ -84,13 +84,22 @@ struct Node {
     reads: Semaphore,
     health: Health,
     shows: Mutex<Shows>,
-    /// Held while a show is deleted, and while one that an earlier run left is looked at: none is begun that is to go.
-    clearing: tokio::sync::Mutex<()>,
     tasks: TaskTracker,
     cancel: CancellationToken,
 }
 
-type Shows = HashMap<BroadcastId, Shipping>;
+#[derive(Debug, Default)]
+struct Shows {
+    shipping: HashMap<BroadcastId, Shipping>,
+    /// Those that are being deleted: none of them begins.
+    going: HashSet<BroadcastId>,
+}
+
+/// A show that is being deleted, as long as this lives.
+struct Going<'a> {
+    node: &'a Node,
+    broadcast: &'a BroadcastId,
+}
 
 /// A show whose shipment runs.
 #[derive(Debug)]
@@ -109,6 +118,8 @@ pub struct StorageHealth(Option<Arc<Node>>);
 
 /// Entries that may wait for a shipment. It takes them at once but for a moment of reading the disk; the keeper waits.
 const NOTES: usize = 64;
+/// A show that sends nothing and lacks nothing is let go.
+const IDLE: Duration = Duration::from_secs(60);
 /// A shipment that takes no entry for so long cannot read its disk.
 const STUCK_AFTER: Duration = Duration::from_secs(5);
 /// Shows of earlier runs that are finished at one time. Each reads its journal; more would crowd out what is live.
@@ -137,7 +148,6 @@ impl Uploader {
             config,
             health: Health::default(),
             shows: Mutex::default(),
-            clearing: tokio::sync::Mutex::default(),
             tasks: TaskTracker::new(),
             cancel: CancellationToken::new(),
         });
@@ -176,10 +186,9 @@ impl Uploader {
         self.node.bucket.get(key).await
     }
 
-    /// Removes a broadcast from the bucket and the disk.
+    /// Removes a broadcast from the bucket and the disk. Refused while that is being done.
     pub(super) async fn delete(&self, broadcast: &BroadcastId) -> Result<(), StoreError> {
-        let _none_begins = self.node.clearing.lock().await;
-        let shipping = self.node.shows.lock().remove(broadcast);
+        let Some((_none_begins, shipping)) = self.node.let_go(broadcast) else { return Err(StoreError::Going) };
         if let Some(shipping) = shipping {
             shipping.abandon.cancel();
             // A shipment that panicked is gone as well.
@@ -218,7 +227,7 @@ impl Node {
     fn note(self: &Arc<Self>, broadcast: &BroadcastId, entry: Entry) -> Result<(), (Entry, mpsc::Sender<Entry>)> {
         // Under the lock, so that no shipment ends between being looked up and being told.
         let mut shows = self.shows.lock();
-        let Some(shipping) = shows.get(broadcast) else {
+        let Some(shipping) = shows.shipping.get(broadcast) else {
             self.start_shipment(&mut shows, broadcast, false);
             return Ok(());
         };
@@ -233,30 +242,52 @@ impl Node {
         }
     }
 
+    /// Has the shipment of a show end, and none begin while the answer lives. `None`: so it is already.
+    fn let_go<'a>(&'a self, broadcast: &'a BroadcastId) -> Option<(Going<'a>, Option<Shipping>)> {
+        let mut shows = self.shows.lock();
+        if !shows.going.insert(broadcast.clone()) {
+            return None;
+        }
+        Some((Going { node: self, broadcast }, shows.shipping.remove(broadcast)))
+    }
+
     fn start_shipment(self: &Arc<Self>, shows: &mut Shows, broadcast: &BroadcastId, is_earlier: bool) {
+        if shows.going.contains(broadcast) {
+            return;
+        }
         let (notes, inbox) = mpsc::channel(NOTES);
         let abandon = CancellationToken::new();
-        let shipment = Shipment::new(Arc::clone(self), broadcast.clone(), abandon.clone());
+        // What an earlier run left goes on now or not at all, and others wait for its place.
+        let patience = if is_earlier { Duration::ZERO } else { IDLE };
+        let shipment = Shipment::new(Arc::clone(self), broadcast.clone(), abandon.clone(), patience);
         let span = tracing::info_span!("upload", broadcast.id = %broadcast);
         let task = self.tasks.spawn(shipment.run(inbox).instrument(span));
-        shows.insert(broadcast.clone(), Shipping { notes, abandon, task, is_earlier });
+        shows.shipping.insert(broadcast.clone(), Shipping { notes, abandon, task, is_earlier });
     }
 
     /// Takes a shipment off the list, unless it was told something that it has not seen.
     fn leave(&self, broadcast: &BroadcastId, inbox: &mpsc::Receiver<Entry>) -> bool {
         let mut shows = self.shows.lock();
         if inbox.is_empty() {
-            shows.remove(broadcast);
+            shows.shipping.remove(broadcast);
         }
         inbox.is_empty()
+    }
+
+    /// The shipment of a show is no more. Another may have begun.
+    fn is_gone(&self, broadcast: &BroadcastId) {
+        let mut shows = self.shows.lock();
+        if shows.shipping.get(broadcast).is_some_and(|shipping| shipping.notes.is_closed()) {
+            shows.shipping.remove(broadcast);
+        }
     }
 
     /// Ends a shipment that hears nothing any more, so that one show does not hold up the others. Another begins with
     /// the next entry and reads what this one knew on the disk.
     fn abandon(&self, broadcast: &BroadcastId, notes: &mpsc::Sender<Entry>) {
         let mut shows = self.shows.lock();
-        if shows.get(broadcast).is_some_and(|shipping| shipping.notes.same_channel(notes))
-            && let Some(shipping) = shows.remove(broadcast)
+        if shows.shipping.get(broadcast).is_some_and(|shipping| shipping.notes.same_channel(notes))
+            && let Some(shipping) = shows.shipping.remove(broadcast)
         {
             tracing::error!(broadcast.id = %broadcast, "the uploads of a show are stuck and begin anew");
             shipping.abandon.cancel();
@@ -285,18 +316,21 @@ async fn finish_earlier(node: Arc<Node>) {
         tracing::info!(shows = unfinished.len(), "going on with uploads of earlier runs");
     }
     for broadcast in unfinished {
-        while node.shows.lock().values().filter(|show| show.is_earlier).count() >= FINISHING {
+        while node.shows.lock().shipping.values().filter(|show| show.is_earlier).count() >= FINISHING {
             tokio::select! {
                 () = tokio::time::sleep(LOOK_AGAIN) => {}
                 () = node.cancel.cancelled() => return,
             }
         }
-        let _none_goes = node.clearing.lock().await;
-        let folder = node.disk.folder(&broadcast);
-        let is_there = disk::blocking(move || Ok(folder.exists())).await.unwrap_or(false);
         let mut shows = node.shows.lock();
-        if is_there && !shows.contains_key(&broadcast) {
+        if !shows.shipping.contains_key(&broadcast) {
             node.start_shipment(&mut shows, &broadcast, true);
         }
+    }
+}
+
+impl Drop for Going<'_> {
+    fn drop(&mut self) {
+        self.node.shows.lock().going.remove(self.broadcast);
     }
 }

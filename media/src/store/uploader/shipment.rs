@@ -8,13 +8,13 @@
 use super::super::journal::{self, Entry};
 use super::super::s3::PlaylistAge;
 use super::super::uploads::{self, Mark, Uploads};
-use super::super::{StoreError, disk};
+use super::super::{ObjectKey, StoreError, disk};
 use super::backlog::{Backlog, Listing, Next};
-use super::carrier::{self, Outcome, Upload, Written};
+use super::carrier::{self, NewestThumbnail, Outcome, Upload, Written};
 use super::{Node, Playlist};
 use crate::metrics;
 use crate::model::BroadcastId;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -27,12 +27,18 @@ pub(super) struct Shipment {
     node: Arc<Node>,
     broadcast: BroadcastId,
     abandon: CancellationToken,
+    /// How long it stays for a show that sends nothing and lacks nothing; its next entry takes it up again.
+    patience: Duration,
     backlog: Backlog,
     stage: Stage,
     /// Uploads on their way, at most `uploads_per_session`.
     uploads: JoinSet<Upload>,
     /// Which object each of them is.
     orders: HashMap<task::Id, u64>,
+    /// What the disk was not yet told of, oldest first; with the bytes of what the bucket has, which may go then.
+    marks: VecDeque<(Mark, Option<(ObjectKey, u64)>)>,
+    marks_after: Instant,
+    thumbnail: Arc<NewestThumbnail>,
     /// Playlists on their way: one job at a time, so that none overtakes a newer one.
     pages: JoinSet<Result<Written, StoreError>>,
     pages_failed: u32,
@@ -60,22 +66,24 @@ enum Stage {
 const STOP_LIMIT: Duration = Duration::from_secs(2);
 /// The playlists of a recording with gaps are written at most this often while gaps are mended.
 const REWRITE_AFTER: Duration = Duration::from_secs(5);
-/// A show that sends nothing and lacks nothing is let go; its next entry takes it up again.
-const IDLE: Duration = Duration::from_secs(60);
 const PAGES_BACKOFF_MAX: Duration = Duration::from_secs(5);
 const RETRY_READ: Duration = Duration::from_secs(1);
 
 impl Shipment {
-    pub(super) fn new(node: Arc<Node>, broadcast: BroadcastId, abandon: CancellationToken) -> Self {
+    pub(super) fn new(node: Arc<Node>, broadcast: BroadcastId, abandon: CancellationToken, patience: Duration) -> Self {
         let (backlog, now) = (Backlog::new(broadcast.clone(), node.rules()), Instant::now());
         Self {
             node,
             broadcast,
             abandon,
+            patience,
             backlog,
             stage: Stage::Live,
             uploads: JoinSet::new(),
             orders: HashMap::new(),
+            marks: VecDeque::new(),
+            marks_after: now,
+            thumbnail: Arc::default(),
             pages: JoinSet::new(),
             pages_failed: 0,
             pages_after: now,
@@ -92,7 +100,6 @@ impl Shipment {
             // What is on its way is dropped with us.
             () = abandon.cancelled() => {}
         }
-        self.node.health.set_waiting(&self.broadcast, 0, Duration::ZERO);
     }
 
     async fn ship(&mut self, inbox: &mut mpsc::Receiver<Entry>) {
@@ -104,18 +111,20 @@ impl Shipment {
         loop {
             // What has arrived by now is not late.
             while let Some(upload) = self.uploads.try_join_next_with_id() {
-                self.take_joined(upload).await;
+                self.take_joined(upload);
             }
+            self.write_marks().await;
             let now = Instant::now();
-            let wake = [self.start_uploads(now), self.start_pages(now)].into_iter().flatten().min();
+            let marks_after = (!self.marks.is_empty()).then_some(self.marks_after);
+            let wake = [self.start_uploads(now), self.start_pages(now), marks_after].into_iter().flatten().min();
             self.tell_waiting();
             if self.is_done() && self.leave(inbox).await {
                 return;
             }
-            let idle_until = self.stirred + IDLE;
+            let idle_until = self.stirred + self.patience;
             tokio::select! {
                 Some(entry) = inbox.recv() => self.note(entry),
-                Some(upload) = self.uploads.join_next_with_id() => self.take_joined(upload).await,
+                Some(upload) = self.uploads.join_next_with_id() => self.take_joined(upload),
                 Some(pages) = self.pages.join_next() => self.take_pages(pages.unwrap_or(Err(StoreError::Closed))),
                 () = tokio::time::sleep_until(wake.unwrap_or(idle_until).min(idle_until.max(now + RETRY_READ))) => {}
                 () = stop.cancelled() => return self.arrive().await,
@@ -136,8 +145,7 @@ impl Shipment {
 
     async fn read_back(&mut self) -> Result<(), StoreError> {
         let folder = self.node.disk.folder(&self.broadcast);
-        let (entries, known) =
-            disk::blocking(move || Ok((journal::read(&folder)?, uploads::recover(&folder)?))).await?;
+        let (entries, known) = disk::blocking(move || Ok((journal::read(&folder)?, uploads::read(&folder)?))).await?;
         let (now, wall) = (Instant::now(), SystemTime::now());
         // An epoch has no time of its own; its init is as old as the first segment that needs it.
         let mut waited = Duration::ZERO;
@@ -181,7 +189,12 @@ impl Shipment {
                     if is_retry {
                         ::metrics::counter!(metrics::STORE_UPLOAD_RETRIES).increment(1);
                     }
-                    let task = self.uploads.spawn(carrier::upload(Arc::clone(&self.node), order, key));
+                    let task = self.uploads.spawn(carrier::upload(
+                        Arc::clone(&self.node),
+                        order,
+                        key,
+                        Arc::clone(&self.thumbnail),
+                    ));
                     self.orders.insert(task.id(), order);
                 }
                 Next::Rest(until) => return Some(until),
@@ -192,11 +205,11 @@ impl Shipment {
     }
 
     /// An upload is over, or its task died, which is as good as failed.
-    async fn take_joined(&mut self, joined: Result<(task::Id, Upload), JoinError>) {
+    fn take_joined(&mut self, joined: Result<(task::Id, Upload), JoinError>) {
         let id = joined.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
         let order = self.orders.remove(&id);
         match (joined, order) {
-            (Ok((_, upload)), _) => self.take_upload(upload).await,
+            (Ok((_, upload)), _) => self.take_upload(upload),
             (Err(error), Some(order)) => {
                 tracing::error!(%error, "an upload broke off");
                 self.backlog.failed(order, Instant::now(), rand::random());
@@ -205,20 +218,18 @@ impl Shipment {
         }
     }
 
-    async fn take_upload(&mut self, Upload { order, key, outcome }: Upload) {
+    fn take_upload(&mut self, Upload { order, key, outcome }: Upload) {
         let now = Instant::now();
         self.stirred = now;
         match outcome {
-            Outcome::Done { bytes, noted } => {
+            Outcome::Done { bytes } => {
                 self.backlog.uploaded(order);
-                if noted {
-                    self.node.spool.is_uploaded(key, bytes);
-                }
+                self.marks.push_back((Mark::uploaded(&key), Some((key, bytes))));
             }
             Outcome::Missing => {
                 tracing::error!(%key, "a segment is not on the disk any more and was not uploaded: it is lost");
                 ::metrics::counter!(metrics::STORE_FAILURES).increment(1);
-                self.mark(Mark::lost(&key)).await;
+                self.marks.push_back((Mark::lost(&key), None));
                 self.backlog.lost(order);
             }
             Outcome::Failed(error) => {
@@ -252,6 +263,8 @@ impl Shipment {
                 return self.start_pages(now);
             }
             Stage::Recorded { news: false } => {}
+            // They are made of what the disk was told.
+            Stage::Recorded { news: true } if !self.marks.is_empty() => return Some(self.marks_after),
             Stage::Recorded { news: true } => {
                 let gaps = !self.backlog.is_empty();
                 if now < self.pages_after && (gaps || self.pages_failed > 0) {
@@ -312,34 +325,52 @@ impl Shipment {
 
     /// Nothing is left to do, or nothing has happened for long.
     fn is_done(&self) -> bool {
-        let still = self.uploads.is_empty() && self.pages.is_empty() && self.backlog.is_empty();
+        let still =
+            self.uploads.is_empty() && self.marks.is_empty() && self.pages.is_empty() && self.backlog.is_empty();
         let finished = self.stage == Stage::Recorded { news: false };
-        let idle = self.stage == Stage::Live && !self.backlog.is_unsaid() && self.stirred.elapsed() >= IDLE;
+        let idle = self.stage == Stage::Live && !self.backlog.is_unsaid() && self.stirred.elapsed() >= self.patience;
         still && (finished || idle)
     }
 
     /// Ends the shipment, unless something came in.
     async fn leave(&mut self, inbox: &mpsc::Receiver<Entry>) -> bool {
         if self.stage == (Stage::Recorded { news: false }) {
-            self.mark(Mark::Complete { journal_bytes: self.recorded_bytes }).await;
+            // Where it cannot be written the next run finds nothing to do.
+            let _ = self.write_mark(Mark::Complete { journal_bytes: self.recorded_bytes }).await;
         }
         self.node.leave(&self.broadcast, inbox)
     }
 
-    async fn mark(&self, mark: Mark) {
-        let folder = self.node.disk.folder(&self.broadcast);
-        if let Err(error) = disk::blocking(move || uploads::append(&folder, &mark)).await {
-            self.node.health.failed(&error);
+    /// Tells the disk what the bucket has, so that a restart knows; only then may it go from the disk.
+    async fn write_marks(&mut self) {
+        while let Some((mark, uploaded)) = self.marks.front()
+            && self.marks_after <= Instant::now()
+        {
+            if self.write_mark(mark.clone()).await {
+                if let Some((key, bytes)) = uploaded.clone() {
+                    self.node.spool.is_uploaded(key, bytes);
+                }
+                self.marks.pop_front();
+            } else {
+                self.marks_after = Instant::now() + RETRY_READ;
+            }
         }
+    }
+
+    async fn write_mark(&self, mark: Mark) -> bool {
+        let folder = self.node.disk.folder(&self.broadcast);
+        let written = disk::blocking(move || uploads::append(&folder, &mark)).await;
+        written.inspect_err(|error| self.node.health.failed(error)).is_ok()
     }
 
     /// The server stops: what is on its way may arrive.
     async fn arrive(&mut self) {
         let arrived = async {
             while let Some(upload) = self.uploads.join_next_with_id().await {
-                self.take_joined(upload).await;
+                self.take_joined(upload);
             }
             while self.pages.join_next().await.is_some() {}
+            self.write_marks().await;
         };
         let _ = tokio::time::timeout(STOP_LIMIT, arrived).await;
     }
@@ -347,6 +378,14 @@ impl Shipment {
     fn tell_waiting(&self) {
         let (segments, length) = self.backlog.waiting();
         self.node.health.set_waiting(&self.broadcast, segments, length);
+    }
+}
+
+impl Drop for Shipment {
+    /// Also when it panics: its place is free, and nothing waits that anyone knows of.
+    fn drop(&mut self) {
+        self.node.health.set_waiting(&self.broadcast, 0, Duration::ZERO);
+        self.node.is_gone(&self.broadcast);
     }
 }
 

@@ -1,0 +1,176 @@
+//! A local disk that refuses, for a while: what it costs a show, and that nothing is told that is not so.
+
+use super::clip::CLIP;
+use super::line::State;
+use super::stage::{SHOW, Stage, uris, write, write_on};
+use super::theatre::{SEGMENTS, Theatre, play, watch};
+use chobi_media::seam::{MediaEvent, Recorded};
+use chobi_media::store::journal::{self, Entry};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// A folder that stands where a file is to be written.
+struct InTheWay {
+    path: PathBuf,
+    aside: PathBuf,
+}
+
+impl InTheWay {
+    fn of(path: PathBuf) -> Self {
+        let aside = path.with_extension("aside");
+        fs::rename(&path, &aside).unwrap();
+        fs::create_dir(&path).unwrap();
+        Self { path, aside }
+    }
+
+    fn clear(self) {
+        fs::remove_dir(&self.path).unwrap();
+        fs::rename(&self.aside, &self.path).unwrap();
+    }
+}
+
+fn folder(data: &Path) -> PathBuf {
+    data.join("hls").join(SHOW)
+}
+
+#[tokio::test]
+async fn a_disk_that_refuses_when_a_show_begins_costs_it_only_what_was_shown_meanwhile() {
+    let data = tempfile::tempdir().unwrap();
+    let stage = Stage::new(data.path());
+    let folder = folder(data.path());
+    fs::create_dir_all(folder.parent().unwrap()).unwrap();
+    fs::write(&folder, "a file where the show's folder is to be").unwrap();
+    let mut publisher = stage.publish(SHOW).await;
+    let (first, second) = CLIP.frames.split_at(CLIP.frames.len() / 2);
+    write(&mut publisher, CLIP.epoch(), first).await;
+    stage.playlist_with("v0", 1).await;
+    // The disk has said no to the init, to the line of the epoch and to a segment.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    fs::remove_file(&folder).unwrap();
+    write_on(&mut publisher, second).await;
+    stage.end(SHOW, publisher).await;
+    assert!(matches!(stage.heard.recorded(SHOW).await, Recorded::Kept { .. }));
+    stage.stop().await;
+
+    let stage = Stage::new(data.path());
+    let playlist = stage.fetch_text(&format!("/hls/{SHOW}/v0/index.m3u8")).await;
+    let parsed = m3u8_rs::parse_media_playlist_res(playlist.as_bytes()).unwrap();
+    assert_eq!(parsed.segments.len() as u64, SEGMENTS, "{playlist}");
+    let is_gap = |segment: &m3u8_rs::MediaSegment| segment.unknown_tags.iter().any(|tag| tag.tag == "X-GAP");
+    let gaps: Vec<bool> = parsed.segments.iter().map(is_gap).collect();
+    assert!(gaps[0] && !gaps[SEGMENTS as usize - 1], "{playlist}");
+    for uri in uris(&playlist, "#EXT-X-MAP").iter().chain(uris(&playlist, "").last()) {
+        assert!(!stage.fetch(&format!("/hls/{SHOW}/v0/{uri}")).await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_makes_room_of_what_the_bucket_has() {
+    let theatre = Theatre::new().await;
+    let stage = theatre.open();
+    let mut publisher = stage.publish(SHOW).await;
+    let (first, second) = CLIP.frames.split_at(CLIP.frames.len() / 2);
+    write(&mut publisher, CLIP.epoch(), first).await;
+    stage.playlist_with("v0", 1).await;
+    let folder = folder(theatre.data.path());
+    theatre
+        .eventually("the first segment to be noted as uploaded", |_| {
+            fs::read_to_string(folder.join("uploads.jsonl")).is_ok_and(|text| text.contains("v0/0/1.m4s"))
+        })
+        .await;
+    // Where the last segment is written before it has its name: the kernel says once that the disk is full.
+    std::os::unix::fs::symlink("/dev/full", folder.join(format!("v0/0/{SEGMENTS}.m4s+"))).unwrap();
+    write_on(&mut publisher, second).await;
+    stage.end(SHOW, publisher).await;
+    theatre.complete().await;
+    let left = theatre.spooled();
+    let is_left = |number: u64| left.contains_key(&format!("live/{SHOW}/v0/0/{number}.m4s"));
+    assert!(is_left(SEGMENTS) && !(1..SEGMENTS).all(is_left), "{:?}", left.keys());
+    theatre.assert_whole(SEGMENTS);
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn what_the_bucket_has_and_the_disk_was_not_told_of_is_no_gap() {
+    let theatre = Theatre::new().await;
+    let stage = theatre.open();
+    let mut publisher = stage.publish(SHOW).await;
+    let (first, second) = CLIP.frames.split_at(CLIP.frames.len() / 2);
+    write(&mut publisher, CLIP.epoch(), first).await;
+    stage.playlist_with("v0", 1).await;
+    stage.playlist_with("a0", 1).await;
+    let uploads = folder(theatre.data.path()).join("uploads.jsonl");
+    let marks = || fs::read_to_string(&uploads).map_or(0, |text| text.lines().count());
+    // Two inits, two segments or more, a picture.
+    theatre
+        .eventually("all so far to be in the bucket, and noted", |theatre| {
+            marks() >= 5 && marks() == theatre.spooled().len()
+        })
+        .await;
+    let in_the_way = InTheWay::of(uploads);
+    write_on(&mut publisher, second).await;
+    stage.end(SHOW, publisher).await;
+    watch(&stage, SEGMENTS).await;
+    theatre
+        .eventually("everything to be in the bucket", |theatre| {
+            let bucket = theatre.service.objects();
+            theatre.spooled().keys().filter(|key| bucket.contains_key(*key)).count() as u64 >= 2 + SEGMENTS * 2
+        })
+        .await;
+    in_the_way.clear();
+    theatre.complete().await;
+    theatre.assert_whole(SEGMENTS);
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_recording_that_could_not_be_deleted_is_not_said_to_be_gone() {
+    let theatre = Theatre::new().await;
+    let stage = theatre.open();
+    stage.door.keeps_nothing.store(true, Ordering::Relaxed);
+    let mut publisher = stage.publish(SHOW).await;
+    let (first, second) = CLIP.frames.split_at(CLIP.frames.len() / 2);
+    write(&mut publisher, CLIP.epoch(), first).await;
+    stage.playlist_with("v0", 1).await;
+    let journal = folder(theatre.data.path()).join("index.jsonl");
+    theatre.eventually("a segment in the journal", |_| journal.exists()).await;
+    let in_the_way = InTheWay::of(journal.clone());
+    write_on(&mut publisher, second).await;
+    stage.end(SHOW, publisher).await;
+    let playlist = stage.ended_playlist("v0").await;
+    assert!(!playlist.contains("VOD"), "{playlist}");
+    let told = |events: &[MediaEvent]| {
+        events.iter().filter(|event| matches!(event, MediaEvent::RecordingEnded { .. })).count()
+    };
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    stage.heard.wait_for(|events| told(events) == 0).await;
+    in_the_way.clear();
+    assert_eq!(stage.settled(SHOW).await, Recorded::Nothing);
+    assert!(!journal.exists());
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn shows_of_earlier_runs_that_lack_nothing_hold_up_nobody() {
+    let theatre = Theatre::new().await;
+    theatre.line.set(State::Down);
+    let stage = theatre.open();
+    let publisher = play(&stage).await;
+    stage.end(SHOW, publisher).await;
+    watch(&stage, SEGMENTS).await;
+    stage.stop().await;
+    // More than are finished at one time: their sessions may go on, so their journals have no end.
+    for number in 0..6 {
+        let folder = theatre.data.path().join("hls").join(format!("session_0{number}"));
+        fs::create_dir(&folder).unwrap();
+        let epoch = Entry::Epoch { number: 0, discontinuity: 0, renditions: Vec::new() };
+        fs::write(folder.join(journal::FILE), serde_json::to_string(&epoch).unwrap() + "\n").unwrap();
+    }
+    theatre.line.set(State::Good);
+    let stage = theatre.open();
+    theatre.complete().await;
+    theatre.assert_whole(SEGMENTS);
+    stage.stop().await;
+}
