@@ -11,7 +11,7 @@ async fn delay_ms(page: &Page) -> Result<f64> {
 }
 
 /// Sets the knob as a finger does.
-async fn move_knob(page: &Page, seconds: i32) -> Result<()> {
+pub(crate) async fn move_knob(page: &Page, seconds: i32) -> Result<()> {
     let script = format!(
         "(() => {{ const bar = document.querySelector('#rewind-bar'); bar.value = '{seconds}'; \
          for (const name of ['input', 'change']) bar.dispatchEvent(new Event(name)); return bar.value; }})()"

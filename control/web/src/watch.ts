@@ -17,6 +17,7 @@ import { Info } from "./watch/info.js";
 import { join, type Joined } from "./watch/join.js";
 import { Player, type PlayerState } from "./watch/player.js";
 import { offerReplay, Replay } from "./watch/replay.js";
+import { QualityChoice } from "./watch/quality-choice.js";
 import { Rewind } from "./watch/rewind.js";
 import { Room, type RoomEvent, type SessionStatus } from "./watch/room.js";
 import { StatusCard } from "./watch/status.js";
@@ -40,14 +41,16 @@ let retry = 0;
 const roster = new Roster(sessionId, () => showGuests());
 const tiles = new Tiles(() => joined?.ticket ?? null, undefined, must<HTMLVideoElement>("#video"));
 const booth = new Booth(sessionId, roster, () => tiles.show(roster.coHosts, booth.self));
-const player = new Player(must("#video"), showPlayer, (qualities, chosen) => controls.setQualities(qualities, chosen));
+/** One for the live picture and the replay that may follow it. */
+const quality = new QualityChoice();
+const player = new Player(must("#video"), showPlayer, (qualities, chosen) => controls.setQualities(qualities, chosen), quality);
 const rewind = new Rewind(player);
 const controls = startControls(player, (level) => replay.chooseQuality(level));
 const replay = new Replay(sessionId, must("#video"), chat, status, {
   onBegin: () => player.end(),
   onPrivate: showPrivate,
-  onQualities: (qualities) => controls.setQualities(qualities),
-});
+  onQualities: (qualities, chosen) => controls.setQualities(qualities, chosen),
+}, quality);
 const room = new Room(sessionId, () => joined?.ticket ?? null, hear);
 
 function hear(event: RoomEvent): void {

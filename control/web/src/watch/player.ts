@@ -4,6 +4,7 @@
 import { isLoopback } from "../address.js";
 import { makeEngine, prepareEngine, type Engine, type EngineEvent, type Quality } from "./engine.js";
 import { bufferedAhead } from "./pace.js";
+import type { QualityChoice } from "./quality-choice.js";
 import { start } from "./start.js";
 import { TransportChoice, type Transport, type Unfit } from "./transport.js";
 
@@ -80,6 +81,7 @@ export class Player {
     readonly video: HTMLVideoElement,
     private readonly onState: (state: PlayerState) => void,
     private readonly onQualities: (qualities: Quality[], chosen: number | null) => void,
+    private readonly quality: QualityChoice,
   ) {
     video.addEventListener("pause", () => this.#everPlayed && !video.ended && !FINAL.has(this.state) && this.#set("paused"));
     video.addEventListener("play", () => this.state === "paused" && this.#set("buffering"));
@@ -155,6 +157,7 @@ export class Player {
   }
 
   chooseQuality(level: number | null): void {
+    this.quality.choose(level);
     this.#engine?.chooseQuality(level);
   }
 
@@ -179,6 +182,7 @@ export class Player {
     window.clearTimeout(this.#retry);
     this.#asking = false;
     this.#complete = false;
+    this.quality.renew();
     if (this.transport === "whep") return this.#engine.load(source.whepUrl, source.ticket);
     const url = new URL(source.url, location.href);
     if (this.#withTicket && source.ticket) url.searchParams.set("ticket", source.ticket);
@@ -196,12 +200,12 @@ export class Player {
       case "found":
         this.#advancedAt = this.#movedAt = performance.now();
         if (this.state === "unsupported") this.#set("loading");
-        this.onQualities(event.qualities, null);
+        this.#offer(event.qualities, null);
         // A connection that mended itself does not take back a pause.
         if (this.state !== "paused") void this.#start();
         break;
       case "qualities":
-        this.onQualities(event.qualities, event.chosen);
+        this.#offer(event.qualities, event.chosen);
         break;
       case "advanced":
         this.#advancedAt = performance.now();
@@ -224,6 +228,12 @@ export class Player {
       case "unfit":
         this.#onUnfit(event.reason);
     }
+  }
+
+  #offer(qualities: Quality[], chosen: number | null): void {
+    const level = this.quality.toAsk(qualities);
+    if (level !== null && chosen === null) this.#engine?.chooseQuality(level);
+    this.onQualities(qualities, chosen ?? level);
   }
 
   #onUnfit(reason: Unfit): void {

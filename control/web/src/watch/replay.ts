@@ -8,6 +8,7 @@ import { t } from "../i18n/index.js";
 import type { Chat } from "./chat.js";
 import { offerDownload } from "./download.js";
 import type { Quality } from "./engine.js";
+import type { QualityChoice } from "./quality-choice.js";
 import { ReplayChat } from "./replay-chat.js";
 import type { ReplayEngine, ReplayEvent } from "./replay-engine.js";
 import { SeekBar } from "./seek-bar.js";
@@ -28,7 +29,7 @@ export interface ReplayHooks {
   onBegin: () => void;
   /** Nobody may watch it but some, and this one is none of them, or not yet. */
   onPrivate: () => void;
-  onQualities: (qualities: Quality[]) => void;
+  onQualities: (qualities: Quality[], chosen: number | null) => void;
 }
 
 export class Replay {
@@ -47,6 +48,7 @@ export class Replay {
     private readonly chat: Chat,
     private readonly status: StatusCard,
     private readonly hooks: ReplayHooks,
+    private readonly quality: QualityChoice,
   ) {}
 
   get hasBegun(): boolean {
@@ -81,6 +83,7 @@ export class Replay {
   }
 
   chooseQuality(level: number | null): void {
+    this.quality.choose(level);
     this.#engine?.chooseQuality(level);
   }
 
@@ -122,13 +125,14 @@ export class Replay {
     const { makeReplayEngine } = await import("./replay-engine.js");
     this.#engine = await makeReplayEngine(this.video, on);
     if (!this.#engine) return this.#say("unsupported", () => this.status.show("unsupported"));
+    this.quality.renew();
     this.#engine.load(url, this.#position);
   }
 
   #onEngine(event: ReplayEvent, url: string): void {
     switch (event.kind) {
       case "found":
-        this.hooks.onQualities(event.qualities);
+        this.#offer(event.qualities);
         return void this.#start();
       case "missing":
         if (event.status === 401 || event.status === 403) return this.#say("private", this.hooks.onPrivate);
@@ -144,7 +148,16 @@ export class Replay {
     this.#say("broken", () => this.status.show("broken"));
     window.clearTimeout(this.#timer);
     const pause = Math.min(RETRY_MAX_MS, BROKEN_RETRY_MS * 2 ** this.#failures++);
-    this.#timer = window.setTimeout(() => this.#engine?.load(url, this.#position), pause);
+    this.#timer = window.setTimeout(() => {
+      this.quality.renew();
+      this.#engine?.load(url, this.#position);
+    }, pause);
+  }
+
+  #offer(qualities: Quality[]): void {
+    const level = this.quality.toAsk(qualities);
+    if (level !== null) this.#engine?.chooseQuality(level);
+    this.hooks.onQualities(qualities, level);
   }
 
   async #start(): Promise<void> {
