@@ -184,7 +184,7 @@ pub(super) async fn conclude(shared: &Shared, show: &Show, keeps: bool) {
 
 /// Ends a journal whose end nobody wrote down. Says what it has, and whether that was needed.
 async fn close(shared: &Shared, broadcast: &BroadcastId) -> Result<(Recorded, bool), StoreError> {
-    let recording = Recording::read(shared.keeper.journal(broadcast).await?);
+    let recording = Recording::read(shared.keeper.archived(broadcast).await?);
     let is_open = !recording.is_empty() && !recording.has_ended();
     if is_open {
         shared.keeper.note(broadcast.clone(), recording.end_entry())?;

@@ -100,7 +100,7 @@ impl Recordings {
             self.remember(broadcast, &playlists);
             return Ok(Some(playlists));
         }
-        let recording = Recording::read(keeper.journal(broadcast).await?);
+        let recording = Recording::read(keeper.archived(broadcast).await?);
         if recording.is_empty() || !recording.has_ended() {
             return Ok(None);
         }

@@ -1,4 +1,5 @@
-//! What a broadcast has made, line by line: `index.jsonl` in its folder. Appended to, never rewritten.
+//! What a broadcast has made, line by line: `index.jsonl` in its folder. Appended to, never rewritten. Once it is over the
+//! bucket has one too, of what the bucket has: a replay outlives the disk.
 //!
 //! In: entries. Out: the same entries after a restart. Driven by the keeper; read when a show is resumed or replayed.
 //! A line that was torn while it was written is dropped.
@@ -130,6 +131,12 @@ pub(super) fn append(folder: &Path, entry: &Entry) -> Result<(), StoreError> {
         file.sync_all().map_err(StoreError::disk("sync", &path))?;
     }
     Ok(())
+}
+
+/// A whole journal as it lies in a bucket.
+pub(super) fn to_text(entries: &[Entry]) -> String {
+    let line = |entry| serde_json::to_string(entry).expect("our lines hold nothing JSON cannot say") + "\n";
+    entries.iter().map(line).collect()
 }
 
 /// All entries, oldest first; none where there is no journal.

@@ -209,6 +209,15 @@ impl Keeper {
         Ok(entries)
     }
 
+    /// The journal of a broadcast that is not live: where the disk has none of it, that of the bucket.
+    pub async fn archived(&self, broadcast: &BroadcastId) -> Result<Vec<Entry>, StoreError> {
+        let entries = self.journal(broadcast).await?;
+        match &self.uploader {
+            Some(uploader) if entries.is_empty() => uploader.journal(broadcast).await,
+            _ => Ok(entries),
+        }
+    }
+
     /// What was noted of a broadcast under this name, when it is not longer than `max_bytes`.
     pub(crate) async fn note_of(
         &self,

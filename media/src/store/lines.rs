@@ -53,13 +53,19 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, StoreErro
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         read => read.map_err(StoreError::disk("read", path))?,
     };
-    let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    let mut torn = 0_usize;
-    let values = lines.filter_map(|line| serde_json::from_slice(line).inspect_err(|_| torn += 1).ok()).collect();
+    let (values, torn) = parse(&text);
     if torn > 0 {
         tracing::warn!(path = %path.display(), lines = torn, "lines of a journal cannot be read and are left out");
     }
     Ok(values)
+}
+
+/// The values of all lines that have one, and how many have none.
+pub(super) fn parse<T: DeserializeOwned>(text: &[u8]) -> (Vec<T>, usize) {
+    let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let mut torn = 0;
+    let values = lines.filter_map(|line| serde_json::from_slice(line).inspect_err(|_| torn += 1).ok()).collect();
+    (values, torn)
 }
 
 #[cfg(test)]

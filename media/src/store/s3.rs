@@ -4,7 +4,7 @@
 //! attempt: the SDK's own retries are off, whoever calls decides. Amazon S3 API, version 2006-03-01.
 
 use super::error::BucketFault;
-use super::{ChecksumMode, ObjectKey, ObjectName, RenditionId, SegmentStore, StorageConfig, StoreError};
+use super::{ChecksumMode, ObjectKey, ObjectName, RenditionId, SegmentStore, StorageConfig, StoreError, journal};
 use crate::model::BroadcastId;
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
@@ -129,6 +129,19 @@ impl S3Store {
         self.put_as(format!("{}{broadcast}/{THUMBNAIL}", self.prefix), jpeg, "image/jpeg", caching).await
     }
 
+    /// Writes the journal of a broadcast that is over, over the one before.
+    pub(super) async fn put_journal(&self, broadcast: &BroadcastId, text: String) -> Result<(), StoreError> {
+        self.put_as(self.journal_key(broadcast), Bytes::from(text), "application/jsonl", "no-cache").await
+    }
+
+    pub(super) async fn journal(&self, broadcast: &BroadcastId) -> Result<Option<Bytes>, StoreError> {
+        self.read(self.journal_key(broadcast)).await
+    }
+
+    fn journal_key(&self, broadcast: &BroadcastId) -> String {
+        format!("{}{broadcast}/{}", self.prefix, journal::FILE)
+    }
+
     async fn put_as(&self, key: String, body: Bytes, kind: &str, caching: &str) -> Result<(), StoreError> {
         let put = self
             .client
@@ -152,14 +165,17 @@ impl S3Store {
         })
     }
 
-    /// Removes these objects of a broadcast, and the playlists that may name them. Those that are not there are passed over.
+    /// Removes these objects of a broadcast, the playlists that may name them, and last the journal that does. Those that are
+    /// not there are passed over.
     pub(super) async fn remove(&self, broadcast: &BroadcastId, objects: &HashSet<ObjectKey>) -> Result<(), StoreError> {
         let folder = format!("{}{broadcast}/", self.prefix);
         let renditions: HashSet<_> = objects.iter().map(|key| key.rendition).collect();
         let playlists = renditions.iter().map(|rendition| format!("{folder}{rendition}/{INDEX}"));
         let shared = [INDEX, THUMBNAIL, THUMBNAIL_INDEX].map(|name| format!("{folder}{name}"));
         // What is shown goes before what it shows.
-        let keys: Vec<_> = shared.into_iter().chain(playlists).chain(objects.iter().map(|key| self.key(key))).collect();
+        let objects = objects.iter().map(|key| self.key(key));
+        let journal = std::iter::once(self.journal_key(broadcast));
+        let keys: Vec<_> = shared.into_iter().chain(playlists).chain(objects).chain(journal).collect();
         self.delete_keys(&folder, &keys).await
     }
 
@@ -182,6 +198,20 @@ impl S3Store {
             }
         }
         Ok(())
+    }
+
+    async fn read(&self, key: String) -> Result<Option<Bytes>, StoreError> {
+        let get = async {
+            match self.client.get_object().bucket(&self.bucket).key(&key).send().await {
+                Ok(object) => object.body.collect().await.map(|body| Some(body.into_bytes())).map_err(|error| {
+                    let detail = error.to_string();
+                    StoreError::Bucket { action: "get", key: key.clone(), fault: BucketFault::Unreachable, detail }
+                }),
+                Err(SdkError::ServiceError(error)) if error.err().is_no_such_key() => Ok(None),
+                Err(error) => Err(fault("get", &key)(error)),
+            }
+        };
+        self.within("get", &key, get).await?
     }
 
     fn key(&self, key: &ObjectKey) -> String {
@@ -211,18 +241,7 @@ impl SegmentStore for S3Store {
     }
 
     async fn get(&self, key: &ObjectKey) -> Result<Option<Bytes>, StoreError> {
-        let key = self.key(key);
-        let get = async {
-            match self.client.get_object().bucket(&self.bucket).key(&key).send().await {
-                Ok(object) => object.body.collect().await.map(|body| Some(body.into_bytes())).map_err(|error| {
-                    let detail = error.to_string();
-                    StoreError::Bucket { action: "get", key: key.clone(), fault: BucketFault::Unreachable, detail }
-                }),
-                Err(SdkError::ServiceError(error)) if error.err().is_no_such_key() => Ok(None),
-                Err(error) => Err(fault("get", &key)(error)),
-            }
-        };
-        self.within("get", &key, get).await?
+        self.read(self.key(key)).await
     }
 
     async fn list(&self, broadcast: &BroadcastId) -> Result<Vec<ObjectKey>, StoreError> {

@@ -3,6 +3,7 @@
 use super::line::State;
 use super::stage::{SHOW, Stage, id, uris};
 use super::theatre::{PREFIX, SEGMENTS, Theatre, WHOLE, play, watch};
+use http::StatusCode;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
@@ -52,6 +53,42 @@ async fn a_show_from_before_there_was_a_bucket_is_brought_to_it() {
     let stage = theatre.open();
     theatre.complete().await;
     theatre.assert_whole(SEGMENTS);
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_replay_outlives_the_disk_of_the_server_and_can_be_deleted_without_it() {
+    let theatre = Theatre::new().await;
+    let stage = theatre.open();
+    let publisher = play(&stage).await;
+    stage.end(SHOW, publisher).await;
+    theatre.complete().await;
+    stage.stop().await;
+    let before = theatre.spooled();
+    std::fs::remove_dir_all(theatre.data.path().join("hls")).unwrap();
+
+    let stage = theatre.open();
+    for rendition in ["v0", "a0"] {
+        let playlist = stage.fetch_text(&format!("/hls/{SHOW}/{rendition}/index.m3u8")).await;
+        assert_eq!(uris(&playlist, "").len() as u64, SEGMENTS, "{playlist}");
+        assert!(playlist.contains("VOD") && !playlist.contains("GAP"), "{playlist}");
+        for uri in uris(&playlist, "") {
+            let served = stage.fetch(&format!("/hls/{SHOW}/{rendition}/{uri}")).await;
+            assert_eq!(served, before[&format!("{PREFIX}/{SHOW}/{rendition}/{uri}")], "{uri}");
+        }
+    }
+    assert!(stage.fetch_text(&format!("/hls/{SHOW}/thumbnails.vtt")).await.contains("0/1.jpg"));
+    // Of a show that never was the bucket is asked once, however often that is asked for.
+    let reads = theatre.service.reads();
+    for _ in 0..5 {
+        assert_eq!(stage.get("/hls/session_2/v0/index.m3u8").await.status, StatusCode::NOT_FOUND);
+    }
+    assert_eq!(theatre.service.reads(), reads + 1);
+
+    let lists = theatre.service.lists();
+    assert!(stage.service.delete_recording(&id(SHOW)).await.unwrap());
+    assert_eq!(theatre.service.objects().keys().collect::<Vec<_>>(), Vec::<&String>::new());
+    assert_eq!(theatre.service.lists(), lists, "its journal in the bucket says what there is");
     stage.stop().await;
 }
 

@@ -199,7 +199,7 @@ impl Films {
 
     /// The film that is kept, when it is of this journal; else a new one.
     async fn film_of(&self, broadcast: &BroadcastId, keeper: &Keeper) -> Result<Film, FilmError> {
-        let plan = Plan::of(keeper.journal(broadcast).await?).ok_or(FilmError::Nothing)?;
+        let plan = Plan::of(keeper.archived(broadcast).await?).ok_or(FilmError::Nothing)?;
         if let Some(bytes) = keeper.note_of(broadcast, FILE, MAX_BYTES).await? {
             match Film::from_bytes(&bytes).filter(|film| film.is_of(&plan.digest)) {
                 Some(film) => return Ok(film),

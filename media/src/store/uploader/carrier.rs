@@ -98,8 +98,11 @@ pub(super) async fn write_recording(node: &Node, broadcast: &BroadcastId) -> Res
     if let Some(poster) = node.playlists.poster(entries.clone()) {
         write_poster(node, broadcast, poster).await?;
     }
+    let journal = journal::to_text(&entries);
     let playlists = node.playlists.recording(entries);
     let written = write_playlists(node, broadcast, playlists, PlaylistAge::Ended).await?;
+    let _turn = node.uploads.acquire().await.map_err(|_| StoreError::Closed)?;
+    node.bucket.put_journal(broadcast, journal).await?;
     Ok(Written { journal_bytes, ..written })
 }
 

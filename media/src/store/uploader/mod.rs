@@ -19,7 +19,7 @@ use self::health::Health;
 use self::shipment::Shipment;
 use super::journal::{self, Entry, ThumbnailEntry};
 use super::spool::Spool;
-use super::{DiskStore, ObjectKey, S3Store, SegmentStore, StorageConfig, StoreError, disk};
+use super::{DiskStore, ObjectKey, S3Store, SegmentStore, StorageConfig, StoreError, disk, lines};
 use crate::model::BroadcastId;
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -29,6 +29,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
@@ -83,6 +84,8 @@ struct Node {
     /// One per object that is read from the bucket: readers must not take all memory either.
     reads: Semaphore,
     health: Health,
+    /// Broadcasts of which the bucket had no journal, and when it was asked.
+    absent: Mutex<HashMap<BroadcastId, Instant>>,
     shows: Mutex<Shows>,
     tasks: TaskTracker,
     cancel: CancellationToken,
@@ -127,6 +130,8 @@ const FINISHING: usize = 4;
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// Objects read from the bucket at one time, each some megabytes.
 const READS: usize = 32;
+const ABSENT_FOR: Duration = Duration::from_secs(10);
+const ABSENT_MAX: usize = 1024;
 
 impl Uploader {
     pub(super) fn start(
@@ -147,6 +152,7 @@ impl Uploader {
             reads: Semaphore::new(READS),
             config,
             health: Health::default(),
+            absent: Mutex::default(),
             shows: Mutex::default(),
             tasks: TaskTracker::new(),
             cancel: CancellationToken::new(),
@@ -186,6 +192,24 @@ impl Uploader {
         self.node.bucket.get(key).await
     }
 
+    /// The journal of a broadcast that is over, from the bucket; nothing where it has none. That it has none is believed for
+    /// a moment: strangers may ask, and a bucket is paid by the question.
+    pub(super) async fn journal(&self, broadcast: &BroadcastId) -> Result<Vec<Entry>, StoreError> {
+        if self.node.absent.lock().get(broadcast).is_some_and(|asked| asked.elapsed() < ABSENT_FOR) {
+            return Ok(Vec::new());
+        }
+        let _read = self.node.reads.acquire().await.map_err(|_| StoreError::Closed)?;
+        let text = self.node.bucket.journal(broadcast).await?;
+        if text.is_none() {
+            let mut absent = self.node.absent.lock();
+            if absent.len() >= ABSENT_MAX {
+                absent.clear();
+            }
+            absent.insert(broadcast.clone(), Instant::now());
+        }
+        Ok(text.map_or_else(Vec::new, |text| lines::parse(&text).0))
+    }
+
     /// Removes a broadcast from the bucket and the disk. Refused while that is being done.
     pub(super) async fn delete(&self, broadcast: &BroadcastId) -> Result<(), StoreError> {
         let Some((_none_begins, shipping)) = self.node.let_go(broadcast) else { return Err(StoreError::Going) };
@@ -195,7 +219,10 @@ impl Uploader {
             let _ = shipping.task.await;
         }
         let folder = self.node.disk.folder(broadcast);
-        let entries = disk::blocking(move || journal::read(&folder)).await?;
+        let mut entries = disk::blocking(move || journal::read(&folder)).await?;
+        if entries.is_empty() {
+            entries = self.journal(broadcast).await?;
+        }
         // The bucket first: with the folder on the disk the call can be made again. Nothing goes there without a line in the
         // journal, so it need not be listed, unless the journal itself is lost.
         if entries.is_empty() {
