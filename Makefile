@@ -99,6 +99,16 @@ bench-upload: web ## CPU per MB and memory per show to bring shows to a bucket 1
 	cargo build --release --locked --bin chobi
 	benches/upload/run
 
+.PHONY: bench-outage
+bench-outage: web deps-test ## Shows whose bucket is away for ten minutes: memory, what waits, and that nothing is lost (OUTAGE=600)
+	cargo build --release --locked --bin chobi
+	benches/upload/outage
+
+.PHONY: bench-kills
+bench-kills: web deps-test ## A show whose server is killed a hundred times: no segment is lost that the bucket's playlists named (ROUNDS=100)
+	cargo build --release --locked --bin chobi
+	node benches/upload/kills.mjs
+
 .PHONY: help
 help:
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
