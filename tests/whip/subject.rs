@@ -1,7 +1,7 @@
 //! Who is asked: a server named in the environment, or ours.
 
 use crate::endpoint::{Endpoint, Role};
-use crate::harness::{Api, Limit, Server, Show, until};
+use crate::harness::{Api, Encoder, Limit, Picture, Server, Show, until};
 use anyhow::{Context, Result};
 use serde_json::json;
 
@@ -19,8 +19,10 @@ ice_servers = [
 pub(crate) struct Subject {
     pub(crate) whip: Option<Endpoint>,
     pub(crate) whep: Option<Endpoint>,
-    /// Ours, running.
-    _server: Option<Server>,
+    /// A show that asks for a token, where `whep` asks for none.
+    pub(crate) private: Option<Endpoint>,
+    /// Ours, running, and who publishes to it.
+    _running: Option<(Server, Encoder)>,
 }
 
 impl Subject {
@@ -29,10 +31,10 @@ impl Subject {
         if whip.is_none() && whep.is_none() {
             return Self::ours().await;
         }
-        Ok(Self { whip, whep, _server: None })
+        Ok(Self { whip, whep, private: None, _running: None })
     }
 
-    /// With its demo to watch, and a session nobody publishes to.
+    /// With its demo to watch, a private show, and a session nobody publishes to.
     async fn ours() -> Result<Self> {
         let file = tempfile::Builder::new().suffix(".toml").tempfile()?;
         std::fs::write(file.path(), SETTINGS)?;
@@ -48,9 +50,21 @@ impl Subject {
         let url = |path: String| format!("{}{path}", server.base()).parse().context("an address");
         let mut whip = Endpoint::new(Role::Ingest, url("/whip".to_owned())?, Some(show.stream_key.clone()))?;
         let mut whep = Endpoint::new(Role::Egress, url(format!("/whep/{demo}"))?, None)?;
-        (whip.ours, whep.ours) = (true, true);
+        let host = api.register("among_us").await?;
+        let private =
+            Show::create_with(host, json!({ "title": "Among us", "type": "video", "isPrivate": true })).await?;
+        let encoder = private.publish(&server, &Picture::CLOCK)?;
+        let ticket = until(Limit::MEDIA, "the host's ticket", async || {
+            let input = json!({ "sessionId": private.session_id });
+            let joined = private.host.api.mutate("streaming.joinSession", input).await?;
+            Ok(joined["viewerSession"]["token"].as_str().map(str::to_owned))
+        })
+        .await?;
+        until(Limit::MEDIA, "the private show to be live", async || private.in_list(&private.host.api).await).await?;
+        let mut private = Endpoint::new(Role::Egress, url(format!("/whep/{}", private.session_id))?, Some(ticket))?;
+        (whip.ours, whep.ours, private.ours) = (true, true, true);
         whep.idle = Some(url(format!("/whep/{}", show.session_id))?);
-        Ok(Self { whip: Some(whip), whep: Some(whep), _server: Some(server) })
+        Ok(Self { whip: Some(whip), whep: Some(whep), private: Some(private), _running: Some((server, encoder)) })
     }
 }
 
