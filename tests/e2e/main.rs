@@ -9,6 +9,7 @@ mod co_hosts;
 mod codecs;
 mod configuration;
 mod encoders;
+mod firefox;
 mod interop;
 mod moves;
 mod pages;
