@@ -21,5 +21,6 @@ mod restart;
 mod service;
 mod shows;
 mod spool;
+mod strangers;
 mod theatre;
 mod tls;

@@ -202,13 +202,16 @@ impl Visit<'_> {
                 Err(unfit) => self.unfit(unfit),
             },
             Resource::Object { rendition, epoch, object } => {
-                let chunks = match show.channel(rendition) {
-                    Some(channel) => match live_object(&channel, epoch, object) {
-                        Found::Here(chunks) => Some(chunks),
-                        Found::Nowhere => None,
-                        Found::Stored => self.stored(rendition, epoch, object).await,
-                    },
-                    None => self.stored(rendition, epoch, object).await,
+                // A player that was here before a restart may be quicker than the packager, which reads the disk.
+                let channel = match show.channel(rendition) {
+                    None => self.channel(show, rendition).await.ok().flatten(),
+                    channel => channel,
+                };
+                let found = channel.map_or(Found::Nowhere, |channel| live_object(&channel, epoch, object));
+                let chunks = match found {
+                    Found::Here(chunks) => Some(chunks),
+                    Found::Stored if show.keeps() => self.stored(rendition, epoch, object).await,
+                    Found::Stored | Found::Nowhere => None,
                 };
                 self.media(chunks, rendition, object, Some(show), &visitor)
             }
@@ -436,21 +439,24 @@ impl Visitor {
 /// Where the bytes of an object of a living show are.
 enum Found {
     Here(Vec<Bytes>),
-    /// Older than the window.
+    /// Not in memory, but a playlist named it.
     Stored,
-    /// Not made yet; the disk need not be asked.
+    /// No playlist ever named it: neither the disk nor the bucket, which is paid by the question, is asked.
     Nowhere,
 }
 
 fn live_object(channel: &Channel, epoch: u64, object: ObjectName) -> Found {
     let snapshot = channel.snapshot();
     match object {
-        ObjectName::Init => snapshot.init(epoch).map_or(Found::Stored, |init| Found::Here(vec![init.clone()])),
+        ObjectName::Init => match snapshot.init(epoch) {
+            Some(init) => Found::Here(vec![init.clone()]),
+            None if snapshot.names_init(epoch) => Found::Stored,
+            None => Found::Nowhere,
+        },
         ObjectName::Segment(number) => match snapshot.segment(epoch, number) {
             Some(segment) if !segment.parts.is_empty() => Found::Here(segment.chunks()),
-            Some(_) => Found::Stored,
-            None if snapshot.last_closed().is_none_or(|last| number > last) => Found::Nowhere,
-            None => Found::Stored,
+            _ if snapshot.names_segment(epoch, number) => Found::Stored,
+            _ => Found::Nowhere,
         },
         // Named by the index of the replay, and reached below it.
         ObjectName::Thumbnail(_) => Found::Nowhere,
