@@ -13,7 +13,7 @@ use crate::ejected::Ejected;
 use crate::hub::Broadcast;
 use crate::model::{BroadcastId, ViewerId};
 use crate::seam::{Admission, EventSink};
-use crate::store::{Bucket, DiskStore, Keeper, LiveRules, Room, StorageConfig, StorageHealth, StoreError};
+use crate::store::{Bucket, DiskStore, Keeper, LiveRules, Room, StorageConfig, StoreError, StoreHealth};
 use crate::thumbnail::Darkroom;
 use axum::Router;
 use parking_lot::RwLock;
@@ -171,8 +171,8 @@ impl Service {
         self.shared.keeper.stop().await;
     }
 
-    /// How the bucket is, where there is one.
-    pub fn storage_health(&self) -> StorageHealth {
+    /// How the disk is, and the bucket where there is one.
+    pub fn storage_health(&self) -> StoreHealth {
         self.shared.keeper.health()
     }
 }

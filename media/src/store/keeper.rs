@@ -7,10 +7,9 @@
 
 use super::journal::{self, Entry};
 use super::recent::Recent;
+use super::trouble::{DiskHealth, StoreHealth};
 use super::uploader::Uploader;
-use super::{
-    DiskStore, LiveRules, ObjectKey, PlaylistWriter, SegmentStore, StorageConfig, StorageHealth, StoreError, disk, note,
-};
+use super::{DiskStore, LiveRules, ObjectKey, PlaylistWriter, SegmentStore, StorageConfig, StoreError, disk, note};
 use crate::metrics;
 use crate::model::BroadcastId;
 use bytes::Bytes;
@@ -33,6 +32,7 @@ pub struct Keeper {
     uploader: Option<Uploader>,
     recent: Arc<Recent>,
     lost: Arc<Lost>,
+    disk_health: DiskHealth,
 }
 
 /// Objects that the store failed to keep, until their show has heard of it. When full, the oldest is forgotten.
@@ -110,6 +110,7 @@ impl Keeper {
             uploader,
             recent: Arc::new(Recent::new(room.recent_bytes)),
             lost: Arc::default(),
+            disk_health: DiskHealth::default(),
         };
         let worker = Worker {
             store: Arc::clone(&keeper.store),
@@ -117,6 +118,7 @@ impl Keeper {
             uploader: keeper.uploader.clone(),
             waiting: Arc::clone(&keeper.waiting),
             lost: Arc::clone(&keeper.lost),
+            disk_health: keeper.disk_health.clone(),
             untold: 0,
             told: None,
         };
@@ -227,9 +229,10 @@ impl Keeper {
         deleted
     }
 
-    /// How the bucket is.
-    pub fn health(&self) -> StorageHealth {
-        self.uploader.as_ref().map_or_else(StorageHealth::default, Uploader::health)
+    /// How the disk and the bucket are.
+    pub fn health(&self) -> StoreHealth {
+        let bucket = self.uploader.as_ref().map(Uploader::health);
+        StoreHealth::new(self.disk_health.clone(), bucket.unwrap_or_default())
     }
 
     /// Waits until everything given so far is written, then ends the uploads; what is missing in the bucket is brought
@@ -243,7 +246,9 @@ impl Keeper {
 
     fn full(&self) -> StoreError {
         ::metrics::counter!(metrics::STORE_FAILURES).increment(1);
-        StoreError::Full { limit: self.jobs.max_capacity() }
+        let full = StoreError::Full { limit: self.jobs.max_capacity() };
+        self.disk_health.failed(&full);
+        full
     }
 }
 
@@ -264,6 +269,7 @@ struct Worker {
     uploader: Option<Uploader>,
     waiting: Waiting,
     lost: Arc<Lost>,
+    disk_health: DiskHealth,
     /// Failures since the last that was told.
     untold: u64,
     told: Option<Instant>,
@@ -284,9 +290,12 @@ impl Worker {
     async fn keep(&mut self, key: ObjectKey, chunks: Vec<Bytes>, entry: Option<Entry>) {
         let kept = self.put(&key, chunks).await;
         let failed = kept.is_err();
-        if let Err(error) = kept {
-            self.failed(&error);
-            self.lost.add(key.clone());
+        match kept {
+            Ok(()) => self.disk_health.kept(),
+            Err(error) => {
+                self.failed(&error);
+                self.lost.add(key.clone());
+            }
         }
         if let Some(mut entry) = entry {
             if let Entry::Segment(segment) = &mut entry {
@@ -321,6 +330,7 @@ impl Worker {
 
     fn failed(&mut self, error: &StoreError) {
         ::metrics::counter!(metrics::STORE_FAILURES).increment(1);
+        self.disk_health.failed(error);
         self.untold += 1;
         if self.told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
             let error = error as &dyn std::error::Error;
