@@ -17,7 +17,7 @@ use super::viewers::HeldGuard;
 use crate::metrics;
 use crate::model::ViewerId;
 use crate::seam::{Refusal, ViewerIdentity};
-use crate::store::{ObjectKey, ObjectName, RenditionId};
+use crate::store::{ObjectKey, ObjectName, RenditionId, StoreError};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::Response;
@@ -209,9 +209,9 @@ impl Visit<'_> {
                 };
                 let found = channel.map_or(Found::Nowhere, |channel| live_object(&channel, epoch, object));
                 let chunks = match found {
-                    Found::Here(chunks) => Some(chunks),
+                    Found::Here(chunks) => Ok(Some(chunks)),
                     Found::Stored if show.keeps() => self.stored(rendition, epoch, object).await,
-                    Found::Stored | Found::Nowhere => None,
+                    Found::Stored | Found::Nowhere => Ok(None),
                 };
                 self.media(chunks, rendition, object, Some(show), &visitor)
             }
@@ -220,7 +220,7 @@ impl Visit<'_> {
                 match hold::part(&channel, (epoch, segment, part), &self.shared.cancel).await {
                     Ok(part) => {
                         let object = ObjectName::Segment(segment);
-                        self.media(Some(vec![part.bytes]), rendition, object, Some(show), &visitor)
+                        self.media(Ok(Some(vec![part.bytes])), rendition, object, Some(show), &visitor)
                     }
                     Err(error) => self.not_held(error),
                 }
@@ -268,8 +268,8 @@ impl Visit<'_> {
             (Resource::Thumbnail, Some(index)) => {
                 let key = index.poster.key(&self.target.broadcast);
                 match self.stored(key.rendition, key.epoch, key.object).await {
-                    Some(chunks) => answer::picture(chunks.concat().into(), &key.entity_tag(), ended, self.headers),
-                    None => answer::no_picture(),
+                    Ok(Some(chunks)) => answer::picture(chunks.concat().into(), &key.entity_tag(), ended, self.headers),
+                    Ok(None) | Err(_) => answer::no_picture(),
                 }
             }
             (Resource::ThumbnailIndex, Some(index)) => {
@@ -384,26 +384,35 @@ impl Visit<'_> {
         answer::plays_elsewhere(&unfit.to_string(), &format!("/whep/{}", self.target.broadcast))
     }
 
-    async fn stored(&self, rendition: RenditionId, epoch: u64, object: ObjectName) -> Option<Vec<Bytes>> {
+    async fn stored(
+        &self,
+        rendition: RenditionId,
+        epoch: u64,
+        object: ObjectName,
+    ) -> Result<Option<Vec<Bytes>>, StoreError> {
         let key = ObjectKey { broadcast: self.target.broadcast.clone(), rendition, epoch, object };
-        match self.shared.keeper.get(&key).await {
-            Ok(chunks) => chunks,
-            Err(error) => {
-                tracing::debug!(%key, error = &error as &dyn std::error::Error, "object cannot be read");
-                None
-            }
-        }
+        self.shared.keeper.get(&key).await.inspect_err(|error| {
+            tracing::debug!(%key, error = error as &dyn std::error::Error, "object cannot be read");
+        })
     }
 
     fn media(
         &self,
-        chunks: Option<Vec<Bytes>>,
+        chunks: Result<Option<Vec<Bytes>>, StoreError>,
         rendition: RenditionId,
         object: ObjectName,
         show: Option<&Show>,
         visitor: &Visitor,
     ) -> Response {
-        let Some(chunks) = chunks else { return no_such_media() };
+        let chunks = match chunks {
+            Ok(Some(chunks)) => chunks,
+            Ok(None) => return no_such_media(),
+            // A player that is told 404 gives the segment up.
+            Err(_) => {
+                let (status, say) = (StatusCode::SERVICE_UNAVAILABLE, "this cannot be read now");
+                return answer::refusal(status, say, Some(NOT_LIVE_RETRY));
+            }
+        };
         let caching = if visitor.private { Caching::ImmutablePrivate } else { Caching::Immutable };
         let response = answer::media(chunks, object.content_type(rendition.kind), caching, self.headers);
         if *self.method == Method::GET && response.status().is_success() {
