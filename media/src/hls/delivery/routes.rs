@@ -10,6 +10,7 @@ use super::super::show::{Channel, Show, Stage};
 use super::super::text::Text;
 use super::answer::{self, Caching};
 use super::download;
+use super::found::Found;
 use super::hold::{self, HoldError};
 use super::pass::{Pass, random_viewer};
 use super::request::{self, Directives, Resource, Target};
@@ -207,7 +208,7 @@ impl Visit<'_> {
                     None => self.channel(show, rendition).await.ok().flatten(),
                     channel => channel,
                 };
-                let found = channel.map_or(Found::Nowhere, |channel| live_object(&channel, epoch, object));
+                let found = channel.map_or(Found::Nowhere, |channel| Found::of(&channel, epoch, object));
                 let chunks = match found {
                     Found::Here(chunks) => Ok(Some(chunks)),
                     Found::Stored if show.keeps() => self.stored(rendition, epoch, object).await,
@@ -442,33 +443,6 @@ impl Visitor {
     fn with_pass(pass: Pass, signed: Option<String>) -> Self {
         let (viewer, identity) = (Some(pass.viewer.clone()), pass.identity.clone());
         Self { viewer, identity, pass: Some(pass), signed, private: true }
-    }
-}
-
-/// Where the bytes of an object of a living show are.
-enum Found {
-    Here(Vec<Bytes>),
-    /// Not in memory, but a playlist named it.
-    Stored,
-    /// No playlist ever named it: neither the disk nor the bucket, which is paid by the question, is asked.
-    Nowhere,
-}
-
-fn live_object(channel: &Channel, epoch: u64, object: ObjectName) -> Found {
-    let snapshot = channel.snapshot();
-    match object {
-        ObjectName::Init => match snapshot.init(epoch) {
-            Some(init) => Found::Here(vec![init.clone()]),
-            None if snapshot.names_init(epoch) => Found::Stored,
-            None => Found::Nowhere,
-        },
-        ObjectName::Segment(number) => match snapshot.segment(epoch, number) {
-            Some(segment) if !segment.parts.is_empty() => Found::Here(segment.chunks()),
-            _ if snapshot.names_segment(epoch, number) => Found::Stored,
-            _ => Found::Nowhere,
-        },
-        // Named by the index of the replay, and reached below it.
-        ObjectName::Thumbnail(_) => Found::Nowhere,
     }
 }
 
