@@ -9,6 +9,7 @@ pub(crate) mod directory;
 #[cfg(test)]
 mod ejection_tests;
 pub(crate) mod inbox;
+mod listen;
 pub(crate) mod peer;
 mod service;
 pub(crate) mod tcp;

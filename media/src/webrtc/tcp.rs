@@ -7,6 +7,7 @@ use super::inbox::{Command, Inbox};
 use super::ufrag::worker_of;
 use crate::metrics;
 use crate::rtc::ice::BindingRequest;
+use crate::rtc::socket::canonical;
 use bytes::{Bytes, BytesMut};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -44,6 +45,7 @@ pub(super) async fn run(listener: TcpListener, workers: Vec<Inbox>, tasks: TaskT
             ::metrics::counter!(metrics::WEBRTC_DROPPED, "reason" => "tcp_full").increment(1);
             continue;
         };
+        let from = canonical(from);
         next += 1;
         let (connection, workers, cancel) = (next, workers.clone(), cancel.clone());
         tasks.spawn(async move {

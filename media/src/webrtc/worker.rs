@@ -186,7 +186,10 @@ impl Worker {
 
     /// A connectivity check (RFC 8445 section 7.3): whoever knows the password proves where it is.
     fn stun(&mut self, source: Source, from: SocketAddr, route: &Route, datagram: &[u8], ours: bool) {
-        let Ok(request) = BindingRequest::parse(datagram) else { return dropped("stun") };
+        let Some(request) = BindingRequest::parse(datagram).ok().filter(|_| from.port() != 0) else {
+            // Nothing can be sent to port 0; the error of trying would be taken for one of the whole batch.
+            return dropped("stun");
+        };
         let Some(&slot) = self.by_ufrag.get(request.local_ufrag()) else {
             if ours {
                 return dropped("stun");
