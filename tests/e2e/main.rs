@@ -8,6 +8,7 @@ mod bench;
 mod co_hosts;
 mod codecs;
 mod configuration;
+mod drain;
 mod encoders;
 mod interop;
 mod moves;

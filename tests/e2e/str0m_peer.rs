@@ -25,19 +25,28 @@ const SOUND: Duration = Duration::from_millis(20);
 const TURN: Duration = Duration::from_millis(5);
 
 /// A peer on a thread of its own.
-struct Peer {
+pub(crate) struct Peer {
     resource: String,
     token: Option<String>,
     /// What the server offered to be reached by.
     candidates: Vec<String>,
     got: Arc<Mutex<Got>>,
-    stop: Arc<AtomicBool>,
+    stop: Stop,
     thread: JoinHandle<Result<()>>,
+}
+
+/// Ends the thread, also when a walk fails in its middle.
+struct Stop(Arc<AtomicBool>);
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// The one way to the server that a peer's network lets through.
 #[derive(Debug, Clone, Copy)]
-struct Way {
+pub(crate) struct Way {
     server: SocketAddr,
     protocol: Protocol,
 }
@@ -57,13 +66,13 @@ struct Got {
 }
 
 /// What is published, over and over.
-struct Script {
+pub(crate) struct Script {
     pictures: Vec<Vec<u8>>,
     sounds: Vec<Vec<u8>>,
 }
 
 impl Script {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (mut pictures, mut rest) = (Vec::new(), &CLIP[32..]);
         while let Some((length, behind)) = rest.split_first_chunk::<4>() {
             let length = u32::from_le_bytes(*length) as usize;
@@ -74,6 +83,13 @@ impl Script {
         // Packets of 20 ms in stereo, each with a mark of its own; what they sound like is nobody's business here.
         let sounds = (0..50_u8).map(|number| vec![0xfc, number, 0x5a, 0xa5, number]).collect();
         Self { pictures, sounds }
+    }
+}
+
+impl Way {
+    /// UDP at the usual address of a server under test.
+    pub(crate) fn loopback(server: &Server) -> Self {
+        Self { server: SocketAddr::from((Ipv4Addr::LOCALHOST, server.webrtc_port)), protocol: Protocol::Udp }
     }
 }
 
@@ -143,7 +159,7 @@ impl Wire {
 }
 
 impl Peer {
-    async fn open(url: &str, token: Option<&str>, script: Option<Script>, way: Way) -> Result<Self> {
+    pub(crate) async fn open(url: &str, token: Option<&str>, script: Option<Script>, way: Way) -> Result<Self> {
         let wire = Wire::open(way)?;
         let crypto = Arc::new(str0m::crypto::from_feature_flags());
         let config =
@@ -181,7 +197,12 @@ impl Peer {
             began: None,
         };
         let thread = tokio::task::spawn_blocking(move || run.run());
-        Ok(Self { resource, token: token.map(str::to_owned), candidates, got, stop, thread })
+        Ok(Self { resource, token: token.map(str::to_owned), candidates, got, stop: Stop(stop), thread })
+    }
+
+    /// How many have come.
+    pub(crate) fn pictures(&self) -> usize {
+        self.got.lock().unwrap_or_else(PoisonError::into_inner).pictures.len()
     }
 
     fn got(&self) -> Got {
@@ -195,7 +216,7 @@ impl Peer {
         }
         let answer = delete.send().await?;
         ensure!(answer.status() == 200, "DELETE answered {}", answer.status());
-        self.stop.store(true, Ordering::Relaxed);
+        drop(self.stop);
         self.thread.await?
     }
 }
@@ -299,7 +320,7 @@ async fn str0m_gets_back_byte_for_byte_what_str0m_publishes() -> Result<()> {
     let (pictures, sounds): (HashSet<_>, HashSet<_>) =
         (sent.pictures.iter().cloned().collect(), sent.sounds.iter().cloned().collect());
     let key = Some(show.stream_key.as_str());
-    let way = Way { server: SocketAddr::from((Ipv4Addr::LOCALHOST, server.webrtc_port)), protocol: Protocol::Udp };
+    let way = Way::loopback(&server);
     let host = Peer::open(&format!("{}/whip", server.base()), key, Some(sent), way).await?;
     show.listed(&api).await?;
     let viewer = Peer::open(&format!("{}/whep/{}", server.base(), show.session_id), None, None, way).await?;

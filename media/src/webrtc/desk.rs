@@ -257,7 +257,8 @@ impl signalling::Desk for Desk {
     }
 
     fn is_draining(&self) -> bool {
-        self.parts.around.cancel.is_cancelled()
+        let around = &self.parts.around;
+        around.draining.is_cancelled() || around.cancel.is_cancelled()
     }
 }
 

@@ -105,6 +105,7 @@ impl Stage {
             admission: Arc::new(Door),
             events,
             ejected: ejected.clone(),
+            draining: CancellationToken::new(),
             cancel: cancel.clone(),
         };
         let config = WebrtcConfig {

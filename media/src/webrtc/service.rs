@@ -65,6 +65,8 @@ pub struct Surroundings {
     pub admission: Arc<dyn Admission>,
     pub events: Arc<dyn EventSink>,
     pub ejected: Ejected,
+    /// Nobody new is let in.
+    pub draining: CancellationToken,
     pub cancel: CancellationToken,
 }
 

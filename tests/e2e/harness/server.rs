@@ -73,6 +73,8 @@ impl Server {
         let webrtc = SocketAddr::new(self.webrtc_host, self.webrtc_port);
         command.env("CHOBI_WEBRTC__LISTEN", webrtc.to_string());
         command.env("CHOBI_DATA_DIR", self.data_dir());
+        // Nobody spreads load here, and every walk stops its server.
+        command.env("CHOBI_HTTP__DRAIN_DELAY", "0s");
         command.envs(self.settings.iter().map(|(name, value)| (name, value)));
         let process = self.process.insert(Process::start("chobi", command, &self.dir.path().join("chobi.log"))?);
         let readyz = format!("http://127.0.0.1:{}/readyz", self.ops_port);
@@ -138,7 +140,8 @@ impl Server {
         Ok(())
     }
 
-    fn ask_to_stop(&mut self) -> Result<Process> {
+    /// SIGTERM, and nothing waited for.
+    pub(crate) fn ask_to_stop(&mut self) -> Result<Process> {
         let mut process = self.process.take().context("the server is stopped already")?;
         process.must_run()?;
         process.signal(Signal::TERM)?;
