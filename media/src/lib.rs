@@ -19,6 +19,7 @@ pub mod ingest;
 pub mod load;
 mod metrics;
 pub mod model;
+mod places;
 mod plane;
 mod private_file;
 pub(crate) mod rtc;

@@ -119,7 +119,13 @@ impl Service {
             threads.push(named.spawn(run).map_err(ServiceError::Thread)?);
         }
         if let Some(listener) = tcp {
-            tasks.spawn(tcp::run(listener, workers.clone(), tasks.clone(), around.cancel.clone()));
+            tasks.spawn(tcp::run(
+                listener,
+                tcp::Limits::default(),
+                workers.clone(),
+                tasks.clone(),
+                around.cancel.clone(),
+            ));
         }
         let roster = Roster::default();
         tasks.spawn(tell_audience(roster.clone(), Arc::clone(&around.events), around.cancel.clone()));
