@@ -109,7 +109,8 @@ impl App {
         };
         let readiness = Readiness::default();
         // The pages answer what no route takes.
-        let public = control.router().merge(media.router());
+        let media_routes = http::client::behind_proxies(&config.control.api, media.router());
+        let public = control.router().merge(media_routes);
         let operators = ops::router(metrics, readiness.clone(), Arc::clone(&control), media.storage_health());
         Ok(Self {
             control,

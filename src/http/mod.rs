@@ -5,6 +5,7 @@
 //! [`HttpConfig`] and counts both listeners together; what exceeds one is closed and counted, nobody else notices.
 
 mod accept;
+pub(crate) mod client;
 
 use accept::{Accept, Plain};
 use axum::Router;

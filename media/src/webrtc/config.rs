@@ -22,6 +22,10 @@ pub struct WebrtcConfig {
     pub workers: usize,
     /// Viewers and publishers at one time. Beyond it new ones are told to come later. Each costs about 50 KiB.
     pub max_peers: usize,
+    /// Of them, those of one address (IPv6: of one /64) that are not connected yet, which lasts twenty seconds at most. Keep
+    /// it well below `max_peers`, or one stranger takes all places. A reverse proxy is one address unless
+    /// `api.trusted_proxies` names it.
+    pub max_connecting_per_ip: usize,
     /// STUN and TURN servers that clients are told of (RFC 9725 section 4.6). This server needs none; clients behind strict
     /// firewalls may.
     pub ice_servers: Vec<IceServer>,
@@ -53,6 +57,7 @@ impl Default for WebrtcConfig {
             tcp: true,
             workers: 0,
             max_peers: 5_000,
+            max_connecting_per_ip: 256,
             ice_servers: Vec::new(),
             silence_timeout: Duration::from_secs(15),
         }
@@ -82,6 +87,8 @@ impl WebrtcConfig {
         }
         check(self.workers <= 255, "webrtc.workers", format!("{} is too many", self.workers), "use 0");
         check(self.max_peers > 0, "webrtc.max_peers", "nobody could watch".to_owned(), "choose at least 1");
+        let (key, problem) = ("webrtc.max_connecting_per_ip", "nobody could connect".to_owned());
+        check(self.max_connecting_per_ip > 0, key, problem, "choose at least 1");
         let legal = (Duration::from_secs(5)..=Duration::from_secs(120)).contains(&self.silence_timeout);
         let problem = format!("{:?} is not between 5s and 2m", self.silence_timeout);
         check(legal, "webrtc.silence_timeout", problem, "use 15s");
@@ -137,13 +144,19 @@ mod tests {
         let wrong = WebrtcConfig {
             external_addresses: vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED)],
             max_peers: 0,
+            max_connecting_per_ip: 0,
             silence_timeout: Duration::from_secs(1),
             ice_servers: vec![server],
             ..WebrtcConfig::default()
         };
         let keys: Vec<_> = wrong.faults().into_iter().map(|fault| fault.key).collect();
-        let expected =
-            ["webrtc.external_addresses", "webrtc.max_peers", "webrtc.silence_timeout", "webrtc.ice_servers"];
+        let expected = [
+            "webrtc.external_addresses",
+            "webrtc.max_peers",
+            "webrtc.max_connecting_per_ip",
+            "webrtc.silence_timeout",
+            "webrtc.ice_servers",
+        ];
         assert_eq!(keys, expected);
     }
 

@@ -11,6 +11,8 @@ mod ejection_tests;
 pub(crate) mod inbox;
 mod listen;
 pub(crate) mod peer;
+#[cfg(test)]
+mod places_tests;
 mod service;
 pub(crate) mod tcp;
 mod ufrag;

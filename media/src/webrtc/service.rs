@@ -10,6 +10,7 @@ use super::worker::{Parts, Worker};
 use crate::ejected::Ejected;
 use crate::hub::Hub;
 use crate::model::{BroadcastId, ViewerId};
+use crate::places::{PlaceLimits, Places};
 use crate::rtc::dtls::{DtlsError, DtlsServer, Identity};
 use crate::rtc::negotiate::{Candidate, CandidateKind};
 use crate::seam::{Admission, EventSink};
@@ -137,6 +138,11 @@ impl Service {
             directory,
             roster,
             max_peers: config.max_peers,
+            connecting: Places::new(PlaceLimits {
+                connections: config.max_peers,
+                per_address: config.max_connecting_per_ip,
+                handshakes: config.max_peers,
+            }),
             around,
         });
         let signalling = SignallingConfig { max_resources: config.max_peers, ice_servers: config.ice_servers };

@@ -312,6 +312,7 @@ impl Worker {
                     }
                     let keys = SessionKeys::from_exporter(profile, &keying_material);
                     peer.keys = Some(Keys { sealer: keys.sealer(), opener: keys.opener() });
+                    peer.place = None;
                     peer.heard = self.now;
                     self.start(slot, round_trip);
                 }
@@ -537,7 +538,12 @@ impl Worker {
         let now = self.now;
         let Some(peer) = self.peers[slot].as_mut() else { return };
         let end = if peer.keys.is_none() {
-            (now.duration_since(peer.since) > CONNECT_MAX).then_some(PeerEnd::NeverConnected)
+            // Who tries again by another connection is not kept waiting for one that does not come about.
+            let revoked = match &peer.media {
+                Media::Publisher(receiver) => receiver.revoked(),
+                Media::Viewer(_) => None,
+            };
+            revoked.or((now.duration_since(peer.since) > CONNECT_MAX).then_some(PeerEnd::NeverConnected))
         } else {
             (now.duration_since(peer.heard) > self.parts.silence_timeout).then_some(PeerEnd::Silent)
         };
