@@ -51,7 +51,7 @@ pub(crate) struct Worker {
     by_ufrag: HashMap<String, usize>,
     by_source: HashMap<Source, usize>,
     by_resource: HashMap<ResourceId, usize>,
-    /// Sources whose peers live on other workers.
+    /// Proved sources whose peers live on other workers.
     foreign: HashMap<SocketAddr, u8>,
     feeds: HashMap<FeedId, FeedState>,
     batch: SendBatch,
@@ -64,6 +64,15 @@ pub(crate) struct Worker {
     now: Instant,
     sent: ::metrics::Counter,
     unsent: ::metrics::Counter,
+}
+
+/// How a datagram got to this worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Socket,
+    /// Another one says that it is for this one. Such a datagram is not passed on again: whoever sends may have named both.
+    Worker(u8),
+    Tcp,
 }
 
 /// What this worker keeps of a feed, and who of its peers watches it.
@@ -116,10 +125,18 @@ impl Worker {
             self.wait();
             self.parts.inbox.hush();
             self.now = Instant::now();
+            let mut commands = COMMANDS_PER_TURN;
             for _ in 0..READS_PER_TURN {
-                match received.receive(&self.parts.socket) {
+                let read = received.receive(&self.parts.socket);
+                // Looked at in between: what another worker knows of a sender it has told before that sender could go on.
+                if self.commands(&mut commands) {
+                    return self.stop();
+                }
+                match read {
                     Ok(0) => break,
-                    Ok(_) => received.datagrams().for_each(|(from, datagram)| self.datagram(from, datagram, false)),
+                    Ok(_) => {
+                        received.datagrams().for_each(|(from, datagram)| self.datagram(from, datagram, Way::Socket))
+                    }
                     Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
                     // An earlier packet to somebody who is gone can come back as an error here.
                     Err(error) => {
@@ -128,19 +145,25 @@ impl Worker {
                     }
                 }
             }
-            for _ in 0..COMMANDS_PER_TURN {
-                match self.parts.inbox.take() {
-                    Some(Command::Stop) => return self.stop(),
-                    Some(command) => self.command(command),
-                    None => break,
-                }
-            }
             if self.next_tick <= self.now {
                 self.tick();
             }
             self.dtls();
             self.flush();
         }
+    }
+
+    /// Does what it was told, as long as there is any of this turn's share. Whether it is to stop.
+    fn commands(&mut self, share: &mut usize) -> bool {
+        while *share > 0 {
+            match self.parts.inbox.take() {
+                Some(Command::Stop) => return true,
+                Some(command) => self.command(command),
+                None => return false,
+            }
+            *share -= 1;
+        }
+        false
     }
 
     fn wait(&self) {
@@ -163,15 +186,14 @@ impl Worker {
         send(&mut self.batch, &self.parts.socket, &self.sent, &self.unsent);
     }
 
-    /// `ours`: another worker says that it is for this one. Such a one is not passed on again: whoever sends may have named both.
-    fn datagram(&mut self, from: SocketAddr, datagram: &[u8], ours: bool) {
+    fn datagram(&mut self, from: SocketAddr, datagram: &[u8], way: Way) {
         let route = Route::Udp(from);
         match datagram::classify(datagram) {
-            Kind::Stun => self.stun(Source::Udp(from), from, &route, datagram, ours),
+            Kind::Stun => self.stun(Source::Udp(from), from, &route, datagram, way),
             Kind::Unknown => dropped("unknown"),
             kind @ (Kind::Dtls | Kind::Rtp | Kind::Rtcp) => match self.by_source.get(&Source::Udp(from)) {
                 Some(&slot) => self.packet(slot, kind, datagram),
-                None if ours => dropped("stranger"),
+                None if way != Way::Socket => dropped("stranger"),
                 None => self.pass_on(from, datagram),
             },
         }
@@ -179,22 +201,26 @@ impl Worker {
 
     fn pass_on(&mut self, from: SocketAddr, datagram: &[u8]) {
         match self.foreign.get(&from).and_then(|index| self.parts.workers.get(usize::from(*index))) {
-            Some(worker) => worker.try_command(Command::Datagram(from, datagram.into())),
+            Some(worker) => self.hand_over(worker, from, datagram),
             None => dropped("stranger"),
         }
     }
 
+    fn hand_over(&self, worker: &Inbox, from: SocketAddr, datagram: &[u8]) {
+        worker.try_command(Command::Datagram { from, datagram: datagram.into(), via: self.parts.index });
+    }
+
     /// A connectivity check (RFC 8445 section 7.3): whoever knows the password proves where it is.
-    fn stun(&mut self, source: Source, from: SocketAddr, route: &Route, datagram: &[u8], ours: bool) {
+    fn stun(&mut self, source: Source, from: SocketAddr, route: &Route, datagram: &[u8], way: Way) {
         let Some(request) = BindingRequest::parse(datagram).ok().filter(|_| from.port() != 0) else {
             // Nothing can be sent to port 0; the error of trying would be taken for one of the whole batch.
             return dropped("stun");
         };
         let Some(&slot) = self.by_ufrag.get(request.local_ufrag()) else {
-            if ours {
-                return dropped("stun");
-            }
-            return self.stun_elsewhere(request.local_ufrag(), source, datagram);
+            return match way {
+                Way::Socket => self.stun_elsewhere(request.local_ufrag(), from, datagram),
+                Way::Worker(_) | Way::Tcp => dropped("stun"),
+            };
         };
         let Some(peer) = self.peers[slot].as_mut() else { return dropped("stun") };
         let restarted = peer.restarting.take_if(|new| new.ufrag == request.local_ufrag());
@@ -202,6 +228,12 @@ impl Worker {
         if !request.verify(pwd.as_bytes()) {
             peer.restarting = restarted;
             return dropped("stun_integrity");
+        }
+        if let Way::Worker(via) = way
+            && let Some(via) = self.parts.workers.get(usize::from(via))
+        {
+            // Before the answer: what the client sends next finds its way.
+            via.try_command(Command::Belongs { from, worker: self.parts.index });
         }
         let start = self.batch.begin();
         request.write_success(self.batch.arena(), from, pwd.as_bytes());
@@ -231,16 +263,11 @@ impl Worker {
         }
     }
 
-    fn stun_elsewhere(&mut self, ufrag: &str, source: Source, datagram: &[u8]) {
-        let (Some(index), Source::Udp(from)) = (worker_of(ufrag), source) else { return dropped("stun") };
-        match self.parts.workers.get(usize::from(index)).filter(|_| index != self.parts.index) {
-            Some(worker) => {
-                if self.foreign.len() >= FOREIGN_MAX {
-                    self.foreign.clear();
-                }
-                self.foreign.insert(from, index);
-                worker.try_command(Command::Datagram(from, datagram.into()));
-            }
+    /// Nothing is learnt from it: anybody can write a number into a ufrag, and another's address onto a datagram.
+    fn stun_elsewhere(&self, ufrag: &str, from: SocketAddr, datagram: &[u8]) {
+        let other = worker_of(ufrag).filter(|index| *index != self.parts.index);
+        match other.and_then(|index| self.parts.workers.get(usize::from(index))) {
+            Some(worker) => self.hand_over(worker, from, datagram),
             None => dropped("stun"),
         }
     }
@@ -369,7 +396,13 @@ impl Worker {
                     }
                 }
             }
-            Command::Datagram(from, datagram) => self.datagram(from, &datagram, true),
+            Command::Datagram { from, datagram, via } => self.datagram(from, &datagram, Way::Worker(via)),
+            Command::Belongs { from, worker } => {
+                if self.foreign.len() >= FOREIGN_MAX {
+                    self.foreign.clear();
+                }
+                self.foreign.insert(from, worker);
+            }
             Command::Tcp { connection, from, datagram, reply } => self.tcp(connection, from, &datagram, reply),
             Command::Add(new) => self.add(*new),
             Command::Restart { resource, credentials } => {
@@ -436,7 +469,7 @@ impl Worker {
     fn tcp(&mut self, connection: u64, from: SocketAddr, datagram: &Bytes, reply: mpsc::Sender<Bytes>) {
         let source = Source::Tcp(connection);
         match (datagram::classify(datagram), self.by_source.get(&source)) {
-            (Kind::Stun, _) => self.stun(source, from, &Route::Tcp(reply), datagram, true),
+            (Kind::Stun, _) => self.stun(source, from, &Route::Tcp(reply), datagram, Way::Tcp),
             (kind @ (Kind::Dtls | Kind::Rtp | Kind::Rtcp), Some(&slot)) => self.packet(slot, kind, datagram),
             (Kind::Dtls | Kind::Rtp | Kind::Rtcp | Kind::Unknown, _) => dropped("stranger"),
         }
@@ -597,3 +630,7 @@ fn send(batch: &mut SendBatch, socket: &UdpSocket, sent: &::metrics::Counter, un
 fn dropped(reason: &'static str) {
     ::metrics::counter!(metrics::WEBRTC_DROPPED, "reason" => reason).increment(1);
 }
+
+#[cfg(test)]
+#[path = "worker_tests.rs"]
+mod tests;
