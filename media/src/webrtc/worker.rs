@@ -18,7 +18,7 @@ use crate::rtc::rtcp::{NtpTime, blocks};
 use crate::rtc::socket::{ReceiveBatch, SendBatch, UdpSocket};
 use crate::rtc::srtp::SessionKeys;
 use crate::signalling::{Doorkeeper, ResourceId};
-use crate::whep::feed::FeedId;
+use crate::whep::feed::{FeedId, Standing};
 use crate::whep::shelf::Shelf;
 use crate::whep::showing::Showing;
 use crate::whep::viewer::Viewer;
@@ -363,6 +363,11 @@ impl Worker {
             Media::Publisher(receiver) => receiver.start(now, round_trip, &mut out),
             Media::Viewer(viewer) => {
                 for showing in 0..viewer.showings().len() {
+                    if viewer.showings()[showing].feed().standing() != Standing::AsPromised {
+                        // A co-host's, over before this viewer was among those who are told; the others are shown.
+                        viewer.close(showing);
+                        continue;
+                    }
                     let feed = self.feeds.entry(viewer.showings()[showing].feed().id()).or_default();
                     viewer.start(showing, &feed.shelf, now, &mut out);
                     feed.viewers.push((slot, showing));
@@ -483,8 +488,20 @@ impl Worker {
         let peer = Peer::new(new, PeerKey::from_index(slot), self.now);
         self.by_ufrag.insert(peer.credentials.ufrag.clone(), slot);
         self.by_resource.insert(peer.resource.clone(), slot);
+        let end = match &peer.media {
+            Media::Viewer(viewer) => match viewer.showings()[0].feed().standing() {
+                Standing::AsPromised => None,
+                Standing::Changed => Some(PeerEnd::Renegotiate),
+                Standing::Ended => Some(PeerEnd::Ended),
+            },
+            Media::Publisher(_) => None,
+        };
         self.peers[slot] = Some(peer);
         self.parts.inbox.peers.store(self.by_resource.len(), std::sync::atomic::Ordering::Relaxed);
+        if let Some(end) = end {
+            // While the offer was answered: what says so has passed this worker before the peer came.
+            self.remove(slot, end);
+        }
     }
 
     /// Those who watch this feed beside another one keep the other one.

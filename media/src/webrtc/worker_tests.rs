@@ -11,7 +11,7 @@ use crate::places::{PlaceLimits, Places};
 use crate::rtc::dtls::Identity;
 use crate::rtc::ice::Credentials;
 use crate::rtc::negotiate::{Offer, answer_viewer, testing};
-use crate::seam::{EventSink, MediaEvent, Protocol, PublishGrant};
+use crate::seam::{BroadcastEnd, EventSink, MediaEvent, Protocol, PublishGrant};
 use crate::webrtc::inbox;
 use crate::whep::feed::{Feeds, Offered};
 use crate::whep::line_up::LineUp;
@@ -42,6 +42,7 @@ struct Stage {
     workers: Vec<Worker>,
     feeds: Feeds,
     places: Arc<Places>,
+    hub: Hub,
     broadcast: Arc<Broadcast>,
     /// Until the show ends.
     publisher: Option<Publisher>,
@@ -81,7 +82,7 @@ impl Stage {
         let feeds = Feeds::new(inboxes, TaskTracker::new(), CancellationToken::new());
         let places = Places::new(PlaceLimits { connections: 9, per_address: 9, handshakes: 9 });
         let broadcast = Arc::clone(publisher.broadcast());
-        Self { workers, feeds, places, broadcast, publisher: Some(publisher), _opened }
+        Self { workers, feeds, places, hub, broadcast, publisher: Some(publisher), _opened }
     }
 
     /// A viewer whose offer was answered, on its way to a worker.
@@ -111,6 +112,23 @@ impl Stage {
             media: Media::Viewer(Box::new(viewer)),
             place: self.places.take(std::net::Ipv4Addr::LOCALHOST.into()).unwrap(),
         }
+    }
+
+    /// Waits until the feed has told the workers something of which `is_it` holds, and hands it to the first.
+    async fn hear(&mut self, is_it: impl Fn(&Command) -> bool) {
+        let heard = async {
+            loop {
+                while let Some(command) = self.workers[0].parts.inbox.take() {
+                    let was_it = is_it(&command);
+                    self.workers[0].command(command);
+                    if was_it {
+                        return;
+                    }
+                }
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(LIMIT, heard).await.expect("it is told in time");
     }
 
     /// Hands a worker all that it was told. How many datagrams of others were among it.
@@ -167,4 +185,37 @@ async fn only_who_knows_a_password_has_datagrams_handed_from_worker_to_worker() 
     stage.deliver(0);
     stage.receive(0, client, &hello);
     assert_eq!(stage.deliver(1), 1);
+}
+
+#[tokio::test]
+async fn who_comes_after_the_show_has_changed_or_ended_is_not_kept_waiting_for_it() {
+    let mut stage = Stage::new().await;
+    let stays = stage.newcomer("00stays").await;
+    let (early, late) = (stage.newcomer("00early").await, stage.newcomer("00late").await);
+    stage.workers[0].add(stays);
+    assert_eq!(stage.workers[0].by_resource.len(), 1);
+    // Now there is a picture too, which nobody was promised.
+    let picture = TrackFormat {
+        id: TrackId(1),
+        rid: None,
+        timescale: Timescale::VIDEO,
+        media: MediaFormat::Video(crate::whep::network_tests::format()),
+    };
+    let mut both = epoch(&[0xfc]);
+    both.tracks.push(Arc::new(picture));
+    stage.publisher.as_mut().unwrap().begin_epoch(both);
+    stage.hear(|command| matches!(command, Command::Renegotiate(_))).await;
+    assert_eq!(stage.workers[0].by_resource.len(), 0, "who was there must ask anew");
+    stage.workers[0].add(early);
+    assert_eq!(stage.workers[0].by_resource.len(), 0, "and so must who comes now");
+
+    let again = stage.newcomer("00again").await;
+    stage.workers[0].add(again);
+    assert_eq!(stage.workers[0].by_resource.len(), 1, "with a new offer it watches");
+    stage.hub.end(stage.broadcast.id(), BroadcastEnd::Ended);
+    stage.publisher = None;
+    stage.hear(|command| matches!(command, Command::FeedEnded(_))).await;
+    stage.workers[0].add(late);
+    assert_eq!(stage.workers[0].by_resource.len(), 0, "of a show that is over nothing more comes");
+    assert!(stage.workers[0].feeds.is_empty(), "and nothing is kept of it");
 }
