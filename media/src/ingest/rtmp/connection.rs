@@ -274,10 +274,11 @@ impl<S: Socket> Connection<S> {
             (Event::Video { timestamp, body }, Some(publication)) => {
                 let arrival = publication.arrival(self.last_read, wall);
                 publication.to_hub.video(&mut publication.publisher, timestamp, body, arrival)?;
-                if let Some(code) = publication.to_hub.take_warning() {
-                    let broadcast = publication.publisher.broadcast().id().clone();
-                    self.context.events.try_emit(MediaEvent::IngestWarning { broadcast, code });
-                }
+                let Publication { to_hub, publisher, .. } = publication;
+                to_hub.tell_warnings(|code| {
+                    let broadcast = publisher.broadcast().id().clone();
+                    self.context.events.try_emit(MediaEvent::IngestWarning { broadcast, code })
+                });
             }
             (Event::Metadata(hints), Some(publication)) => publication.to_hub.hint(hints),
             (Event::Unpublished, _) => {
