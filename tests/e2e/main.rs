@@ -12,6 +12,7 @@ mod drain;
 mod encoders;
 mod interop;
 mod moves;
+mod networks;
 mod pages;
 mod players;
 mod publish_to_hls;
