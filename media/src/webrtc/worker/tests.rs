@@ -18,11 +18,14 @@ use crate::whep::line_up::LineUp;
 use crate::whep::path::Path;
 use crate::whep::roster::Roster;
 use crate::whep::viewer::Seat;
+use bytes::Bytes;
 use std::sync::Arc;
+use std::time::SystemTime;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-const OFFER: &str = include_str!("../rtc/negotiate/testdata/chromium-156-receives.sdp");
+const OFFER: &str = include_str!("../../rtc/negotiate/testdata/chromium-156-receives.sdp");
 /// Longer than anything a test waits for on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
