@@ -109,7 +109,8 @@ impl App {
         };
         let readiness = Readiness::default();
         // The pages answer what no route takes.
-        let public = control.router().merge(media.router());
+        let media_routes = http::client::behind_proxies(&config.control.api, media.router());
+        let public = control.router().merge(media_routes);
         let operators = ops::router(metrics, readiness.clone(), Arc::clone(&control), media.storage_health());
         Ok(Self {
             control,
@@ -125,8 +126,10 @@ impl App {
         })
     }
 
-    /// Serves until cancelled, then drains: no new work is taken, playlists stay resumable, sockets hear why.
-    pub async fn run(self, cancel: CancellationToken) -> anyhow::Result<()> {
+    /// Serves until cancelled, then says so for a moment while all goes on, then drains: no new work is taken, playlists
+    /// stay resumable, sockets hear why.
+    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let cancel = CancellationToken::new();
         let ops_cancel = CancellationToken::new();
         let ops_address = self.operators.0.local_addr()?;
         let http_config = self.config.server.http.clone();
@@ -137,6 +140,7 @@ impl App {
             ops_cancel.clone(),
             DRAIN,
         ));
+        let drain_delay = http_config.drain_delay;
         let public = tokio::spawn(http::serve(self.public.0, self.public.1, http_config, cancel.clone(), DRAIN));
         let tls = self.tls.map(|(certificates, welcome)| {
             tokio::spawn(certificates.watch(cancel.clone()));
@@ -162,11 +166,15 @@ impl App {
         tracing::info!(http = %self.urls.base_url, rtmp = %self.urls.rtmp_url, ops = %ops_address, "ready");
 
         let broken = tokio::select! {
-            () = cancel.cancelled() => false,
+            () = stop.cancelled() => false,
             () = self.media.broken() => true,
         };
-        cancel.cancel();
         self.readiness.set(false);
+        self.media.drain();
+        if !broken {
+            tokio::time::sleep(drain_delay).await;
+        }
+        cancel.cancel();
         // Media first lets go of its publishers and releases held playlist requests; then sockets can close at once.
         let drained = tokio::time::timeout(DRAIN, async {
             self.media.stop().await;

@@ -1,10 +1,10 @@
-//! When to stop: the first SIGTERM or Ctrl-C drains, the second ends at once.
+//! When to stop: the first SIGTERM or Ctrl-C drains, after `http.drain_delay`; the second ends at once.
 
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// Longest that connections, publishers and the disk are waited for after the first signal.
+/// Longest that connections, publishers and the disk are waited for once the listeners are closed.
 pub const DRAIN: Duration = Duration::from_secs(10);
 
 /// Cancels the token at the first signal; a second one ends the process with exit code 1.

@@ -16,7 +16,7 @@ const { env } = process;
 const ROUNDS = Number(env.ROUNDS ?? 100);
 const CHOBI = env.CHOBI ?? `${env.CARGO_TARGET_DIR ?? "target"}/release/chobi`;
 const PYTHON = env.PYTHON ?? "target/tools/venv/bin/python";
-const [RTMP, HTTP, OPS, S3] = [21937, 23002, 29092, 23902];
+const [RTMP, HTTP, OPS, WEBRTC, S3] = [21937, 23002, 29092, 28189, 23902];
 const RENDITIONS = ["v0", "a0"];
 const scratch = mkdtempSync(join(tmpdir(), "chobi-kills-"));
 const running = new Set();
@@ -59,7 +59,7 @@ function named(playlist) {
 async function server() {
   const settings = {
     CHOBI_HTTP__LISTEN: `127.0.0.1:${HTTP}`, CHOBI_RTMP__LISTEN: `127.0.0.1:${RTMP}`, CHOBI_OPS__LISTEN: `127.0.0.1:${OPS}`,
-    CHOBI_WEBRTC__LISTEN: "127.0.0.1:0", CHOBI_DATA_DIR: join(scratch, "data"), CHOBI_HLS__SEGMENT_DURATION: "1s",
+    CHOBI_WEBRTC__LISTEN: `127.0.0.1:${WEBRTC}`, CHOBI_DATA_DIR: join(scratch, "data"), CHOBI_HLS__SEGMENT_DURATION: "1s",
     S3_BUCKET: "kills", AWS_ENDPOINT_URL_S3: `http://127.0.0.1:${S3}`, AWS_ACCESS_KEY_ID: "AKIDEXAMPLE", AWS_SECRET_ACCESS_KEY: "of-no-use",
   };
   const child = start("chobi", CHOBI, ["serve"], settings);

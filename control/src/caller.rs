@@ -131,6 +131,11 @@ impl ClientAddress {
         })
     }
 
+    /// The address, or the first of its network.
+    pub const fn ip(self) -> IpAddr {
+        self.0
+    }
+
     /// The peer, unless it is a proxy we trust: then the right-most address in `X-Forwarded-For` that is not one.
     /// Anything left of that was written by the sender and proves nothing.
     pub fn of_request(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Self {

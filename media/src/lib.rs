@@ -5,6 +5,7 @@
 //! `thumbnail` makes pictures of keyframes, [`store`] keeps what must last. [`seam`] holds what this plane asks of others and tells them; it knows nothing of
 //! the control plane.
 
+pub mod addresses;
 #[cfg(test)]
 mod allocations;
 pub mod codec;
@@ -18,6 +19,7 @@ pub mod ingest;
 pub mod load;
 mod metrics;
 pub mod model;
+mod places;
 mod plane;
 mod private_file;
 pub(crate) mod rtc;

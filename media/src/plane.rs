@@ -55,6 +55,7 @@ pub struct Media {
     hls: hls::Service,
     webrtc: webrtc::Service,
     tasks: TaskTracker,
+    draining: CancellationToken,
     cancel: CancellationToken,
 }
 
@@ -67,6 +68,7 @@ impl Media {
         orders: Orders,
     ) -> Result<Self, StartError> {
         let (cancel, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let draining = CancellationToken::new();
         let ejected = Ejected::default();
         let (hub, opened) = Hub::new(config.hub, Arc::clone(&events));
         let hls = hls::Service::start(
@@ -82,6 +84,7 @@ impl Media {
             admission: Arc::clone(&admission),
             events: Arc::clone(&events),
             ejected: ejected.clone(),
+            draining: draining.clone(),
             cancel: cancel.clone(),
         };
         let webrtc = webrtc::Service::start(config.webrtc, &config.data_dir, around).await?;
@@ -99,7 +102,7 @@ impl Media {
         let archive = hls::Archive::open(hls.clone(), &tasks, cancel.clone());
         let viewers = Viewers { ejected, hls: hls.clone(), webrtc: webrtc.ejector() };
         tasks.spawn(carry_out(orders, hub.clone(), archive, viewers, cancel.clone()));
-        Ok(Self { hub, hls, webrtc, tasks, cancel })
+        Ok(Self { hub, hls, webrtc, tasks, draining, cancel })
     }
 
     /// Everything below `/hls`, `/whip` and `/whep`.
@@ -133,6 +136,11 @@ impl Media {
                 Err(error) => tracing::error!(broadcast.id = %broadcast, %error, "the demo clip cannot be shown"),
             }
         });
+    }
+
+    /// From here on whoever would publish or watch by WebRTC is told to come later. What runs goes on.
+    pub fn drain(&self) {
+        self.draining.cancel();
     }
 
     /// Lets go of publishers, closes what is open so that playlists can go on after a restart, releases held requests.

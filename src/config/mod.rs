@@ -208,6 +208,9 @@ impl Config {
                 faults.push(Fault::cross(settings, key, "nobody could be served".into(), "choose at least 1"));
             }
         }
+        if let Some((key, problem, mend)) = server.http.problem() {
+            faults.push(Fault::cross(settings, key, problem, mend));
+        }
         let media = server.rtmp.faults().into_iter().chain(server.hls.faults());
         for fault in media.chain(server.storage.faults()).chain(server.webrtc.faults()) {
             faults.push(Fault::cross(settings, fault.key, fault.problem, &fault.mend));

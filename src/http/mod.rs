@@ -5,6 +5,7 @@
 //! [`HttpConfig`] and counts both listeners together; what exceeds one is closed and counted, nobody else notices.
 
 mod accept;
+pub(crate) mod client;
 
 use accept::{Accept, Plain};
 use axum::Router;
@@ -47,6 +48,10 @@ pub struct HttpConfig {
     pub max_header_bytes: usize,
     /// Requests at one time on one HTTP/2 connection. A browser watching needs about ten.
     pub max_http2_requests: u32,
+    /// After the signal to stop: how long connections are still taken while `/readyz` and new publishers and viewers by
+    /// WebRTC are answered 503, so that whoever spreads the load looks elsewhere first.
+    #[serde(with = "humantime_serde")]
+    pub drain_delay: Duration,
 }
 
 impl Default for HttpConfig {
@@ -58,16 +63,28 @@ impl Default for HttpConfig {
             header_timeout: Duration::from_secs(10),
             max_header_bytes: 16 * 1024,
             max_http2_requests: 128,
+            drain_delay: Duration::from_secs(2),
         }
     }
 }
 
+/// Whoever spreads the load looks every few seconds; a longer stop is no stop.
+const DRAIN_DELAY_MAX: Duration = Duration::from_secs(60);
 /// Connections closed by a limit, by `reason`.
 const CLOSED: &str = "chobi_http_connections_closed_total";
 /// Connections open now.
 const OPEN: &str = "chobi_http_connections";
 /// After a failed accept (no file descriptors left), wait for connections to close before the next try.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+
+impl HttpConfig {
+    /// What is wrong with it beside what cannot be parsed: the key's last part, the problem, the mend.
+    pub(crate) fn problem(&self) -> Option<(&'static str, String, &'static str)> {
+        let is_long = self.drain_delay > DRAIN_DELAY_MAX;
+        let problem = || format!("{:?} is longer than {DRAIN_DELAY_MAX:?}", self.drain_delay);
+        is_long.then(|| ("http.drain_delay", problem(), "use 2s; 0s closes the listeners at once"))
+    }
+}
 
 /// Where connections come from. All share one set of limits.
 pub(crate) struct Listeners {
@@ -130,6 +147,8 @@ impl Server {
             };
             match accepted {
                 Ok((socket, peer)) => {
+                    // On a listener for both versions an IPv4 client comes by a mapped address.
+                    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
                     self.tasks.spawn(Arc::clone(self).connection(socket, acceptor.clone(), peer));
                 }
                 Err(error) => {

@@ -41,6 +41,7 @@ pub(super) async fn run(shared: Arc<Shared>, broadcast: Arc<Broadcast>, subscrib
         keeps,
         ready,
         told: None,
+        owes_warning: false,
         has_told_picture: false,
     };
     task.publish();
@@ -116,6 +117,7 @@ struct Packaging {
     ready: bool,
     /// What the broadcaster was told of this publication.
     told: Option<Unfit>,
+    owes_warning: bool,
     /// Others know that there is a picture.
     has_told_picture: bool,
 }
@@ -177,13 +179,17 @@ impl Packaging {
         let unfit = self.packager.unfit();
         if let (Some(reason), None) = (unfit, std::mem::replace(&mut self.told, unfit)) {
             tracing::info!(%reason, "this show plays over WebRTC only, and is not recorded");
-            let broadcast = self.show.id.clone();
-            self.shared.events.try_emit(MediaEvent::IngestWarning { broadcast, code: WarningCode::WebrtcOnly });
+            self.owes_warning = true;
         }
     }
 
     /// Tells readers and the store what is new.
     fn publish(&mut self) {
+        if self.owes_warning {
+            // A full queue hears of it with the next frames.
+            let (broadcast, code) = (self.show.id.clone(), WarningCode::WebrtcOnly);
+            self.owes_warning = !self.shared.events.try_emit(MediaEvent::IngestWarning { broadcast, code });
+        }
         let snapshots = self.packager.poll_snapshots();
         if !snapshots.is_empty() {
             for snapshot in snapshots.into_iter().filter(|snapshot| !snapshot.is_empty()) {

@@ -103,6 +103,9 @@ impl Hub {
         phase: Phase,
     ) -> Result<Arc<Broadcast>, ClaimError> {
         let config = &self.shared.config;
+        // Waited for first: a claim that is given up meanwhile leaves no broadcast behind that its outputs never hear of.
+        // Refused only while the server stops; then nobody watches any more.
+        let place = self.shared.opened.reserve().await.ok();
         let broadcast = {
             let mut broadcasts = self.shared.broadcasts.lock();
             if let Some(broadcast) = broadcasts.get(&id) {
@@ -114,12 +117,14 @@ impl Hub {
             let side = WriteSide::new(Gop::new(config.gop_max_frames, config.gop_max_bytes));
             let broadcast = Broadcast::new(id.clone(), part_of, side, phase);
             broadcasts.insert(id.clone(), Arc::clone(&broadcast));
+            // Before anybody else can find it and write to it.
+            if let Some(place) = place {
+                place.send(Arc::clone(&broadcast));
+            }
             broadcast
         };
         let span = tracing::info_span!("broadcast", broadcast.id = %id);
         self.shared.lifecycles.spawn(drive(Arc::clone(&self.shared), Arc::clone(&broadcast)).instrument(span));
-        // Closed only while the server stops; then nobody watches any more.
-        let _ = self.shared.opened.send(Arc::clone(&broadcast)).await;
         Ok(broadcast)
     }
 }

@@ -297,3 +297,26 @@ async fn who_is_muted_is_seen_and_not_heard() {
     }
     assert_eq!(payloads, [&b"payload"[..], &[0xfc, 0xff, 0xfe], &[0xfc, 1, 2, 3]]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_is_given_up_while_outputs_are_busy_leaves_nothing_behind() {
+    let (sender, _events) = mpsc::channel(64);
+    let (hub, mut opened) = Hub::new(HubConfig::default(), Arc::new(Told(sender)));
+    let claim = async |number: usize| {
+        let grant = PublishGrant::of_host(BroadcastId::parse(&format!("session_{number}")).unwrap(), "host");
+        tokio::time::timeout(Duration::from_secs(1), hub.claim(grant, Protocol::Rtmp)).await
+    };
+    let mut publishers = Vec::new();
+    let late = loop {
+        match claim(publishers.len()).await {
+            Ok(publisher) => publishers.push(publisher.unwrap()),
+            Err(_given_up) => break publishers.len(),
+        }
+    };
+    let id = BroadcastId::parse(&format!("session_{late}")).unwrap();
+    assert!(hub.get(&id).is_none(), "nobody would ever package it");
+    while opened.try_recv().is_ok() {}
+    let publisher = claim(late).await.unwrap().unwrap();
+    let heard = opened.try_recv().unwrap();
+    assert!(Arc::ptr_eq(&heard, publisher.broadcast()), "as soon as there is room it is heard of like any other");
+}

@@ -11,7 +11,7 @@ use ring::hmac;
 use rtc::crypto::constant_time_eq;
 
 /// Names a check and its answer.
-pub(super) type TransactionId = [u8; 12];
+pub(crate) type TransactionId = [u8; 12];
 
 const PRIORITY: u16 = 0x0024;
 const ICE_CONTROLLING: u16 = 0x802a;
@@ -19,7 +19,7 @@ const ICE_CONTROLLING: u16 = 0x802a;
 const OUR_PRIORITY: u32 = (110 << 24) | (65_535 << 8) | 255;
 
 /// Appends a binding request that nominates. `username`: theirs, a colon, ours; `pwd`: theirs.
-pub(super) fn write_request(out: &mut Vec<u8>, id: &TransactionId, username: &str, pwd: &[u8], tie_breaker: u64) {
+pub(crate) fn write_request(out: &mut Vec<u8>, id: &TransactionId, username: &str, pwd: &[u8], tie_breaker: u64) {
     let start = out.len();
     out.extend_from_slice(&BINDING_REQUEST.to_be_bytes());
     out.extend_from_slice(&[0, 0]);

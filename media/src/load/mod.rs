@@ -8,7 +8,7 @@
 //! little beside the server that is measured.
 
 mod answer;
-mod check;
+pub(crate) mod check;
 mod clip;
 mod crew;
 mod handshake;

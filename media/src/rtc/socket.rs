@@ -2,19 +2,23 @@
 //!
 //! In: packets written into a reused arena. Out: one `sendmmsg` per flush, in which the packets of one frame for one peer
 //! are a single message that the kernel cuts (UDP segmentation offload): half the cost of a packet is then saved. Where the
-//! kernel cannot, packets go one by one. This file is the only one of the crate with unsafe code: the standard library has
-//! no batch calls.
+//! kernel cannot, packets go one by one. A socket for both versions speaks to IPv4 by mapped addresses (RFC 4291 section
+//! 2.5.5.2); outside of this file an IPv4 address is one. The standard library has no batch calls, hence the unsafe code.
 #![allow(unsafe_code)]
 
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
 use std::io;
 use std::mem::{MaybeUninit, size_of, zeroed};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 /// A bound, non-blocking UDP socket.
 #[derive(Debug)]
-pub(crate) struct UdpSocket(Socket);
+pub(crate) struct UdpSocket {
+    socket: Socket,
+    /// Addresses that it sends to are IPv6 ones, mapped or not.
+    is_v6: bool,
+}
 
 /// Packets on their way out. Nothing in it is allocated anew once it has grown to the size of a busy turn.
 pub(crate) struct SendBatch {
@@ -84,25 +88,21 @@ impl UdpSocket {
         let _ = socket.set_send_buffer_size(SOCKET_BUFFER_BYTES);
         let _ = socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES);
         socket.bind(&address.into())?;
-        Ok(Self(socket))
+        Ok(Self { socket, is_v6: address.is_ipv6() })
     }
 
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()?.as_socket().ok_or_else(|| io::Error::other("not an internet address"))
+        self.socket.local_addr()?.as_socket().ok_or_else(|| io::Error::other("not an internet address"))
     }
 
     fn fd(&self) -> RawFd {
-        self.0.as_raw_fd()
-    }
-
-    fn is_v6(&self) -> bool {
-        self.local_addr().is_ok_and(|address| address.is_ipv6())
+        self.socket.as_raw_fd()
     }
 }
 
 impl AsFd for UdpSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.socket.as_fd()
     }
 }
 
@@ -171,7 +171,7 @@ impl SendBatch {
         }
         let mut at = 0;
         let mut retried = false;
-        self.prepare(socket.is_v6());
+        self.prepare(socket.is_v6);
         while at < self.headers.len() {
             let count = (self.headers.len() - at).min(MESSAGES_MAX);
             // SAFETY: `headers[at..at + count]` were filled by `prepare`; what they point to (addresses, vectors, controls,
@@ -192,7 +192,7 @@ impl SendBatch {
                 tracing::info!("this kernel does not cut UDP messages; packets are sent one by one");
                 self.segmentation = false;
                 self.split_runs(at);
-                self.prepare(socket.is_v6());
+                self.prepare(socket.is_v6);
                 continue;
             }
             if error.kind() == io::ErrorKind::WouldBlock && !retried {
@@ -318,15 +318,19 @@ impl ReceiveBatch {
     }
 }
 
-/// IPv4 that came through a socket for both is IPv4.
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
+/// IPv4 that came through a socket for both is IPv4. What is IPv6 keeps its scope: without it nothing goes back to a link-local
+/// address.
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V6(six) => six.ip().to_ipv4_mapped().map_or(address, |ip| (ip, six.port()).into()),
+        SocketAddr::V4(_) => address,
+    }
 }
 
 fn as_v6(address: SocketAddr) -> SocketAddr {
-    match address.ip() {
-        IpAddr::V4(ip) => SocketAddr::new(ip.to_ipv6_mapped().into(), address.port()),
-        IpAddr::V6(_) => address,
+    match address {
+        SocketAddr::V4(four) => (four.ip().to_ipv6_mapped(), four.port()).into(),
+        SocketAddr::V6(_) => address,
     }
 }
 
@@ -334,7 +338,7 @@ fn as_v6(address: SocketAddr) -> SocketAddr {
 fn wait_writable(socket: &UdpSocket) {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     let timeout = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
-    let _ = poll(&mut [PollFd::new(&socket.0, PollFlags::OUT)], Some(&timeout));
+    let _ = poll(&mut [PollFd::new(&socket.socket, PollFlags::OUT)], Some(&timeout));
 }
 
 #[cfg(test)]
@@ -408,5 +412,14 @@ mod tests {
         received.receive(&both).unwrap();
         let from: Vec<_> = received.datagrams().map(|(from, _)| from).collect();
         assert_eq!(from, [four.local_addr().unwrap()], "and sees IPv4 addresses");
+    }
+    #[test]
+    fn an_address_is_what_it_was_sent_from_scope_and_all() {
+        let from: SocketAddr = "[fe80::1%3]:4000".parse().unwrap();
+        assert_eq!(canonical(from), from);
+        let (mapped, plain): (SocketAddr, SocketAddr) =
+            ("[::ffff:192.0.2.7]:4000".parse().unwrap(), "192.0.2.7:4000".parse().unwrap());
+        assert_eq!((canonical(mapped), canonical(plain)), (plain, plain));
+        assert_eq!((as_v6(plain), as_v6(from)), (mapped, from));
     }
 }

@@ -168,6 +168,10 @@ pub(super) fn failed(error: DeskError, presented: bool, direction: Direction) ->
         DeskError::Full { retry_after } => {
             later(StatusCode::SERVICE_UNAVAILABLE, "the server carries as many connections as it may", retry_after)
         }
+        DeskError::Crowded { retry_after } => {
+            let detail = "too many connections of your address are being made; try again in a moment";
+            later(StatusCode::SERVICE_UNAVAILABLE, detail, retry_after)
+        }
         DeskError::Ejected => problem(StatusCode::FORBIDDEN, "you were removed from this show"),
         DeskError::Gone => problem(StatusCode::NOT_FOUND, "there is no such connection (any more)"),
         DeskError::Refused(refusal) => match refusal {

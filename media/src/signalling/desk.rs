@@ -86,5 +86,9 @@ pub(crate) enum DeskError {
     Full {
         retry_after: Duration,
     },
+    /// Too many of the same address are not connected yet.
+    Crowded {
+        retry_after: Duration,
+    },
     Gone,
 }

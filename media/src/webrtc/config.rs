@@ -1,5 +1,6 @@
 //! Settings of WebRTC.
 
+use crate::addresses;
 use crate::config::ConfigFault;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -9,7 +10,8 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WebrtcConfig {
-    /// Address and port for media: UDP, and TCP on the same number for networks that block UDP.
+    /// Address and port for media: UDP, and TCP on the same number for networks that block UDP. `[::]` is IPv6 and IPv4, and
+    /// IPv4 alone on a machine without IPv6.
     pub listen: SocketAddr,
     /// Addresses that browsers reach this server by, when they are not the machine's own: behind NAT or a load balancer.
     /// Empty: every address of this machine.
@@ -20,6 +22,10 @@ pub struct WebrtcConfig {
     pub workers: usize,
     /// Viewers and publishers at one time. Beyond it new ones are told to come later. Each costs about 50 KiB.
     pub max_peers: usize,
+    /// Of them, those of one address (IPv6: of one /64) that are not connected yet, which lasts twenty seconds at most. Keep
+    /// it well below `max_peers`, or one stranger takes all places. A reverse proxy is one address unless
+    /// `api.trusted_proxies` names it.
+    pub max_connecting_per_ip: usize,
     /// STUN and TURN servers that clients are told of (RFC 9725 section 4.6). This server needs none; clients behind strict
     /// firewalls may.
     pub ice_servers: Vec<IceServer>,
@@ -40,14 +46,18 @@ pub struct IceServer {
     pub credential: Option<String>,
 }
 
+/// Of this machine's own, loopback aside: each is tried by every client, over UDP and over TCP.
+const CANDIDATE_ADDRESSES_MAX: usize = 8;
+
 impl Default for WebrtcConfig {
     fn default() -> Self {
         Self {
-            listen: SocketAddr::from(([0, 0, 0, 0], 8189)),
+            listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 8189)),
             external_addresses: Vec::new(),
             tcp: true,
             workers: 0,
             max_peers: 5_000,
+            max_connecting_per_ip: 256,
             ice_servers: Vec::new(),
             silence_timeout: Duration::from_secs(15),
         }
@@ -68,8 +78,17 @@ impl WebrtcConfig {
             let problem = format!("nobody can send to {address}");
             check(false, "webrtc.external_addresses", problem, "name the addresses browsers reach this server by");
         }
+        if let Some(address) = self.out_of_reach_by_ipv4().filter(|_| self.listen.is_ipv4()) {
+            let listen = self.listen;
+            let problem = format!("{address} is IPv6, and webrtc.listen = \"{listen}\" is IPv4 only");
+            let mend =
+                format!("listen on both, webrtc.listen = \"[::]:{}\", or name IPv4 addresses only", listen.port());
+            check(false, "webrtc.external_addresses", problem, &mend);
+        }
         check(self.workers <= 255, "webrtc.workers", format!("{} is too many", self.workers), "use 0");
         check(self.max_peers > 0, "webrtc.max_peers", "nobody could watch".to_owned(), "choose at least 1");
+        let (key, problem) = ("webrtc.max_connecting_per_ip", "nobody could connect".to_owned());
+        check(self.max_connecting_per_ip > 0, key, problem, "choose at least 1");
         let legal = (Duration::from_secs(5)..=Duration::from_secs(120)).contains(&self.silence_timeout);
         let problem = format!("{:?} is not between 5s and 2m", self.silence_timeout);
         check(legal, "webrtc.silence_timeout", problem, "use 15s");
@@ -83,21 +102,27 @@ impl WebrtcConfig {
         faults
     }
 
-    /// Addresses for candidates, best first.
-    pub(crate) fn candidate_addresses(&self) -> Vec<IpAddr> {
+    /// Addresses for candidates, best first, for a socket that is bound to `bound`.
+    pub(crate) fn candidate_addresses(&self, bound: IpAddr) -> Vec<IpAddr> {
         if !self.external_addresses.is_empty() {
             return self.external_addresses.clone();
         }
-        let ip = self.listen.ip();
-        if !ip.is_unspecified() {
-            return vec![ip];
+        if !bound.is_unspecified() {
+            return vec![bound];
         }
-        let with_v6 = ip.is_ipv6();
-        let mut found = own_addresses(with_v6);
-        if found.is_empty() {
-            found.push(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let mut own = addresses::own();
+        own.retain(|address| address.is_ipv4() || bound.is_ipv6());
+        let others = own.iter().filter(|address| !address.is_loopback()).count();
+        own.drain(CANDIDATE_ADDRESSES_MAX.min(others)..others);
+        if own.is_empty() {
+            own.push(IpAddr::V4(Ipv4Addr::LOCALHOST));
         }
-        found
+        own
+    }
+
+    /// The first of the outside addresses that nothing can come in by where only IPv4 is listened on.
+    pub(crate) fn out_of_reach_by_ipv4(&self) -> Option<IpAddr> {
+        self.external_addresses.iter().find(|address| address.to_canonical().is_ipv6()).copied()
     }
 
     pub(crate) fn worker_count(&self) -> usize {
@@ -106,29 +131,6 @@ impl WebrtcConfig {
             count => count,
         }
     }
-}
-
-/// The addresses of this machine that others may reach, then loopback for whoever runs on it. Link-local ones need a
-/// scope that a candidate cannot carry.
-fn own_addresses(with_v6: bool) -> Vec<IpAddr> {
-    let mut addresses = Vec::new();
-    // The source address the system would choose towards the outside; nothing is sent.
-    for (local, remote) in [
-        (IpAddr::V4(Ipv4Addr::UNSPECIFIED), SocketAddr::from(([192, 0, 2, 1], 9))),
-        (IpAddr::V6(Ipv6Addr::UNSPECIFIED), SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 9))),
-    ] {
-        if local.is_ipv6() && !with_v6 {
-            continue;
-        }
-        let found = std::net::UdpSocket::bind((local, 0))
-            .and_then(|socket| socket.connect(remote).and_then(|()| socket.local_addr()));
-        if let Ok(found) = found {
-            addresses.push(found.ip());
-        }
-    }
-    addresses.retain(|address| !address.is_unspecified() && !address.is_loopback());
-    addresses.push(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    addresses
 }
 
 #[cfg(test)]
@@ -142,22 +144,55 @@ mod tests {
         let wrong = WebrtcConfig {
             external_addresses: vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED)],
             max_peers: 0,
+            max_connecting_per_ip: 0,
             silence_timeout: Duration::from_secs(1),
             ice_servers: vec![server],
             ..WebrtcConfig::default()
         };
         let keys: Vec<_> = wrong.faults().into_iter().map(|fault| fault.key).collect();
-        let expected =
-            ["webrtc.external_addresses", "webrtc.max_peers", "webrtc.silence_timeout", "webrtc.ice_servers"];
+        let expected = [
+            "webrtc.external_addresses",
+            "webrtc.max_peers",
+            "webrtc.max_connecting_per_ip",
+            "webrtc.silence_timeout",
+            "webrtc.ice_servers",
+        ];
         assert_eq!(keys, expected);
     }
 
     #[test]
     fn candidates_are_what_is_configured_or_this_machine() {
         let mut config = WebrtcConfig::default();
-        assert!(config.candidate_addresses().contains(&IpAddr::V4(Ipv4Addr::LOCALHOST)));
-        let outside = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9));
+        let any = |address: &str| address.parse::<IpAddr>().unwrap();
+        let (both, four) = (config.candidate_addresses(any("::")), config.candidate_addresses(any("0.0.0.0")));
+        for found in [&both, &four] {
+            assert!(found.contains(&IpAddr::V4(Ipv4Addr::LOCALHOST)), "{found:?}");
+            assert!(found.len() <= CANDIDATE_ADDRESSES_MAX + 2, "{found:?}");
+        }
+        assert!(four.iter().all(IpAddr::is_ipv4), "nothing comes in by IPv6 there: {four:?}");
+        assert!(both.iter().any(IpAddr::is_ipv6), "{both:?}");
+        assert_eq!(config.candidate_addresses(any("2001:db8::5")), [any("2001:db8::5")]);
+        let outside = any("203.0.113.9");
         config.external_addresses = vec![outside];
-        assert_eq!(config.candidate_addresses(), [outside]);
+        assert_eq!(config.candidate_addresses(any("::")), [outside]);
+    }
+
+    #[test]
+    fn an_outside_address_that_nothing_comes_in_by_is_a_fault() {
+        let with = |listen: &str, outside: &str| {
+            let outside = vec![outside.parse().unwrap()];
+            let config = WebrtcConfig {
+                listen: listen.parse().unwrap(),
+                external_addresses: outside,
+                ..WebrtcConfig::default()
+            };
+            config.faults().into_iter().map(|fault| format!("{}: {}", fault.key, fault.problem)).collect::<Vec<_>>()
+        };
+        let told = "webrtc.external_addresses: 2001:db8::9 is IPv6, and webrtc.listen = \"0.0.0.0:8189\" is IPv4 only";
+        assert_eq!(with("0.0.0.0:8189", "2001:db8::9"), [told]);
+        assert_eq!(with("0.0.0.0:8189", "203.0.113.9"), [""; 0]);
+        for outside in ["2001:db8::9", "203.0.113.9"] {
+            assert_eq!(with("[::]:8189", outside), [""; 0]);
+        }
     }
 }

@@ -1,9 +1,9 @@
 //! Behind the HTTP resources: an offer becomes a peer.
 //!
 //! In: offers with their credentials. Out: answers, and peers on the worker that has the fewest. Admission is asked once;
-//! a publisher takes its broadcast over only after its offer was found to be good.
+//! a publisher takes its broadcast over only after its offer was found to be good and there is a place for it.
 
-use super::directory::{Directory, Entry};
+use super::directory::{Directory, Entry, Reservation};
 use super::inbox::{Command, Inbox};
 use super::peer::{Media, NewPeer, PeerEnd};
 use super::service::Surroundings;
@@ -12,6 +12,7 @@ use crate::ejected::KnownAs;
 use crate::hub::{ClaimError, Phase};
 use crate::ingest::whip::Receiver;
 use crate::model::{BroadcastId, PeerAddr, ViewerId};
+use crate::places::{NoPlace, PlaceGuard, Places};
 use crate::rtc::ice::Credentials;
 use crate::rtc::negotiate::{self, Candidate, Local, NegotiationError, Offer};
 use crate::seam::{Protocol, PublishRequest, Refusal, WatchRequest};
@@ -23,6 +24,8 @@ use crate::whep::roster::Roster;
 use crate::whep::viewer::{Seat, Viewer};
 use crate::whep::wish::{Choice, PictureLayers};
 use async_trait::async_trait;
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
@@ -34,11 +37,21 @@ pub(crate) struct DeskParts {
     pub(crate) directory: Directory,
     pub(crate) roster: Roster,
     pub(crate) max_peers: usize,
+    /// By address, those that are not connected yet.
+    pub(crate) connecting: Arc<Places>,
     pub(crate) around: Surroundings,
 }
 
 pub(crate) struct Desk {
     parts: DeskParts,
+}
+
+/// What is kept for a client while its offer is answered.
+struct Seating {
+    reservation: Reservation,
+    place: PlaceGuard,
+    worker: Inbox,
+    credentials: Credentials,
 }
 
 /// How long a viewer's offer waits for the first frame of a show that has begun.
@@ -66,31 +79,29 @@ impl Desk {
         }
     }
 
-    /// The worker with the fewest peers, and credentials that name it.
-    fn place(&self) -> (u8, Inbox, Credentials) {
+    /// On the worker with the fewest peers, with credentials that name it.
+    fn reserve(&self, offer: &Offer, client: IpAddr) -> Result<Seating, DeskError> {
+        let full = || DeskError::Full { retry_after: FULL_RETRY };
+        let place = self.parts.connecting.take(client).map_err(|none| match none {
+            NoPlace::Address => DeskError::Crowded { retry_after: FULL_RETRY },
+            NoPlace::Connections | NoPlace::Handshakes => full(),
+        })?;
         let fewest = self.parts.workers.iter().enumerate().min_by_key(|(_, worker)| worker.peers());
         let (index, worker) = fewest.expect("there is at least one worker");
-        (index as u8, worker.clone(), credentials_on(index as u8))
+        let (worker_index, worker) = (index as u8, worker.clone());
+        let mid = offer.sections.first().map(|section| section.mid.clone()).unwrap_or_default();
+        let entry = Entry { worker: worker.clone(), worker_index, remote_ufrag: offer.ice_ufrag.clone(), mid };
+        let reservation = self.parts.directory.reserve(entry, self.parts.max_peers).ok_or_else(full)?;
+        Ok(Seating { reservation, place, worker, credentials: credentials_on(worker_index) })
     }
 
-    async fn add(
-        &self,
-        resource: &ResourceId,
-        offer: &Offer,
-        place: (u8, Inbox, Credentials),
-        media: Media,
-    ) -> Result<(), DeskError> {
-        let (worker_index, worker, credentials) = place;
-        let mid = offer.sections.first().map(|section| section.mid.clone()).unwrap_or_default();
-        let remote_ufrag = offer.ice_ufrag.clone();
-        let entry = Entry { worker: worker.clone(), worker_index, remote_ufrag, mid };
-        if !self.parts.directory.insert(resource.clone(), entry, self.parts.max_peers) {
-            return Err(DeskError::Full { retry_after: FULL_RETRY });
-        }
-        let fingerprint = offer.fingerprint.clone();
-        let new = NewPeer { resource: resource.clone(), credentials, fingerprint, media };
+    /// The peer comes to its worker.
+    async fn seat(&self, seating: Seating, offer: &Offer, media: Media) -> ResourceId {
+        let Seating { reservation, place, worker, credentials } = seating;
+        let (resource, fingerprint) = (reservation.resource().clone(), offer.fingerprint.clone());
+        let new = NewPeer { resource, credentials, fingerprint, media, place };
         worker.send(Command::Add(Box::new(new))).await;
-        Ok(())
+        reservation.keep()
     }
 
     async fn publish(&self, request: OpenRequest) -> Result<Opened, DeskError> {
@@ -101,8 +112,9 @@ impl Desk {
         let asked = PublishRequest { broadcast: request.target, key, protocol: Protocol::Whip, peer };
         let answer = tokio::time::timeout(ADMISSION_MAX, around.admission.admit_publisher(asked)).await;
         let grant = answer.unwrap_or(Err(Refusal::Unavailable)).map_err(DeskError::Refused)?;
-        let place = self.place();
-        let (agreement, answer) = negotiate::answer_publisher(&offer, &self.local(&place.2)).map_err(unanswerable)?;
+        let seating = self.reserve(&offer, peer.0.ip())?;
+        let local = self.local(&seating.credentials);
+        let (agreement, answer) = negotiate::answer_publisher(&offer, &local).map_err(unanswerable)?;
         let claimed = around.hub.claim(grant, Protocol::Whip).await;
         let publisher = claimed.map_err(|error| match error {
             ClaimError::Busy => DeskError::Refused(Refusal::Busy),
@@ -111,10 +123,9 @@ impl Desk {
         })?;
         let broadcast = publisher.broadcast().id().clone();
         tracing::info!(broadcast.id = %broadcast, protocol = "whip", peer = %peer, "publishing starts");
-        let resource = ResourceId::generate();
-        let etag = place.2.ufrag.clone();
+        let etag = seating.credentials.ufrag.clone();
         let receiver = Receiver::new(&agreement, publisher, Instant::now());
-        self.add(&resource, &offer, place, Media::Publisher(Box::new(receiver))).await?;
+        let resource = self.seat(seating, &offer, Media::Publisher(Box::new(receiver))).await;
         Ok(Opened { resource, etag, answer })
     }
 
@@ -135,6 +146,7 @@ impl Desk {
         }
         let not_live = || DeskError::NotLive { retry_after: NOT_LIVE_RETRY };
         let live = opened.filter(|broadcast| broadcast.phase() == Phase::Live).ok_or_else(not_live)?;
+        let seating = self.reserve(&offer, request.peer.ip())?;
         let lease = self.parts.feeds.attach(&live);
         let mut line_up = match lease.offered(FIRST_FRAME_MAX).await {
             Offered::Tracks(tracks) => LineUp::new(lease, &tracks),
@@ -147,10 +159,10 @@ impl Desk {
         if line_up.leaves_room(&offer) {
             self.add_co_hosts(&mut line_up, &broadcast).await;
         }
-        let place = self.place();
+        let local = self.local(&seating.credentials);
         let (tracks, measures) = (line_up.tracks(), line_up.has_layers());
         let (agreement, answer) =
-            negotiate::answer_viewer(&offer, &self.local(&place.2), tracks, measures).map_err(|error| match error {
+            negotiate::answer_viewer(&offer, &local, tracks, measures).map_err(|error| match error {
                 NegotiationError::NoCommonCodec { .. } => {
                     DeskError::PlaysOnlyByHls { reason: error.to_string(), hls_path: hls_path(&broadcast) }
                 }
@@ -165,13 +177,13 @@ impl Desk {
             identity: grant.viewer,
             known_as: known_as.clone(),
         };
-        let (resource, etag) = (ResourceId::generate(), place.2.ufrag.clone());
+        let etag = seating.credentials.ufrag.clone();
         let now = Instant::now();
         let transport_cc = agreement.sections.iter().find_map(|section| section.transport_cc);
         let showings = line_up.showings(&agreement);
         let pictures = showings.iter().filter(|showing| showing.has_picture()).count();
         let viewer = Viewer::new(showings, Path::new(transport_cc, pictures, now), seat, now);
-        self.add(&resource, &offer, place, Media::Viewer(Box::new(viewer))).await?;
+        let resource = self.seat(seating, &offer, Media::Viewer(Box::new(viewer))).await;
         if is_ejected() {
             // Meanwhile: the order may have passed the worker before the peer came to it.
             let _ = self.close_with(&resource, PeerEnd::Ejected).await;
@@ -257,7 +269,8 @@ impl signalling::Desk for Desk {
     }
 
     fn is_draining(&self) -> bool {
-        self.parts.around.cancel.is_cancelled()
+        let around = &self.parts.around;
+        around.draining.is_cancelled() || around.cancel.is_cancelled()
     }
 }
 

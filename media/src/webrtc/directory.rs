@@ -21,15 +21,44 @@ pub(crate) struct Entry {
     pub(crate) mid: String,
 }
 
+/// A place for a peer that is to come, given back when dropped unless it came.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    directory: Directory,
+    resource: ResourceId,
+    has_come: bool,
+}
+
+impl Reservation {
+    pub(crate) fn resource(&self) -> &ResourceId {
+        &self.resource
+    }
+
+    /// Its worker has the peer: from here on the worker takes it out.
+    pub(crate) fn keep(mut self) -> ResourceId {
+        self.has_come = true;
+        self.resource.clone()
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if !self.has_come {
+            self.directory.remove(&self.resource);
+        }
+    }
+}
+
 impl Directory {
-    /// `false`: there are `max` already.
-    pub(crate) fn insert(&self, resource: ResourceId, entry: Entry, max: usize) -> bool {
+    /// `None`: there are `max` already.
+    pub(crate) fn reserve(&self, entry: Entry, max: usize) -> Option<Reservation> {
         let mut entries = self.entries.lock();
         if entries.len() >= max {
-            return false;
+            return None;
         }
-        entries.insert(resource, entry);
-        true
+        let resource = ResourceId::generate();
+        entries.insert(resource.clone(), entry);
+        Some(Reservation { directory: self.clone(), resource, has_come: false })
     }
 
     pub(crate) fn get(&self, resource: &ResourceId) -> Option<Entry> {

@@ -12,6 +12,7 @@ use crate::seam::{
 };
 use axum::Router;
 use axum::body::Body;
+use axum::extract::ConnectInfo;
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -22,19 +23,19 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-const SHOW: &str = "session_1";
+pub(super) const SHOW: &str = "session_1";
 const CO_HOST: &str = "session_1-user_9";
 const OFFER: &str = include_str!("../rtc/negotiate/testdata/chromium-156-receives.sdp");
 /// Longer than anything a test waits for on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Everybody may watch; a ticket is the name of its bearer.
+/// Everybody may watch; a ticket is the name of its bearer. Everybody may publish the show, as the same host.
 struct Door;
 
 #[async_trait::async_trait]
 impl Admission for Door {
     async fn admit_publisher(&self, _: PublishRequest) -> Result<PublishGrant, Refusal> {
-        Err(Refusal::Forbidden)
+        Ok(PublishGrant::of_host(id(SHOW), SHOW))
     }
 
     async fn admit_viewer(&self, request: WatchRequest) -> Result<WatchGrant, Refusal> {
@@ -54,7 +55,7 @@ impl EventSink for Deaf {
     async fn emit(&self, _: MediaEvent) {}
 }
 
-struct Stage {
+pub(super) struct Stage {
     hub: Hub,
     /// Kept, or no broadcast would open.
     _opened: mpsc::Receiver<Arc<Broadcast>>,
@@ -66,7 +67,7 @@ struct Stage {
 }
 
 /// A publisher that goes on until it is dropped: who subscribes is served with the next frame.
-struct OnAir {
+pub(super) struct OnAir {
     broadcast: Arc<Broadcast>,
     task: JoinHandle<()>,
 }
@@ -79,7 +80,7 @@ impl Drop for OnAir {
 
 /// Who comes: with a ticket, or with a name of their own.
 #[derive(Clone, Copy)]
-enum Viewer<'a> {
+pub(super) enum Viewer<'a> {
     Bearer(&'a str),
     Named(&'a str),
     Both(&'a str, &'a str),
@@ -96,6 +97,10 @@ fn viewer(text: &str) -> ViewerId {
 
 impl Stage {
     async fn new() -> Self {
+        Self::with(WebrtcConfig::default()).await
+    }
+
+    pub(super) async fn with(config: WebrtcConfig) -> Self {
         let data_dir = tempfile::tempdir().unwrap();
         let events: Arc<dyn EventSink> = Arc::new(Deaf);
         let (hub, _opened) = Hub::new(HubConfig::default(), Arc::clone(&events));
@@ -105,6 +110,7 @@ impl Stage {
             admission: Arc::new(Door),
             events,
             ejected: ejected.clone(),
+            draining: CancellationToken::new(),
             cancel: cancel.clone(),
         };
         let config = WebrtcConfig {
@@ -112,19 +118,19 @@ impl Stage {
             external_addresses: vec![Ipv4Addr::LOCALHOST.into()],
             tcp: false,
             workers: 2,
-            ..WebrtcConfig::default()
+            ..config
         };
         let service = Service::start(config, data_dir.path(), around).await.unwrap();
         Self { hub, _opened, router: service.router(), service, ejected, cancel, _data_dir: data_dir }
     }
 
-    async fn stop(self) {
+    pub(super) async fn stop(self) {
         self.cancel.cancel();
         tokio::time::timeout(LIMIT, self.service.stop()).await.expect("stopped in time");
     }
 
     /// Sound is on the air: of the host, or of a co-host.
-    async fn publish(&self, broadcast: &str) -> OnAir {
+    pub(super) async fn publish(&self, broadcast: &str) -> OnAir {
         let part = (broadcast != SHOW).then(|| Part { of: id(SHOW), muted: false });
         let grant = PublishGrant { broadcast: id(broadcast), publisher: broadcast.to_owned(), part };
         let mut publisher = self.hub.claim(grant, Protocol::Whip).await.unwrap();
@@ -152,7 +158,22 @@ impl Stage {
     }
 
     async fn send(&self, method: Method, path: &str, who: Viewer<'_>, body: &str) -> (StatusCode, String, String) {
-        let request = Request::builder().method(method).uri(path).header("content-type", "application/sdp");
+        self.send_from(SocketAddr::from(([192, 0, 2, 1], 9)), method, path, who, body).await
+    }
+
+    pub(super) async fn send_from(
+        &self,
+        client: SocketAddr,
+        method: Method,
+        path: &str,
+        who: Viewer<'_>,
+        body: &str,
+    ) -> (StatusCode, String, String) {
+        let request = Request::builder()
+            .extension(ConnectInfo(client))
+            .method(method)
+            .uri(path)
+            .header("content-type", "application/sdp");
         let request = match who {
             Viewer::Bearer(ticket) => request.header("authorization", format!("Bearer {ticket}")),
             Viewer::Named(name) => request.header("x-playback-session-id", name),
@@ -186,7 +207,7 @@ impl Stage {
         assert!(why.contains("removed"), "{why}");
     }
 
-    async fn is_there(&self, location: &str, who: Viewer<'_>) -> bool {
+    pub(super) async fn is_there(&self, location: &str, who: Viewer<'_>) -> bool {
         let (status, _, why) = self.send(Method::GET, location, who, "").await;
         match status {
             StatusCode::NO_CONTENT => true,

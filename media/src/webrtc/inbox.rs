@@ -46,8 +46,17 @@ pub(crate) enum Command {
     /// Viewers were promised tracks that no longer exist.
     Renegotiate(FeedId),
     FeedEnded(FeedId),
-    /// Came to another worker's socket.
-    Datagram(SocketAddr, Box<[u8]>),
+    /// Came to the socket of another worker, `via`.
+    Datagram {
+        from: SocketAddr,
+        datagram: Box<[u8]>,
+        via: u8,
+    },
+    /// A check that this worker passed on was authentic: what comes from there is for a peer of `worker`.
+    Belongs {
+        from: SocketAddr,
+        worker: u8,
+    },
     /// A frame of an ICE-TCP connection, with the way back.
     Tcp {
         connection: u64,

@@ -9,7 +9,10 @@ pub(crate) mod directory;
 #[cfg(test)]
 mod ejection_tests;
 pub(crate) mod inbox;
+mod listen;
 pub(crate) mod peer;
+#[cfg(test)]
+mod places_tests;
 mod service;
 pub(crate) mod tcp;
 mod ufrag;

@@ -2,6 +2,7 @@
 
 use crate::ingest::whip::Receiver;
 use crate::metrics;
+use crate::places::PlaceGuard;
 use crate::rtc::dtls::PeerKey;
 use crate::rtc::ice::Credentials;
 use crate::rtc::negotiate::Fingerprint;
@@ -21,6 +22,8 @@ pub(crate) struct NewPeer {
     /// Of the client's certificate, from its offer.
     pub(crate) fingerprint: Fingerprint,
     pub(crate) media: Media,
+    /// Among those of its address that are not connected yet.
+    pub(crate) place: PlaceGuard,
 }
 
 pub(crate) enum Media {
@@ -42,6 +45,8 @@ pub(crate) struct Peer {
     /// Every proved source, so that all of them can be forgotten.
     pub(crate) sources: Vec<Source>,
     pub(crate) keys: Option<Keys>,
+    /// Until it is connected.
+    pub(crate) place: Option<PlaceGuard>,
     pub(crate) heard: Instant,
     pub(crate) since: Instant,
 }
@@ -153,7 +158,7 @@ impl Chosen {
 
 impl Peer {
     pub(crate) fn new(new: NewPeer, key: PeerKey, now: Instant) -> Self {
-        let NewPeer { resource, credentials, fingerprint, media } = new;
+        let NewPeer { resource, credentials, fingerprint, media, place } = new;
         ::metrics::gauge!(metrics::WEBRTC_PEERS, "role" => media.role()).increment(1.0);
         Self {
             resource,
@@ -166,6 +171,7 @@ impl Peer {
             chosen: Chosen::default(),
             sources: Vec::new(),
             keys: None,
+            place: Some(place),
             heard: now,
             since: now,
         }

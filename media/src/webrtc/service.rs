@@ -4,26 +4,26 @@ use super::config::WebrtcConfig;
 use super::desk::{Desk, DeskParts};
 use super::directory::Directory;
 use super::inbox::{self, Command, Inbox};
+use super::listen::Sockets;
 use super::tcp;
 use super::worker::{Parts, Worker};
 use crate::ejected::Ejected;
 use crate::hub::Hub;
 use crate::model::{BroadcastId, ViewerId};
+use crate::places::{PlaceLimits, Places};
 use crate::rtc::dtls::{DtlsError, DtlsServer, Identity};
 use crate::rtc::negotiate::{Candidate, CandidateKind};
-use crate::rtc::socket::UdpSocket;
 use crate::seam::{Admission, EventSink};
 use crate::signalling::{self, Doorkeeper, SignallingConfig};
 use crate::whep::feed::Feeds;
 use crate::whep::roster::Roster;
 use axum::Router;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -43,6 +43,10 @@ pub enum ServiceError {
         "cannot listen for WebRTC on {address} (UDP and TCP); is another server running? Choose another webrtc.listen (CHOBI_WEBRTC__LISTEN)"
     )]
     Bind { address: SocketAddr, source: io::Error },
+    #[error(
+        "webrtc.external_addresses names {outside}, but this machine has no IPv6 and WebRTC is reached by IPv4 only. Take it out, or turn IPv6 on"
+    )]
+    NoIpv6 { outside: IpAddr },
     #[error("the certificate for WebRTC cannot be read or made")]
     Certificate(#[from] DtlsError),
     #[error("a media thread cannot be started")]
@@ -62,6 +66,8 @@ pub struct Surroundings {
     pub admission: Arc<dyn Admission>,
     pub events: Arc<dyn EventSink>,
     pub ejected: Ejected,
+    /// Nobody new is let in.
+    pub draining: CancellationToken,
     pub cancel: CancellationToken,
 }
 
@@ -84,27 +90,16 @@ impl Service {
     /// Binds the port and starts a thread per worker.
     pub async fn start(config: WebrtcConfig, data_dir: &Path, around: Surroundings) -> Result<Self, ServiceError> {
         let identity = Identity::load_or_create(data_dir)?;
-        let bind_error = |source| ServiceError::Bind { address: config.listen, source };
-        let count = config.worker_count();
-        let first = UdpSocket::bind(config.listen, count > 1).map_err(bind_error)?;
-        let address = first.local_addr().map_err(bind_error)?;
-        let tcp = match config.tcp {
-            true => Some(TcpListener::bind(address).await.map_err(bind_error)?),
-            false => None,
-        };
-        let mut sockets = vec![first];
-        while sockets.len() < count {
-            sockets.push(UdpSocket::bind(address, true).map_err(bind_error)?);
-        }
+        let Sockets { address, udp, tcp } = Sockets::bind(&config)?;
         let (mut workers, mut receivers) = (Vec::new(), Vec::new());
-        for _ in 0..count {
+        for _ in &udp {
             let (inbox, receiver) = inbox::channel().map_err(ServiceError::Thread)?;
             workers.push(inbox);
             receivers.push(receiver);
         }
         let (directory, doorkeeper, tasks) = (Directory::default(), Doorkeeper::default(), TaskTracker::new());
         let (mut threads, broken) = (Vec::new(), CancellationToken::new());
-        for (index, (socket, inbox)) in sockets.into_iter().zip(receivers).enumerate() {
+        for (index, (socket, inbox)) in udp.into_iter().zip(receivers).enumerate() {
             let parts = Parts {
                 index: index as u8,
                 socket,
@@ -125,18 +120,29 @@ impl Service {
             threads.push(named.spawn(run).map_err(ServiceError::Thread)?);
         }
         if let Some(listener) = tcp {
-            tasks.spawn(tcp::run(listener, workers.clone(), tasks.clone(), around.cancel.clone()));
+            tasks.spawn(tcp::run(
+                listener,
+                tcp::Limits::default(),
+                workers.clone(),
+                tasks.clone(),
+                around.cancel.clone(),
+            ));
         }
         let roster = Roster::default();
         tasks.spawn(tell_audience(roster.clone(), Arc::clone(&around.events), around.cancel.clone()));
         let desk = Desk::new(DeskParts {
-            candidates: candidates(&config, address.port()),
+            candidates: candidates(&config, address),
             fingerprint: identity.fingerprint_sha256(),
             feeds: Feeds::new(workers.clone(), tasks.clone(), around.cancel.clone()),
             workers: workers.clone(),
             directory,
             roster,
             max_peers: config.max_peers,
+            connecting: Places::new(PlaceLimits {
+                connections: config.max_peers,
+                per_address: config.max_connecting_per_ip,
+                handshakes: config.max_peers,
+            }),
             around,
         });
         let signalling = SignallingConfig { max_resources: config.max_peers, ice_servers: config.ice_servers };
@@ -185,14 +191,12 @@ impl Ejector {
     }
 }
 
-fn candidates(config: &WebrtcConfig, port: u16) -> Vec<Candidate> {
+fn candidates(config: &WebrtcConfig, bound: SocketAddr) -> Vec<Candidate> {
     let kinds: &[CandidateKind] =
         if config.tcp { &[CandidateKind::Udp, CandidateKind::TcpPassive] } else { &[CandidateKind::Udp] };
-    let addresses = config.candidate_addresses();
-    kinds
-        .iter()
-        .flat_map(|kind| addresses.iter().map(|ip| Candidate { address: SocketAddr::new(*ip, port), kind: *kind }))
-        .collect()
+    let addresses = config.candidate_addresses(bound.ip());
+    let candidate = |ip: &IpAddr, kind| Candidate { address: SocketAddr::new(*ip, bound.port()), kind };
+    kinds.iter().flat_map(|kind| addresses.iter().map(|ip| candidate(ip, *kind))).collect()
 }
 
 async fn tell_audience(roster: Roster, events: Arc<dyn EventSink>, cancel: CancellationToken) {

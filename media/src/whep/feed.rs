@@ -50,7 +50,26 @@ struct Feed {
 
 /// Keeps a feed running. Dropped with the viewer.
 #[derive(Debug)]
-pub(crate) struct FeedLease(Arc<Feed>);
+pub(crate) struct FeedLease {
+    feed: Arc<Feed>,
+    /// What its viewer was promised of it.
+    promised: Option<Promise>,
+}
+
+/// The kinds of tracks: an answer is good for as long as they stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Promise {
+    video: Option<VideoCodec>,
+    audio: bool,
+}
+
+/// Whether a feed is still what its viewer was promised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    AsPromised,
+    Changed,
+    Ended,
+}
 
 /// What a viewer can be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +90,21 @@ pub(crate) struct Tracks {
     pub(crate) audio: bool,
     /// Of the picture.
     pub(crate) layers: usize,
+}
+
+impl Offered {
+    fn promise(&self) -> Option<Promise> {
+        match self {
+            Self::Tracks(tracks) => Some(tracks.promise()),
+            Self::Unknown | Self::Unfit(_) | Self::Ended => None,
+        }
+    }
+}
+
+impl Tracks {
+    fn promise(&self) -> Promise {
+        Promise { video: self.video, audio: self.audio }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -122,20 +156,34 @@ impl Feeds {
 impl FeedLease {
     fn new(feed: &Arc<Feed>) -> Self {
         feed.leases.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(feed))
+        Self { feed: Arc::clone(feed), promised: None }
     }
 
     pub(crate) fn id(&self) -> FeedId {
-        self.0.id
+        self.feed.id
     }
 
     pub(crate) fn broadcast(&self) -> &Arc<Broadcast> {
-        &self.0.broadcast
+        &self.feed.broadcast
+    }
+
+    /// The viewer was told of these tracks.
+    pub(crate) fn promise(&mut self, tracks: &Tracks) {
+        self.promised = Some(tracks.promise());
+    }
+
+    /// Orders about a feed go to the viewers who are there. Whoever came after one looks for themselves.
+    pub(crate) fn standing(&self) -> Standing {
+        match (&*self.feed.offered.borrow(), self.promised) {
+            (Offered::Ended, _) => Standing::Ended,
+            (offered, Some(promised)) if offered.promise() != Some(promised) => Standing::Changed,
+            (_, _) => Standing::AsPromised,
+        }
     }
 
     /// What can be sent, waited for while the first frame has not come.
     pub(crate) async fn offered(&self, patience: Duration) -> Offered {
-        let mut offered = self.0.offered.subscribe();
+        let mut offered = self.feed.offered.subscribe();
         let known = offered.wait_for(|offered| *offered != Offered::Unknown);
         match tokio::time::timeout(patience, known).await {
             Ok(Ok(offered)) => offered.clone(),
@@ -147,7 +195,7 @@ impl FeedLease {
 
 impl Drop for FeedLease {
     fn drop(&mut self) {
-        self.0.leases.fetch_sub(1, Ordering::Relaxed);
+        self.feed.leases.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -218,11 +266,7 @@ impl Feed {
     /// Says what can be sent from here on. Viewers who were promised something else must ask anew.
     async fn announce(&self, offered: Offered, workers: &[Inbox]) {
         let before = self.offered.send_replace(offered.clone());
-        let promised = |offered: &Offered| match offered {
-            Offered::Tracks(tracks) => Some((tracks.video, tracks.audio)),
-            Offered::Unknown | Offered::Unfit(_) | Offered::Ended => None,
-        };
-        if before != Offered::Unknown && promised(&before) != promised(&offered) {
+        if before != Offered::Unknown && before.promise() != offered.promise() {
             tracing::info!(?before, now = ?offered, "what viewers were promised has changed");
             tell(workers, || Command::Renegotiate(self.id)).await;
         }

@@ -79,7 +79,8 @@ impl LineUp {
         self.acts.into_iter().filter_map(placed).collect()
     }
 
-    fn put(&mut self, stream: String, is_host: bool, lease: FeedLease, tracks: &Tracks) {
+    fn put(&mut self, stream: String, is_host: bool, mut lease: FeedLease, tracks: &Tracks) {
+        lease.promise(tracks);
         let first = self.tracks.len();
         let video = tracks.video.map(|codec| match codec {
             VideoCodec::H264 => Codec::H264 { profile_level_id: tracks.profile.unwrap_or([0x42, 0xe0, 0x1f]) },

@@ -14,7 +14,7 @@ pub(crate) mod forwarder;
 mod layers_tests;
 pub(crate) mod line_up;
 #[cfg(test)]
-mod network_tests;
+pub(crate) mod network_tests;
 pub(crate) mod path;
 pub(crate) mod roster;
 pub(crate) mod selector;

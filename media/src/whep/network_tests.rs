@@ -98,7 +98,7 @@ pub(super) fn keys() -> SessionKeys {
     SessionKeys::from_exporter(SrtpProfile::AeadAes128Gcm, &[7; 56])
 }
 
-pub(super) fn format() -> VideoFormat {
+pub(crate) fn format() -> VideoFormat {
     // The first video tag of an FLV holds the record behind five bytes.
     let clip = Bytes::from_static(include_bytes!("../../tests/fixtures/ffmpeg-5.1-h264-aac.flv"));
     let tags = read_tags(&clip).unwrap();

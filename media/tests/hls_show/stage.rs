@@ -82,14 +82,17 @@ impl Admission for Door {
     }
 }
 
-/// Remembers every event.
-pub(crate) struct Heard(watch::Sender<Vec<MediaEvent>>);
+/// Remembers every event, but has no room for the first warning.
+pub(crate) struct Heard(watch::Sender<Vec<MediaEvent>>, AtomicBool);
 
 #[async_trait]
 impl EventSink for Heard {
     fn try_emit(&self, event: MediaEvent) -> bool {
-        self.0.send_modify(|events| events.push(event));
-        true
+        let is_refused = matches!(event, MediaEvent::IngestWarning { .. }) && !self.1.swap(true, Ordering::Relaxed);
+        if !is_refused {
+            self.0.send_modify(|events| events.push(event));
+        }
+        !is_refused
     }
 
     async fn emit(&self, event: MediaEvent) {
@@ -103,6 +106,16 @@ impl Heard {
         let mut events = self.0.subscribe();
         let heard = tokio::time::timeout(LIMIT, events.wait_for(|events| wanted(events))).await;
         heard.expect("in time").expect("the stage is up").clone()
+    }
+
+    /// Waits until there was no room for a warning.
+    pub(crate) async fn refused(&self) {
+        let refused = async {
+            while !self.1.load(Ordering::Relaxed) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(LIMIT, refused).await.expect("in time");
     }
 
     /// What was told of the recording of this show.
@@ -152,7 +165,7 @@ impl Stage {
     }
 
     pub(crate) fn with_storage(data_dir: &Path, config: HlsConfig, storage: StorageConfig) -> Self {
-        let heard = Arc::new(Heard(watch::Sender::new(Vec::new())));
+        let heard = Arc::new(Heard(watch::Sender::new(Vec::new()), AtomicBool::new(false)));
         let door = Arc::new(Door::default());
         let cancel = CancellationToken::new();
         let events = Arc::clone(&heard) as Arc<dyn EventSink>;

@@ -33,7 +33,13 @@ struct Keys {
     asked: Arc<AtomicUsize>,
 }
 
-struct Events(mpsc::Sender<MediaEvent>);
+/// It has no room for the first warnings.
+struct Events {
+    sender: mpsc::Sender<MediaEvent>,
+    refuses: AtomicUsize,
+}
+
+const REFUSED_WARNINGS: usize = 3;
 
 #[async_trait]
 impl Admission for Keys {
@@ -59,12 +65,17 @@ impl Admission for Keys {
 #[async_trait]
 impl EventSink for Events {
     fn try_emit(&self, event: MediaEvent) -> bool {
-        self.0.try_send(event).is_ok()
+        let refuses = |left: usize| left.checked_sub(1);
+        let is_warning = matches!(event, MediaEvent::IngestWarning { .. });
+        if is_warning && self.refuses.fetch_update(Ordering::Relaxed, Ordering::Relaxed, refuses).is_ok() {
+            return false;
+        }
+        self.sender.try_send(event).is_ok()
     }
 
     async fn emit(&self, event: MediaEvent) {
         // The test may have stopped listening.
-        let _ = self.0.send(event).await;
+        let _ = self.sender.send(event).await;
     }
 }
 
@@ -77,7 +88,7 @@ impl Server {
         let turn = counters::take_turn().await;
         let asked = Arc::new(AtomicUsize::new(0));
         let (sender, events) = mpsc::channel(1_024);
-        let sink: Arc<dyn EventSink> = Arc::new(Events(sender));
+        let sink: Arc<dyn EventSink> = Arc::new(Events { sender, refuses: AtomicUsize::new(REFUSED_WARNINGS) });
         let (hub, opened) = Hub::new(HubConfig::default(), Arc::clone(&sink));
         let cancel = CancellationToken::new();
         let config = RtmpConfig { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..config };

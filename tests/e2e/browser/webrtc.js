@@ -42,7 +42,7 @@ globalThis.watchByWhep = async (name, url, token, only, places = 1) => {
   return Object.assign(peer, await exchange(connection, url, token, only)) && { status: peer.status, problem: peer.problem };
 };
 
-/** A moving picture and a tone, made in the page: no device is needed. `layers`: how often the picture is sent, each time half as wide. */
+/** A moving picture and a tone, made in the page: no device is needed. `layers`: how often the picture is sent, each time half as wide; 0: sound alone. */
 globalThis.publishByWhip = async (name, url, token, codec, layers = 1) => {
   const canvas = document.createElement("canvas");
   // Chromium sends three layers of a picture of this size, and two of a smaller one.
@@ -62,7 +62,8 @@ globalThis.publishByWhip = async (name, url, token, codec, layers = 1) => {
   const destination = audio.createMediaStreamDestination();
   tone.connect(destination);
   tone.start();
-  const stream = new MediaStream([...canvas.captureStream(rate).getTracks(), ...destination.stream.getTracks()]);
+  const picture = layers > 0 ? canvas.captureStream(rate).getTracks() : [];
+  const stream = new MediaStream([...picture, ...destination.stream.getTracks()]);
   const connection = new RTCPeerConnection();
   for (const track of stream.getTracks()) {
     const sendEncodings = Array.from({ length: layers }, (_, at) => ({ rid: `r${at}`, scaleResolutionDownBy: 2 ** at }));

@@ -5,7 +5,7 @@ use super::wait::{Limit, holds, until};
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use std::fs::File;
-use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -22,6 +22,7 @@ pub(crate) struct Server {
     pub(crate) rtmp_port: u16,
     pub(crate) ops_port: u16,
     pub(crate) webrtc_port: u16,
+    webrtc_host: IpAddr,
     settings: Vec<(String, String)>,
     flags: Vec<String>,
     dir: TempDir,
@@ -35,6 +36,15 @@ impl Server {
 
     /// `settings` are environment variables on top of the ports and the data directory, `flags` those of `chobi serve`.
     pub(crate) async fn start_with(settings: &[(&str, &str)], flags: &[&str]) -> Result<Self> {
+        Self::start_at(Ipv4Addr::LOCALHOST.into(), settings, flags).await
+    }
+
+    /// WebRTC at every address of this machine, as by default.
+    pub(crate) async fn start_on_both_versions(settings: &[(&str, &str)]) -> Result<Self> {
+        Self::start_at(Ipv6Addr::UNSPECIFIED.into(), settings, &[]).await
+    }
+
+    async fn start_at(webrtc_host: IpAddr, settings: &[(&str, &str)], flags: &[&str]) -> Result<Self> {
         let turn = Turn::take()?;
         let [http_port, rtmp_port, ops_port, webrtc_port] = free_ports()?;
         let mut server = Self {
@@ -43,6 +53,7 @@ impl Server {
             rtmp_port,
             ops_port,
             webrtc_port,
+            webrtc_host,
             settings: settings.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect(),
             flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
             dir: tempfile::Builder::new().prefix("chobi-e2e-").tempdir()?,
@@ -56,12 +67,14 @@ impl Server {
     async fn run(&mut self) -> Result<()> {
         let mut command = command(self.dir.path());
         command.arg("serve").args(&self.flags);
-        let sections =
-            [("HTTP", self.http_port), ("RTMP", self.rtmp_port), ("OPS", self.ops_port), ("WEBRTC", self.webrtc_port)];
-        for (section, port) in sections {
+        for (section, port) in [("HTTP", self.http_port), ("RTMP", self.rtmp_port), ("OPS", self.ops_port)] {
             command.env(format!("CHOBI_{section}__LISTEN"), format!("127.0.0.1:{port}"));
         }
+        let webrtc = SocketAddr::new(self.webrtc_host, self.webrtc_port);
+        command.env("CHOBI_WEBRTC__LISTEN", webrtc.to_string());
         command.env("CHOBI_DATA_DIR", self.data_dir());
+        // Nobody spreads load here, and every walk stops its server.
+        command.env("CHOBI_HTTP__DRAIN_DELAY", "0s");
         command.envs(self.settings.iter().map(|(name, value)| (name, value)));
         let process = self.process.insert(Process::start("chobi", command, &self.dir.path().join("chobi.log"))?);
         let readyz = format!("http://127.0.0.1:{}/readyz", self.ops_port);
@@ -127,7 +140,8 @@ impl Server {
         Ok(())
     }
 
-    fn ask_to_stop(&mut self) -> Result<Process> {
+    /// SIGTERM, and nothing waited for.
+    pub(crate) fn ask_to_stop(&mut self) -> Result<Process> {
         let mut process = self.process.take().context("the server is stopped already")?;
         process.must_run()?;
         process.signal(Signal::TERM)?;

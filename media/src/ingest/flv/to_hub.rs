@@ -50,7 +50,8 @@ pub struct ToHub {
     hints: Hints,
     timeline: Timeline,
     warnings: Warnings,
-    warning: Option<WarningCode>,
+    /// What the broadcaster was not told yet; each is found once.
+    untold: Vec<WarningCode>,
     state: State,
     /// An epoch has begun before: tracks that were never seen are not waited for again.
     settled: bool,
@@ -108,7 +109,7 @@ impl Default for ToHub {
             hints: Hints::default(),
             timeline: Timeline::default(),
             warnings: Warnings::default(),
-            warning: None,
+            untold: Vec::new(),
             state: State::Gathering(Gathering::default()),
             settled: false,
             video_frames: ::metrics::counter!(metrics::INGEST_FRAMES, "kind" => "video"),
@@ -128,8 +129,9 @@ impl ToHub {
         self.settled
     }
 
-    pub fn take_warning(&mut self) -> Option<WarningCode> {
-        self.warning.take()
+    /// Tells each warning that `tell` takes. One that it does not take is told with the next frame.
+    pub fn tell_warnings(&mut self, mut tell: impl FnMut(WarningCode) -> bool) {
+        self.untold.retain(|code| !tell(*code));
     }
 
     /// An error means parameters no viewer could decode with; a body that is no use is only counted.
@@ -163,7 +165,7 @@ impl ToHub {
                     payload: &payload,
                     length_size: self.tracks.length_size(),
                 };
-                self.warning = self.warnings.observe(&observed).or(self.warning);
+                self.untold.extend(self.warnings.observe(&observed));
                 let wall = arrival.wall;
                 self.take(sink, Held { lane: Lane::Video, ms, composition_ms, keyframe, payload, wall });
             }

@@ -7,13 +7,13 @@ use super::chunk::{ChunkReader, Message, message_type};
 use super::error::{ConnectionEnd, Deadline};
 use super::handshake::Handshake;
 use super::net_connection::{Event, NetConnection, split_aggregate};
-use super::places::PlaceGuard;
 use super::publish_name::PublishName;
 use super::socket::{Socket, read, write};
 use crate::hub::{ClaimError, Hub, Publisher, Revoked};
 use crate::ingest::flv::{Arrival, ToHub};
 use crate::metrics;
 use crate::model::{BroadcastId, PeerAddr};
+use crate::places::PlaceGuard;
 use crate::seam::{Admission, EventSink, MediaEvent, Protocol, PublishRequest, Refusal};
 use futures_util::FutureExt;
 use std::convert::Infallible;
@@ -274,10 +274,11 @@ impl<S: Socket> Connection<S> {
             (Event::Video { timestamp, body }, Some(publication)) => {
                 let arrival = publication.arrival(self.last_read, wall);
                 publication.to_hub.video(&mut publication.publisher, timestamp, body, arrival)?;
-                if let Some(code) = publication.to_hub.take_warning() {
-                    let broadcast = publication.publisher.broadcast().id().clone();
-                    self.context.events.try_emit(MediaEvent::IngestWarning { broadcast, code });
-                }
+                let Publication { to_hub, publisher, .. } = publication;
+                to_hub.tell_warnings(|code| {
+                    let broadcast = publisher.broadcast().id().clone();
+                    self.context.events.try_emit(MediaEvent::IngestWarning { broadcast, code })
+                });
             }
             (Event::Metadata(hints), Some(publication)) => publication.to_hub.hint(hints),
             (Event::Unpublished, _) => {

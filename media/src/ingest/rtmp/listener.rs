@@ -4,10 +4,10 @@
 
 use super::RtmpConfig;
 use super::connection::{self, Context};
-use super::places::{PlaceLimits, Places};
 use crate::hub::Hub;
 use crate::metrics;
 use crate::model::PeerAddr;
+use crate::places::{PlaceLimits, Places};
 use crate::seam::{Admission, EventSink};
 use crate::tls::Rtmps;
 use std::future::pending;

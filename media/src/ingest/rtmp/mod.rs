@@ -2,7 +2,7 @@
 //!
 //! The layers, in the order a byte meets them:
 //!
-//! 1. `listener` accepts, plain and over TLS; `places` counts and caps both together.
+//! 1. `listener` accepts, plain and over TLS; `crate::places` counts and caps both together.
 //! 2. `handshake`: C0 to S2 (RTMP 1.0 section 5.2), through `rml_rtmp`.
 //! 3. `chunk`: chunks become messages, bounded (section 5.3).
 //! 4. `amf0`: command arguments, bounded; `net_connection`: connect, createStream, publish (section 7.2), with
@@ -20,7 +20,6 @@ mod error;
 mod handshake;
 mod listener;
 mod net_connection;
-mod places;
 mod publish_name;
 mod socket;
 mod writer;

@@ -126,10 +126,8 @@ impl Receiver {
 
     /// Asks for what is missing and reports; `Some` when this publisher must go.
     pub(crate) fn tick(&mut self, now: Instant, out: &mut Outlet<'_>) -> Option<PeerEnd> {
-        match self.publisher.is_revoked() {
-            Some(Revoked::Replaced) => return Some(PeerEnd::Replaced),
-            Some(Revoked::Ended) => return Some(PeerEnd::Ended),
-            None => {}
+        if let Some(end) = self.revoked() {
+            return Some(end);
         }
         if now.duration_since(self.last_media) > MEDIA_WAIT {
             return Some(PeerEnd::NoMedia);
@@ -143,6 +141,14 @@ impl Receiver {
             self.report(now, out);
         }
         None
+    }
+
+    /// The show is another's now, or over.
+    pub(crate) fn revoked(&self) -> Option<PeerEnd> {
+        self.publisher.is_revoked().map(|revoked| match revoked {
+            Revoked::Replaced => PeerEnd::Replaced,
+            Revoked::Ended => PeerEnd::Ended,
+        })
     }
 
     /// Whole access units go to the hub.

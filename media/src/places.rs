@@ -1,23 +1,23 @@
-//! How many connections there may be: in all, from one address, and in their handshake.
+//! How many connections there may be: in all, from one address, and in their handshake. Of RTMP, of ICE-TCP, and of WebRTC
+//! while they are made.
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 /// Places for connections. Nobody waits for one: a connection without a place is closed.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(crate) struct Places {
     limits: PlaceLimits,
     taken: Mutex<Taken>,
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(super) struct PlaceLimits {
-    pub(super) connections: usize,
-    pub(super) per_address: usize,
-    pub(super) handshakes: usize,
+pub(crate) struct PlaceLimits {
+    pub(crate) connections: usize,
+    pub(crate) per_address: usize,
+    pub(crate) handshakes: usize,
 }
 
 #[derive(Debug, Default)]
@@ -28,7 +28,7 @@ struct Taken {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NoPlace {
+pub(crate) enum NoPlace {
     Connections,
     Address,
     Handshakes,
@@ -36,7 +36,7 @@ pub(super) enum NoPlace {
 
 impl NoPlace {
     /// Value of the counter's `reason` label.
-    pub(super) fn reason(self) -> &'static str {
+    pub(crate) fn reason(self) -> &'static str {
         match self {
             Self::Connections => "too_many_connections",
             Self::Address => "too_many_from_address",
@@ -47,19 +47,19 @@ impl NoPlace {
 
 /// A connection's place, given back when dropped.
 #[derive(Debug)]
-pub(super) struct PlaceGuard {
+pub(crate) struct PlaceGuard {
     places: Arc<Places>,
     address: IpAddr,
     shakes_hands: bool,
 }
 
 impl Places {
-    pub(super) fn new(limits: PlaceLimits) -> Arc<Self> {
+    pub(crate) fn new(limits: PlaceLimits) -> Arc<Self> {
         Arc::new(Self { limits, taken: Mutex::default() })
     }
 
     /// For a connection that begins its handshake.
-    pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Result<PlaceGuard, NoPlace> {
+    pub(crate) fn take(self: &Arc<Self>, address: IpAddr) -> Result<PlaceGuard, NoPlace> {
         let address = network(address);
         let mut taken = self.taken.lock();
         let from_address = taken.by_address.get(&address).copied().unwrap_or_default();
@@ -81,7 +81,7 @@ impl Places {
 
 impl PlaceGuard {
     /// The handshake is done; the connection keeps its place.
-    pub(super) fn handshake_done(&mut self) {
+    pub(crate) fn handshake_done(&mut self) {
         if std::mem::take(&mut self.shakes_hands) {
             self.places.taken.lock().handshakes -= 1;
         }

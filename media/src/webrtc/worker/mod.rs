@@ -3,31 +3,27 @@
 //! In: datagrams, commands, time. Out: one batch of packets per turn, frames into the hub. No lock, no task switch and no
 //! allocation per packet; what cannot be sent at once is dropped and counted.
 
+mod arrivals;
+
 use super::directory::Directory;
 use super::inbox::{Command, Inbox, Receiver};
-use super::peer::{Keys, Media, NewPeer, Peer, PeerEnd, Proved, Source};
-use super::ufrag::worker_of;
+use super::peer::{Keys, Media, NewPeer, Peer, PeerEnd, Source};
 use crate::ejected::Ejected;
 use crate::metrics;
-use crate::rtc::datagram::{self, Kind};
 use crate::rtc::dtls::{DtlsEvent, DtlsEventKind, DtlsServer, PeerKey};
-use crate::rtc::ice::BindingRequest;
 use crate::rtc::outlet::finish;
-use crate::rtc::route::Route;
-use crate::rtc::rtcp::{NtpTime, blocks};
 use crate::rtc::socket::{ReceiveBatch, SendBatch, UdpSocket};
 use crate::rtc::srtp::SessionKeys;
 use crate::signalling::{Doorkeeper, ResourceId};
-use crate::whep::feed::FeedId;
+use crate::whep::feed::{FeedId, Standing};
 use crate::whep::shelf::Shelf;
 use crate::whep::showing::Showing;
 use crate::whep::viewer::Viewer;
-use bytes::Bytes;
+use arrivals::Way;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant, SystemTime};
-use tokio::sync::mpsc;
+use std::time::{Duration, Instant};
 
 /// What a worker is made of.
 pub(crate) struct Parts {
@@ -51,7 +47,7 @@ pub(crate) struct Worker {
     by_ufrag: HashMap<String, usize>,
     by_source: HashMap<Source, usize>,
     by_resource: HashMap<ResourceId, usize>,
-    /// Sources whose peers live on other workers.
+    /// Proved sources whose peers live on other workers.
     foreign: HashMap<SocketAddr, u8>,
     feeds: HashMap<FeedId, FeedState>,
     batch: SendBatch,
@@ -83,8 +79,6 @@ const CONNECT_MAX: Duration = Duration::from_secs(20);
 /// Reads per turn, so that a flood cannot keep the clock from being looked at.
 const READS_PER_TURN: usize = 16;
 const COMMANDS_PER_TURN: usize = 1_024;
-/// Remembered sources of other workers' peers; then all are learnt anew.
-const FOREIGN_MAX: usize = 65_536;
 
 impl Worker {
     pub(crate) fn new(parts: Parts) -> Self {
@@ -116,10 +110,18 @@ impl Worker {
             self.wait();
             self.parts.inbox.hush();
             self.now = Instant::now();
+            let mut commands = COMMANDS_PER_TURN;
             for _ in 0..READS_PER_TURN {
-                match received.receive(&self.parts.socket) {
+                let read = received.receive(&self.parts.socket);
+                // Looked at in between: what another worker knows of a sender it has told before that sender could go on.
+                if self.commands(&mut commands) {
+                    return self.stop();
+                }
+                match read {
                     Ok(0) => break,
-                    Ok(_) => received.datagrams().for_each(|(from, datagram)| self.datagram(from, datagram, false)),
+                    Ok(_) => {
+                        received.datagrams().for_each(|(from, datagram)| self.datagram(from, datagram, Way::Socket))
+                    }
                     Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
                     // An earlier packet to somebody who is gone can come back as an error here.
                     Err(error) => {
@@ -128,19 +130,25 @@ impl Worker {
                     }
                 }
             }
-            for _ in 0..COMMANDS_PER_TURN {
-                match self.parts.inbox.take() {
-                    Some(Command::Stop) => return self.stop(),
-                    Some(command) => self.command(command),
-                    None => break,
-                }
-            }
             if self.next_tick <= self.now {
                 self.tick();
             }
             self.dtls();
             self.flush();
         }
+    }
+
+    /// Does what it was told, as long as there is any of this turn's share. Whether it is to stop.
+    fn commands(&mut self, share: &mut usize) -> bool {
+        while *share > 0 {
+            match self.parts.inbox.take() {
+                Some(Command::Stop) => return true,
+                Some(command) => self.command(command),
+                None => return false,
+            }
+            *share -= 1;
+        }
+        false
     }
 
     fn wait(&self) {
@@ -163,137 +171,6 @@ impl Worker {
         send(&mut self.batch, &self.parts.socket, &self.sent, &self.unsent);
     }
 
-    /// `ours`: another worker says that it is for this one. Such a one is not passed on again: whoever sends may have named both.
-    fn datagram(&mut self, from: SocketAddr, datagram: &[u8], ours: bool) {
-        let route = Route::Udp(from);
-        match datagram::classify(datagram) {
-            Kind::Stun => self.stun(Source::Udp(from), from, &route, datagram, ours),
-            Kind::Unknown => dropped("unknown"),
-            kind @ (Kind::Dtls | Kind::Rtp | Kind::Rtcp) => match self.by_source.get(&Source::Udp(from)) {
-                Some(&slot) => self.packet(slot, kind, datagram),
-                None if ours => dropped("stranger"),
-                None => self.pass_on(from, datagram),
-            },
-        }
-    }
-
-    fn pass_on(&mut self, from: SocketAddr, datagram: &[u8]) {
-        match self.foreign.get(&from).and_then(|index| self.parts.workers.get(usize::from(*index))) {
-            Some(worker) => worker.try_command(Command::Datagram(from, datagram.into())),
-            None => dropped("stranger"),
-        }
-    }
-
-    /// A connectivity check (RFC 8445 section 7.3): whoever knows the password proves where it is.
-    fn stun(&mut self, source: Source, from: SocketAddr, route: &Route, datagram: &[u8], ours: bool) {
-        let Ok(request) = BindingRequest::parse(datagram) else { return dropped("stun") };
-        let Some(&slot) = self.by_ufrag.get(request.local_ufrag()) else {
-            if ours {
-                return dropped("stun");
-            }
-            return self.stun_elsewhere(request.local_ufrag(), source, datagram);
-        };
-        let Some(peer) = self.peers[slot].as_mut() else { return dropped("stun") };
-        let restarted = peer.restarting.take_if(|new| new.ufrag == request.local_ufrag());
-        let pwd = restarted.as_ref().map_or(&peer.credentials.pwd, |new| &new.pwd);
-        if !request.verify(pwd.as_bytes()) {
-            peer.restarting = restarted;
-            return dropped("stun_integrity");
-        }
-        let start = self.batch.begin();
-        request.write_success(self.batch.arena(), from, pwd.as_bytes());
-        finish(&mut self.batch, start, route);
-        peer.heard = self.now;
-        if let Some(new) = restarted {
-            self.by_ufrag.remove(&peer.credentials.ufrag);
-            peer.credentials = new;
-        }
-        let had_route = peer.route.is_some();
-        if peer.chosen.check(source, request.use_candidate(), self.now) {
-            peer.route = Some(route.clone());
-        }
-        if let Some(Proved { forgotten }) = peer.prove(source) {
-            if let Some(forgotten) = forgotten.filter(|old| self.by_source.get(old) == Some(&slot)) {
-                self.by_source.remove(&forgotten);
-            }
-            if let Some(before) = self.by_source.insert(source, slot).filter(|before| *before != slot) {
-                // The same address serves another connection now: a client that reloaded.
-                if let Some(Some(other)) = self.peers.get_mut(before) {
-                    other.sources.retain(|known| *known != source);
-                }
-            }
-            if had_route {
-                tracing::debug!(peer = slot, "peer is reached another way");
-            }
-        }
-    }
-
-    fn stun_elsewhere(&mut self, ufrag: &str, source: Source, datagram: &[u8]) {
-        let (Some(index), Source::Udp(from)) = (worker_of(ufrag), source) else { return dropped("stun") };
-        match self.parts.workers.get(usize::from(index)).filter(|_| index != self.parts.index) {
-            Some(worker) => {
-                if self.foreign.len() >= FOREIGN_MAX {
-                    self.foreign.clear();
-                }
-                self.foreign.insert(from, index);
-                worker.try_command(Command::Datagram(from, datagram.into()));
-            }
-            None => dropped("stun"),
-        }
-    }
-
-    /// DTLS or SRTP from a proved source.
-    fn packet(&mut self, slot: usize, kind: Kind, datagram: &[u8]) {
-        let Some(peer) = self.peers.get_mut(slot).and_then(Option::as_mut) else { return dropped("stranger") };
-        match kind {
-            Kind::Dtls => {
-                if self.parts.dtls.handle_datagram(self.now, peer.key, datagram).is_err() {
-                    dropped("dtls");
-                }
-                self.dtls();
-            }
-            Kind::Rtp => {
-                let Some(keys) = &mut peer.keys else { return dropped("early") };
-                self.packet.clear();
-                self.packet.extend_from_slice(datagram);
-                if keys.opener.open_rtp(&mut self.packet).is_err() {
-                    return dropped("srtp");
-                }
-                peer.heard = self.now;
-                if let Media::Publisher(receiver) = &mut peer.media {
-                    receiver.rtp(&self.packet, self.now);
-                }
-            }
-            Kind::Rtcp => {
-                let Some(keys) = &mut peer.keys else { return dropped("early") };
-                self.packet.clear();
-                self.packet.extend_from_slice(datagram);
-                if keys.opener.open_rtcp(&mut self.packet).is_err() {
-                    return dropped("srtcp");
-                }
-                peer.heard = self.now;
-                self.rtcp(slot);
-            }
-            Kind::Stun | Kind::Unknown => dropped("unknown"),
-        }
-    }
-
-    fn rtcp(&mut self, slot: usize) {
-        let Some(peer) = self.peers[slot].as_mut() else { return };
-        let now = self.now;
-        let Some((media, mut out)) = peer.split(&mut self.batch) else { return };
-        match media {
-            Media::Publisher(receiver) => receiver.rtcp(&self.packet, now),
-            Media::Viewer(viewer) => {
-                let ntp = NtpTime::from(SystemTime::now());
-                for block in blocks(&self.packet) {
-                    viewer.feedback(&block.feedback(ntp), |showing| shelf(&self.feeds, showing), now, &mut out);
-                }
-            }
-        }
-        self.stir(slot);
-    }
-
     /// Sends what DTLS has to say and acts on what it learnt.
     fn dtls(&mut self) {
         self.parts.dtls.handle_timeout(self.now);
@@ -309,6 +186,7 @@ impl Worker {
                     }
                     let keys = SessionKeys::from_exporter(profile, &keying_material);
                     peer.keys = Some(Keys { sealer: keys.sealer(), opener: keys.opener() });
+                    peer.place = None;
                     peer.heard = self.now;
                     self.start(slot, round_trip);
                 }
@@ -332,6 +210,11 @@ impl Worker {
             Media::Publisher(receiver) => receiver.start(now, round_trip, &mut out),
             Media::Viewer(viewer) => {
                 for showing in 0..viewer.showings().len() {
+                    if viewer.showings()[showing].feed().standing() != Standing::AsPromised {
+                        // A co-host's, over before this viewer was among those who are told; the others are shown.
+                        viewer.close(showing);
+                        continue;
+                    }
                     let feed = self.feeds.entry(viewer.showings()[showing].feed().id()).or_default();
                     viewer.start(showing, &feed.shelf, now, &mut out);
                     feed.viewers.push((slot, showing));
@@ -365,7 +248,8 @@ impl Worker {
                     }
                 }
             }
-            Command::Datagram(from, datagram) => self.datagram(from, &datagram, true),
+            Command::Datagram { from, datagram, via } => self.datagram(from, &datagram, Way::Worker(via)),
+            Command::Belongs { from, worker } => self.learn(from, worker),
             Command::Tcp { connection, from, datagram, reply } => self.tcp(connection, from, &datagram, reply),
             Command::Add(new) => self.add(*new),
             Command::Restart { resource, credentials } => {
@@ -429,15 +313,6 @@ impl Worker {
         }
     }
 
-    fn tcp(&mut self, connection: u64, from: SocketAddr, datagram: &Bytes, reply: mpsc::Sender<Bytes>) {
-        let source = Source::Tcp(connection);
-        match (datagram::classify(datagram), self.by_source.get(&source)) {
-            (Kind::Stun, _) => self.stun(source, from, &Route::Tcp(reply), datagram, true),
-            (kind @ (Kind::Dtls | Kind::Rtp | Kind::Rtcp), Some(&slot)) => self.packet(slot, kind, datagram),
-            (Kind::Dtls | Kind::Rtp | Kind::Rtcp | Kind::Unknown, _) => dropped("stranger"),
-        }
-    }
-
     fn add(&mut self, new: NewPeer) {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.peers.push(None);
@@ -446,8 +321,20 @@ impl Worker {
         let peer = Peer::new(new, PeerKey::from_index(slot), self.now);
         self.by_ufrag.insert(peer.credentials.ufrag.clone(), slot);
         self.by_resource.insert(peer.resource.clone(), slot);
+        let end = match &peer.media {
+            Media::Viewer(viewer) => match viewer.showings()[0].feed().standing() {
+                Standing::AsPromised => None,
+                Standing::Changed => Some(PeerEnd::Renegotiate),
+                Standing::Ended => Some(PeerEnd::Ended),
+            },
+            Media::Publisher(_) => None,
+        };
         self.peers[slot] = Some(peer);
         self.parts.inbox.peers.store(self.by_resource.len(), std::sync::atomic::Ordering::Relaxed);
+        if let Some(end) = end {
+            // While the offer was answered: what says so has passed this worker before the peer came.
+            self.remove(slot, end);
+        }
     }
 
     /// Those who watch this feed beside another one keep the other one.
@@ -534,7 +421,12 @@ impl Worker {
         let now = self.now;
         let Some(peer) = self.peers[slot].as_mut() else { return };
         let end = if peer.keys.is_none() {
-            (now.duration_since(peer.since) > CONNECT_MAX).then_some(PeerEnd::NeverConnected)
+            // Who tries again by another connection is not kept waiting for one that does not come about.
+            let revoked = match &peer.media {
+                Media::Publisher(receiver) => receiver.revoked(),
+                Media::Viewer(_) => None,
+            };
+            revoked.or((now.duration_since(peer.since) > CONNECT_MAX).then_some(PeerEnd::NeverConnected))
         } else {
             (now.duration_since(peer.heard) > self.parts.silence_timeout).then_some(PeerEnd::Silent)
         };
@@ -585,6 +477,5 @@ fn send(batch: &mut SendBatch, socket: &UdpSocket, sent: &::metrics::Counter, un
     }
 }
 
-fn dropped(reason: &'static str) {
-    ::metrics::counter!(metrics::WEBRTC_DROPPED, "reason" => reason).increment(1);
-}
+#[cfg(test)]
+mod tests;
