@@ -124,7 +124,7 @@ impl Service {
             recorded = Recorded::Nothing;
         }
         if recorded == Recorded::Nothing {
-            self.shared.keeper.delete(broadcast).await?;
+            delete(&self.shared, broadcast).await?;
         }
         tell(&self.shared, broadcast, recorded).await;
         Ok(())
@@ -168,7 +168,7 @@ pub(super) async fn conclude(shared: &Shared, show: &Show, keeps: bool) {
         Ok(Recorded::Nothing)
     };
     let concluded = match concluded {
-        Ok(Recorded::Nothing) => shared.keeper.delete(&show.id).await.map(|()| Recorded::Nothing),
+        Ok(Recorded::Nothing) => delete(shared, &show.id).await.map(|()| Recorded::Nothing),
         concluded => concluded,
     };
     let replay = matches!(concluded, Ok(Recorded::Kept { .. }));
@@ -180,6 +180,13 @@ pub(super) async fn conclude(shared: &Shared, show: &Show, keeps: bool) {
             tracing::error!(broadcast.id = %show.id, error, "the recording of a show cannot be closed; it will be tried again");
         }
     }
+}
+
+async fn delete(shared: &Shared, broadcast: &BroadcastId) -> Result<(), StoreError> {
+    let deleted = shared.keeper.delete(broadcast).await;
+    // Also what was read of it meanwhile.
+    shared.recordings.forget(broadcast);
+    deleted
 }
 
 /// Ends a journal whose end nobody wrote down. Says what it has, and whether that was needed.

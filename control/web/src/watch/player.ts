@@ -182,6 +182,8 @@ export class Player {
     window.clearTimeout(this.#retry);
     this.#asking = false;
     this.#complete = false;
+    // Whoever looks back is taken there again, whatever made the engine begin anew.
+    this.#isThere = this.#back === 0;
     this.quality.renew();
     if (this.transport === "whep") return this.#engine.load(source.whepUrl, source.ticket);
     const url = new URL(source.url, location.href);

@@ -9,6 +9,7 @@ use super::super::{ObjectKey, ObjectName, SegmentStore, StoreError, disk};
 use super::{Node, Playlist};
 use crate::model::BroadcastId;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -70,12 +71,35 @@ pub(super) async fn write_playlists(
     age: PlaylistAge,
 ) -> Result<Written, StoreError> {
     for playlist in &playlists {
-        let _turn = node.uploads.acquire().await.map_err(|_| StoreError::Closed)?;
-        node.bucket.put_playlist(broadcast, &playlist.path, playlist.text.clone(), age).await?;
-        node.health.is_well();
+        let put = || node.bucket.put_playlist(broadcast, &playlist.path, playlist.text.clone(), age);
+        in_turn(node, put).await?;
     }
     Ok(Written { playlists, age, journal_bytes: 0 })
 }
+
+/// One upload of several that belong together: it is tried again at once, so that one that fails now and then does not send
+/// all of them back to the beginning.
+async fn in_turn<F: Future<Output = Result<(), StoreError>>>(
+    node: &Node,
+    put: impl Fn() -> F,
+) -> Result<(), StoreError> {
+    let _turn = node.uploads.acquire().await.map_err(|_| StoreError::Closed)?;
+    let mut attempt = 1;
+    while let Err(error) = put().await {
+        if attempt == ATTEMPTS {
+            return Err(error);
+        }
+        node.health.failed(&error);
+        attempt += 1;
+        tokio::time::sleep(PAUSE.mul_f64(rand::random())).await;
+    }
+    node.health.is_well();
+    Ok(())
+}
+
+/// Attempts at one of several uploads before all of them wait.
+const ATTEMPTS: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Writes the playlists of the whole show, as far as the bucket has it.
 pub(super) async fn write_recording(node: &Node, broadcast: &BroadcastId) -> Result<Written, StoreError> {
@@ -101,8 +125,7 @@ pub(super) async fn write_recording(node: &Node, broadcast: &BroadcastId) -> Res
     let journal = journal::to_text(&entries);
     let playlists = node.playlists.recording(entries);
     let written = write_playlists(node, broadcast, playlists, PlaylistAge::Ended).await?;
-    let _turn = node.uploads.acquire().await.map_err(|_| StoreError::Closed)?;
-    node.bucket.put_journal(broadcast, journal).await?;
+    in_turn(node, || node.bucket.put_journal(broadcast, journal.clone())).await?;
     Ok(Written { journal_bytes, ..written })
 }
 

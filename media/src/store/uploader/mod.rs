@@ -27,7 +27,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -188,7 +188,7 @@ impl Uploader {
 
     /// The object, from the bucket.
     pub(super) async fn get(&self, key: &ObjectKey) -> Result<Option<Bytes>, StoreError> {
-        let _read = self.node.reads.acquire().await.map_err(|_| StoreError::Closed)?;
+        let _read = self.node.may_read().await?;
         self.node.bucket.get(key).await
     }
 
@@ -198,7 +198,7 @@ impl Uploader {
         if self.node.absent.lock().get(broadcast).is_some_and(|asked| asked.elapsed() < ABSENT_FOR) {
             return Ok(Vec::new());
         }
-        let _read = self.node.reads.acquire().await.map_err(|_| StoreError::Closed)?;
+        let _read = self.node.may_read().await?;
         let text = self.node.bucket.journal(broadcast).await?;
         if text.is_none() {
             let mut absent = self.node.absent.lock();
@@ -319,6 +319,12 @@ impl Node {
             tracing::error!(broadcast.id = %broadcast, "the uploads of a show are stuck and begin anew");
             shipping.abandon.cancel();
         }
+    }
+
+    /// Waits until a read may begin, no longer than one may take: behind reads that hang readers are told to come again.
+    async fn may_read(&self) -> Result<SemaphorePermit<'_>, StoreError> {
+        let turn = tokio::time::timeout(self.config.attempt_timeout, self.reads.acquire()).await;
+        turn.map_err(|_| StoreError::Full { limit: READS })?.map_err(|_| StoreError::Closed)
     }
 
     fn rules(&self) -> Rules {
