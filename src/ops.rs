@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use chobi_control::Control;
-use chobi_media::store::StorageHealth;
+use chobi_media::store::StoreHealth;
 use http::{StatusCode, header};
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::sync::Arc;
@@ -30,14 +30,14 @@ struct Ops {
     metrics: PrometheusHandle,
     readiness: Readiness,
     control: Arc<Control>,
-    storage: StorageHealth,
+    storage: StoreHealth,
 }
 
 pub(crate) fn router(
     metrics: PrometheusHandle,
     readiness: Readiness,
     control: Arc<Control>,
-    storage: StorageHealth,
+    storage: StoreHealth,
 ) -> Router {
     Router::new()
         .route("/metrics", get(render))
@@ -57,7 +57,7 @@ async fn ready(State(ops): State<Ops>) -> (StatusCode, String) {
         return (StatusCode::SERVICE_UNAVAILABLE, "starting or draining\n".to_owned());
     }
     match ops.control.readiness().await {
-        // Shows go on without the bucket, so traffic should still come here.
+        // Shows go on without the disk and the bucket, so traffic should still come here.
         Ok(()) => (
             StatusCode::OK,
             match ops.storage.trouble() {

@@ -63,7 +63,7 @@ async function server() {
     S3_BUCKET: "kills", AWS_ENDPOINT_URL_S3: `http://127.0.0.1:${S3}`, AWS_ACCESS_KEY_ID: "AKIDEXAMPLE", AWS_SECRET_ACCESS_KEY: "of-no-use",
   };
   const child = start("chobi", CHOBI, ["serve"], settings);
-  await until("the server", 30, () => listens(HTTP));
+  await until("the server", 30, async () => (await listens(HTTP)) && listens(RTMP));
   return child;
 }
 const publish = (url) =>

@@ -335,9 +335,10 @@ impl RecordingConfig {
 pub struct PublicConfig {
     /// Where encoders push; they append `/<streamKey>`. `RTMP_SERVER_URL` wins over it.
     pub rtmp_url: String,
-    /// What `/<sessionId>/index.m3u8` is appended to. `HLS_SERVER_URL` wins over it.
+    /// What `/<sessionId>/index.m3u8` is appended to; it may be a CDN before the bucket. `HLS_SERVER_URL` wins over it.
+    /// Private shows play from `base_url` whatever it says, because a CDN asks nobody who may watch.
     pub hls_url: String,
-    /// The API's own address; `/ws` of it is what clients are told for chat.
+    /// This server's own address; `/ws` of it is what clients are told for chat, `/hls` for private shows.
     pub base_url: String,
 }
 

@@ -47,6 +47,8 @@ pub(crate) const STORE_UPLOAD_RETRIES: &str = "chobi_store_upload_retries_total"
 pub(crate) const STORE_BACKLOG_SEGMENTS: &str = "chobi_store_backlog_segments";
 /// How much of the show that is furthest behind they are.
 pub(crate) const STORE_BACKLOG_SECONDS: &str = "chobi_store_backlog_seconds";
+/// Segments that the bucket's live playlists went on without: EXT-X-GAP there, until the replay has them.
+pub(crate) const STORE_GAPS: &str = "chobi_store_gaps_total";
 /// Bytes of objects on the disk while there is a bucket.
 pub(crate) const STORE_SPOOL_BYTES: &str = "chobi_store_spool_bytes";
 /// Viewers present now, by `transport`.

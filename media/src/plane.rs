@@ -7,7 +7,7 @@ use crate::hub::{Hub, tell_speakers};
 use crate::ingest::{demo, rtmp};
 use crate::model::{BroadcastId, ViewerId};
 use crate::seam::{Admission, EventSink, Order, Orders};
-use crate::store::StorageHealth;
+use crate::store::StoreHealth;
 use crate::tls::Rtmps;
 use crate::webrtc::{self, Surroundings};
 use axum::Router;
@@ -115,8 +115,8 @@ impl Media {
         self.webrtc.broken().cancelled_owned()
     }
 
-    /// How the bucket is, for operators.
-    pub fn storage_health(&self) -> StorageHealth {
+    /// How the disk and the bucket are, for operators.
+    pub fn storage_health(&self) -> StoreHealth {
         self.hls.storage_health()
     }
 

@@ -10,6 +10,7 @@ mod codecs;
 mod configuration;
 mod drain;
 mod encoders;
+mod firefox;
 mod interop;
 mod moves;
 mod networks;

@@ -251,6 +251,48 @@ async fn replay_is_taken_home_as_one_file_by_its_owner_and_by_others_when_let() 
 }
 
 #[tokio::test]
+async fn a_server_that_records_nothing_shows_what_is_live_and_keeps_none_of_it() -> Result<()> {
+    let settings = [("CHOBI_RECORDING__ENABLED", "false"), ("CHOBI_HLS__END_LINGER", "6s")];
+    let server = Server::start_with(&settings, &[]).await?;
+    let api = Api::of(&server)?;
+    let host = api.register("host").await?;
+    // Who asks for a recording gets none either.
+    let asked = json!({ "title": "Only now", "type": "video", "recording": true });
+    let answer = host.api.mutate("streaming.createSession", asked.clone()).await?;
+    ensure!(answer["session"]["recording"] == false, "hosts are told: {answer}");
+    let show = Show::create_with(host, asked).await?;
+    let encoder = show.publish(&server, &Picture::CLOCK)?;
+    segments(&show.viewer()?, 3).await?;
+    probe::tracks(&show.playback_url).await?;
+    let browser = Browser::start()?;
+    let watch = format!("{}/watch/{}", server.base(), show.session_id);
+    let page = browser.open(&watch, Visit::default()).await?;
+    page.player_state("playing").await?;
+    page.plays_on(2_000).await?;
+    page.close().await?;
+    let written = server.data_dir().join("hls").join(&show.session_id);
+    let media = || -> Vec<_> {
+        let files =
+            ["v0/0", "a0/0"].map(|folder| written.join(folder)).into_iter().filter_map(|dir| dir.read_dir().ok());
+        let names = files.flatten().filter_map(|file| file.ok()?.file_name().into_string().ok());
+        names.filter(|name| !name.ends_with("init.mp4")).collect()
+    };
+    ensure!(media().is_empty(), "no segment and no picture of it is kept: {:?}", media());
+    show.end().await?;
+    drop(encoder);
+    holds(Limit::EVENT, "nothing to be left of the show", async || Ok(!written.exists())).await?;
+    let list = show.host.api.query("videos.getVideos", json!({})).await?;
+    ensure!(list["total"] == 0, "no video of it: {list}");
+    let play = json!({ "sessionId": show.session_id });
+    let refused = show.host.api.refusal("mutate", "videos.playVideo", play).await?;
+    ensure!(refused.code.as_deref() == Some("NOT_FOUND"), "{refused}");
+    holds(Limit::MEDIA, "the end to leave the stage", async || {
+        Ok(reqwest::get(&show.playback_url).await?.status() == 404)
+    })
+    .await
+}
+
+#[tokio::test]
 async fn private_replay_is_for_its_owner_and_a_show_off_the_record_leaves_none() -> Result<()> {
     let server = Server::start().await?;
     let api = Api::of(&server)?;

@@ -1,5 +1,6 @@
 //! The whole binary with a bucket: one that is not there, one of another maker, and one that outlives the server.
 
+use crate::harness::api::text;
 use crate::harness::hls::adds_up;
 use crate::harness::wait::holds;
 use crate::harness::{Api, Bucket, Limit, Picture, Server, Show, probe, report, until};
@@ -118,6 +119,41 @@ async fn another_makers_bucket_has_the_show_and_nothing_of_it_once_it_is_deleted
     show.host.api.mutate("videos.deleteVideo", json!({ "videoId": video })).await?;
     holds(Limit::MEDIA, "an empty bucket", async || Ok(bucket.keys(&format!("{id}/")).await?.is_empty())).await?;
     report!("{} objects were kept and deleted", kept.len());
+    Ok(())
+}
+
+#[tokio::test]
+async fn private_shows_play_from_here_where_public_ones_play_from_a_cdn() -> Result<()> {
+    let settings = [("HLS_SERVER_URL", "https://cdn.test/hls"), ("CHOBI_HLS__END_LINGER", "6s")];
+    let server = Server::start_with(&settings, &[]).await?;
+    let api = Api::of(&server)?;
+    let public = Show::create(&api, "For everybody").await?;
+    ensure!(public.playback_url == format!("https://cdn.test/hls/{}/index.m3u8", public.session_id));
+
+    let input = json!({ "title": "Among us", "type": "video", "isPrivate": true });
+    let show = Show::create_with(api.register("quiet").await?, input).await?;
+    let here = format!("{}/hls/{}/index.m3u8", server.base(), show.session_id);
+    ensure!(show.playback_url == here, "a CDN asks nobody for a ticket: {}", show.playback_url);
+    let encoder = show.publish(&server, &Picture::CLOCK)?;
+    let of_show = json!({ "sessionId": show.session_id });
+    let joined = show.host.api.mutate("streaming.joinSession", of_show.clone()).await?;
+    ensure!(joined["playbackUrl"] == here.as_str(), "{joined}");
+    let with_ticket = format!("{here}?ticket={}", text(&joined["viewerSession"], "token")?);
+    holds(Limit::MEDIA, "the show to begin", async || Ok(reqwest::get(&with_ticket).await?.status().is_success()))
+        .await?;
+    ensure!(reqwest::get(&here).await?.status() == 403, "not without a ticket");
+    probe::tracks(&with_ticket).await?;
+
+    show.end().await?;
+    drop(encoder);
+    let playing = until(Limit::EVENT, "the replay", async || {
+        let list = show.host.api.query("videos.getVideos", json!({})).await?;
+        let is_ready =
+            list["videos"].as_array().is_some_and(|videos| videos.iter().any(|one| one["status"] == "ready"));
+        Ok(if is_ready { Some(show.host.api.mutate("videos.playVideo", of_show.clone()).await?) } else { None })
+    })
+    .await?;
+    ensure!(playing["playbackUrl"] == here.as_str() && playing["video"]["videoUrl"] == here.as_str(), "{playing}");
     Ok(())
 }
 

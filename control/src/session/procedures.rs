@@ -105,7 +105,7 @@ fn host_view(sessions: &Sessions, created: Created) -> StreamingSession {
     let Details { is_recorded, allow_download, .. } = session.details;
     StreamingSession {
         rtmp_url: sessions.rtmp_url().to_owned(),
-        playback_url: sessions.playback_url(&session.id),
+        playback_url: sessions.playback_url(&session.id, is_private),
         id: session.id,
         host_id: session.host_id,
         host_name: host.name,
@@ -170,8 +170,9 @@ output! {
 }
 
 async fn join_session(sessions: Sessions, caller: Caller, input: JoinSession) -> Result<SessionJoined, Error> {
-    let Joined { ticket, token, at, permissions } = sessions.join(&caller, &input.session_id, input.role).await?;
-    let playback_url = sessions.playback_url(&ticket.session_id);
+    let Joined { ticket, token, at, permissions, is_private } =
+        sessions.join(&caller, &input.session_id, input.role).await?;
+    let playback_url = sessions.playback_url(&ticket.session_id, is_private);
     let viewer_session = ViewerSession {
         user_id: ticket.viewer.as_str().to_owned(),
         session_id: ticket.session_id,

@@ -102,6 +102,8 @@ pub(crate) struct Joined {
     pub(crate) token: Secret,
     pub(crate) at: Timestamp,
     pub(crate) permissions: Permissions,
+    /// Whether the session is.
+    pub(crate) is_private: bool,
 }
 
 /// What somebody may do in a session.
@@ -202,10 +204,10 @@ impl Sessions {
             request_co_host: signed_in && !is_host && role == Role::Viewer,
             moderate: is_host || role == Role::CoHost,
         };
-        let at = self.inner.clock.now();
+        let (at, is_private) = (self.inner.clock.now(), session.details.is_private);
         let ticket = Ticket { session_id: session.id, viewer, role };
         let token = self.print(&ticket, at)?;
-        Ok(Joined { ticket, token, at, permissions })
+        Ok(Joined { ticket, token, at, permissions, is_private })
     }
 
     /// A ticket to the replay of a session that is open to this caller.
@@ -426,8 +428,14 @@ impl Sessions {
         &self.inner.db
     }
 
-    pub(crate) fn playback_url(&self, id: &SessionId) -> String {
-        format!("{}/{id}/index.m3u8", self.inner.public.hls_url.trim_end_matches('/'))
+    /// Where a session plays. A CDN or a bucket asks nobody who may watch, so private ones play from this server.
+    pub(crate) fn playback_url(&self, id: &SessionId, is_private: bool) -> String {
+        let PublicConfig { hls_url, base_url, .. } = &self.inner.public;
+        if is_private {
+            format!("{}/hls/{id}/index.m3u8", base_url.trim_end_matches('/'))
+        } else {
+            format!("{}/{id}/index.m3u8", hls_url.trim_end_matches('/'))
+        }
     }
 
     /// The picture of a session: its newest while it is live, its poster once it is over. Those of private ones are for

@@ -107,7 +107,7 @@ fn item(videos: &Videos, (video, owner): Shown) -> Option<VideoItem> {
     let thumbnail = videos.inner().sessions.thumbnail_url(&video.session_id, video.is_private, is_seen);
     Some(VideoItem {
         status: video.state.public()?,
-        video_url: videos.inner().sessions.playback_url(&video.session_id),
+        video_url: videos.inner().sessions.playback_url(&video.session_id, video.is_private),
         id: video.id,
         user_id: video.user_id,
         user_name: owner.name,

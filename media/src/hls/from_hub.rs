@@ -28,6 +28,7 @@ const LAST_PICTURE: Duration = Duration::from_secs(5);
 /// Runs until the show is over and its end has been seen, or the server stops.
 pub(super) async fn run(shared: Arc<Shared>, broadcast: Arc<Broadcast>, subscriber: Subscriber, show: Arc<Show>) {
     let keeps = archive::is_to_keep(&shared, &show.id).await;
+    show.set_keeps(keeps);
     let packager = open(&shared, &show, keeps).await;
     let ready = packager.is_ready();
     let HlsConfig { thumbnail_interval, thumbnail_width, .. } = shared.config;

@@ -9,8 +9,9 @@
 //!    viewers.
 //! 5. `thumbnails` has a keyframe made a picture now and then: the newest for whoever looks at the show from outside, all
 //!    of them for the seek bar of the replay.
-//! 6. `recording` reads back what the store kept: after a restart, and once a show is over. `bucket` writes the same as
-//!    playlists that lie beside the segments in a bucket. `film` makes one MP4 file of it for those who take it home.
+//! 6. `recording` reads back what the store kept: after a restart, and once a show is over; `recordings`
+//!    remembers those that are watched. `bucket` writes the same as playlists that lie beside the segments in a bucket.
+//!    `film` makes one MP4 file of it for those who take it home.
 
 mod archive;
 mod bucket;
@@ -21,6 +22,7 @@ mod from_hub;
 mod in_memory;
 mod packager;
 mod recording;
+mod recordings;
 mod remux;
 mod service;
 mod show;

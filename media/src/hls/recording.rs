@@ -14,9 +14,7 @@ use crate::model::BroadcastId;
 use crate::seam::Recorded;
 use crate::store::journal::{Entry, EpochRendition, PictureEntry, SegmentEntry, ThumbnailEntry};
 use crate::store::{Keeper, ObjectKey, ObjectName, RenditionId, RenditionKind, StoreError};
-use parking_lot::Mutex;
-use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A show as its journal tells it.
@@ -76,56 +74,6 @@ impl RecordingPlaylists {
     /// Whether a player was told of this object. Nothing else is looked for: a bucket is paid by the question.
     pub(crate) fn names(&self, rendition: RenditionId, epoch: u64, object: ObjectName) -> bool {
         self.named.contains(&(rendition, epoch, object))
-    }
-}
-
-/// Recordings that were asked for lately. When full, the one asked for longest ago goes.
-#[derive(Debug, Default)]
-pub(crate) struct Recordings {
-    /// Newest last.
-    known: Mutex<VecDeque<(BroadcastId, Arc<RecordingPlaylists>)>>,
-}
-
-/// A recording of two hours is half a megabyte of text and names.
-const MAX_KNOWN: usize = 32;
-
-impl Recordings {
-    /// `None`: there is no recording, or the show is not over.
-    pub(crate) async fn playlists(
-        &self,
-        broadcast: &BroadcastId,
-        keeper: &Keeper,
-    ) -> Result<Option<Arc<RecordingPlaylists>>, StoreError> {
-        if let Some(playlists) = self.take(broadcast) {
-            self.remember(broadcast, &playlists);
-            return Ok(Some(playlists));
-        }
-        let recording = Recording::read(keeper.archived(broadcast).await?);
-        if recording.is_empty() || !recording.has_ended() {
-            return Ok(None);
-        }
-        let playlists = Arc::new(recording.playlists());
-        self.remember(broadcast, &playlists);
-        Ok(Some(playlists))
-    }
-
-    fn take(&self, broadcast: &BroadcastId) -> Option<Arc<RecordingPlaylists>> {
-        let mut known = self.known.lock();
-        let place = known.iter().position(|(id, _)| id == broadcast)?;
-        known.remove(place).map(|(_, playlists)| playlists)
-    }
-
-    fn remember(&self, broadcast: &BroadcastId, playlists: &Arc<RecordingPlaylists>) {
-        let mut known = self.known.lock();
-        if known.len() >= MAX_KNOWN {
-            known.pop_front();
-        }
-        known.push_back((broadcast.clone(), Arc::clone(playlists)));
-    }
-
-    /// What was known of a show is out of date.
-    pub(crate) fn forget(&self, broadcast: &BroadcastId) {
-        self.known.lock().retain(|(id, _)| id != broadcast);
     }
 }
 

@@ -7,13 +7,13 @@ use super::config::HlsConfig;
 use super::delivery::{self, Gates, PassKey, Viewers};
 use super::film::{Audience, Films};
 use super::from_hub;
-use super::recording::Recordings;
+use super::recordings::Recordings;
 use super::show::Show;
 use crate::ejected::Ejected;
 use crate::hub::Broadcast;
 use crate::model::{BroadcastId, ViewerId};
 use crate::seam::{Admission, EventSink};
-use crate::store::{Bucket, DiskStore, Keeper, LiveRules, Room, StorageConfig, StorageHealth, StoreError};
+use crate::store::{Bucket, DiskStore, Keeper, LiveRules, Room, StorageConfig, StoreError, StoreHealth};
 use crate::thumbnail::Darkroom;
 use axum::Router;
 use parking_lot::RwLock;
@@ -158,8 +158,10 @@ impl Service {
         }
         self.shared.recordings.forget(broadcast);
         self.shared.films.strike(broadcast).await;
-        self.shared.keeper.delete(broadcast).await?;
-        Ok(true)
+        let deleted = self.shared.keeper.delete(broadcast).await;
+        // Whoever looked at it meanwhile may have read the journal as it went.
+        self.shared.recordings.forget(broadcast);
+        deleted.map(|()| true)
     }
 
     /// Waits, after the cancellation, until every show has written what it had. Held requests are answered by then.
@@ -169,8 +171,8 @@ impl Service {
         self.shared.keeper.stop().await;
     }
 
-    /// How the bucket is, where there is one.
-    pub fn storage_health(&self) -> StorageHealth {
+    /// How the disk is, and the bucket where there is one.
+    pub fn storage_health(&self) -> StoreHealth {
         self.shared.keeper.health()
     }
 }

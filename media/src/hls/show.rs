@@ -12,6 +12,7 @@ use crate::store::RenditionId;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -26,6 +27,8 @@ pub(crate) struct Show {
     /// Rung when a rendition has its first part.
     begun: watch::Sender<()>,
     ending: watch::Sender<Ending>,
+    /// What leaves the window is in the store.
+    keeps: AtomicBool,
     thumbnail: ArcSwapOption<LatestThumbnail>,
     pub(crate) viewers: Viewers,
 }
@@ -88,6 +91,7 @@ impl Show {
             stage: watch::Sender::new(Stage::Starting),
             begun: watch::Sender::new(()),
             ending: watch::Sender::new(Ending::Open),
+            keeps: AtomicBool::new(false),
             thumbnail: ArcSwapOption::empty(),
             viewers,
         }
@@ -163,11 +167,20 @@ impl Show {
         let _ = self.ending.subscribe().wait_for(is_there).await;
     }
 
+    /// Whether the store is to have what is in memory no more.
+    pub(crate) fn keeps(&self) -> bool {
+        self.keeps.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn thumbnail(&self) -> Option<Arc<LatestThumbnail>> {
         self.thumbnail.load_full()
     }
 
     /// Only the packager task of the show calls these.
+    pub(crate) fn set_keeps(&self, keeps: bool) {
+        self.keeps.store(keeps, Ordering::Relaxed);
+    }
+
     pub(crate) fn set_ending(&self, ending: Ending) {
         self.ending.send_replace(ending);
     }

@@ -20,6 +20,7 @@ mod owed;
 mod recent;
 mod s3;
 mod spool;
+mod trouble;
 mod uploader;
 mod uploads;
 
@@ -30,7 +31,9 @@ pub use keeper::{Bucket, Keeper, Room};
 pub use key::{ObjectKey, ObjectName, RenditionId, RenditionKind, parse_number};
 pub use s3::S3Store;
 pub(crate) use s3::{INDEX, THUMBNAIL, THUMBNAIL_INDEX};
-pub use uploader::{LiveRules, Playlist, PlaylistWriter, StorageHealth};
+pub use trouble::StoreHealth;
+use uploader::StorageHealth;
+pub use uploader::{LiveRules, Playlist, PlaylistWriter};
 
 use crate::model::BroadcastId;
 use async_trait::async_trait;

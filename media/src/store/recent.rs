@@ -8,9 +8,12 @@ use crate::model::BroadcastId;
 use bytes::Bytes;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 pub(super) struct Recent {
     objects: Cache<ObjectKey, Bytes, Weight>,
+    /// How often something was forgotten: what is read meanwhile may be of it.
+    forgotten: AtomicU64,
 }
 
 #[derive(Debug, Clone)]
@@ -36,7 +39,7 @@ impl Recent {
             .build()
             .expect("both capacities are given");
         let objects = Cache::with_options(options, Weight, DefaultHashBuilder::default(), DefaultLifecycle::default());
-        Self { objects }
+        Self { objects, forgotten: AtomicU64::new(0) }
     }
 
     /// The object, from here or by `read`, which one reader at a time is asked for.
@@ -49,16 +52,21 @@ impl Recent {
             Ok(bytes) => return Ok(Some(bytes)),
             Err(place) => place,
         };
+        let before = self.forgotten.load(SeqCst);
         let found = read.await?;
         if let Some(bytes) = &found {
-            // Refused when the broadcast was deleted meanwhile; then it is not kept.
             let _ = place.insert(bytes.clone());
+            // Looked at after it is there: whoever forgets from now on finds it.
+            if self.forgotten.load(SeqCst) != before {
+                self.objects.remove(key);
+            }
         }
         Ok(found)
     }
 
     /// What is known of a broadcast is no more.
     pub(super) fn forget(&self, broadcast: &BroadcastId) {
+        self.forgotten.fetch_add(1, SeqCst);
         self.objects.retain(|key, _| key.broadcast != *broadcast);
     }
 }
@@ -69,6 +77,7 @@ mod tests {
     use crate::store::{ObjectName, RenditionId};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::sync::oneshot;
 
     fn key(broadcast: &str, number: u64) -> ObjectKey {
         ObjectKey {
@@ -117,6 +126,24 @@ mod tests {
         let reads = Reads::default();
         assert!(recent.get(&key("a", 0), reads.read(10)).await.unwrap().is_some());
         assert_eq!(reads.made(), 1);
+    }
+
+    #[tokio::test]
+    async fn one_who_began_to_read_before_a_broadcast_was_deleted_does_not_bring_it_back() {
+        let recent = Arc::new(Recent::new(1_000_000));
+        let ((began, has_begun), (go_on, gate)) = (oneshot::channel(), oneshot::channel());
+        let read = async move {
+            began.send(()).unwrap();
+            gate.await.unwrap();
+            Ok(Some(Bytes::from_static(b"old")))
+        };
+        let reader = Arc::clone(&recent);
+        let early = tokio::spawn(async move { reader.get(&key("a", 0), read).await.unwrap() });
+        has_begun.await.unwrap();
+        recent.forget(&BroadcastId::parse("a").unwrap());
+        go_on.send(()).unwrap();
+        assert_eq!(early.await.unwrap().as_deref(), Some(b"old".as_slice()));
+        assert_eq!(recent.get(&key("a", 0), async { Ok(None) }).await.unwrap(), None, "it is gone");
     }
 
     #[tokio::test]

@@ -18,15 +18,15 @@ fn impatient(theatre: &mut Theatre) {
 }
 
 /// Plays the show while something is wrong, mends it once it was felt, and looks for what is missing.
-async fn survives(theatre: Theatre, mend: impl FnOnce(&Theatre)) -> Theatre {
+async fn survives(theatre: Theatre, mend: impl FnOnce(&Theatre, &str)) -> Theatre {
     let stage = theatre.open();
     let publisher = play(&stage).await;
     watch(&stage, WHOLE).await;
     stage.end(SHOW, publisher).await;
     watch(&stage, SEGMENTS).await;
     let health = stage.service.storage_health();
-    theatre.eventually("an upload to fail", |_| health.trouble().is_some()).await;
-    mend(&theatre);
+    theatre.eventually("operators to be told", |_| health.trouble().is_some()).await;
+    mend(&theatre, &health.trouble().unwrap_or_default());
     theatre.complete().await;
     theatre.assert_whole(SEGMENTS);
     assert_eq!(health.trouble(), None, "it is well again");
@@ -53,7 +53,7 @@ async fn a_service_that_says_slow_down_is_asked_again() {
     let mut theatre = Theatre::new().await;
     impatient(&mut theatre);
     theatre.service.set_mood(Mood::Busy);
-    let theatre = survives(theatre, |theatre| theatre.service.set_mood(Mood::Fine)).await;
+    let theatre = survives(theatre, |theatre, _| theatre.service.set_mood(Mood::Fine)).await;
     assert!(theatre.service.refused() > 0);
 }
 
@@ -80,7 +80,7 @@ async fn a_service_that_is_down_for_a_while_gets_everything_when_it_is_back() {
     let mut theatre = Theatre::new().await;
     impatient(&mut theatre);
     theatre.line.set(State::Down);
-    survives(theatre, |theatre| theatre.line.set(State::Good)).await;
+    survives(theatre, |theatre, _| theatre.line.set(State::Good)).await;
 }
 
 #[tokio::test]
@@ -88,7 +88,7 @@ async fn a_line_that_falls_silent_is_given_up_and_tried_anew() {
     let mut theatre = Theatre::new().await;
     impatient(&mut theatre);
     theatre.line.set(State::Silent);
-    survives(theatre, |theatre| theatre.line.set(State::Good)).await;
+    survives(theatre, |theatre, _| theatre.line.set(State::Good)).await;
 }
 
 #[tokio::test]
@@ -97,7 +97,58 @@ async fn uploads_cut_in_the_middle_leave_no_half_objects() {
     impatient(&mut theatre);
     // Heads of requests go through, bodies of segments do not.
     theatre.line.set(State::CutAfter(3_000));
-    survives(theatre, |theatre| theatre.line.set(State::Good)).await;
+    survives(theatre, |theatre, _| theatre.line.set(State::Good)).await;
+}
+
+#[tokio::test]
+async fn a_bucket_that_is_full_is_told_to_operators_and_gets_everything_once_there_is_room() {
+    let mut theatre = Theatre::new().await;
+    impatient(&mut theatre);
+    theatre.service.set_mood(Mood::Full);
+    survives(theatre, |theatre, trouble| {
+        assert!(trouble.contains("507 InsufficientStorage"), "{trouble}");
+        theatre.service.set_mood(Mood::Fine);
+    })
+    .await;
+}
+
+/// Plays the show while something is wrong that uploads overcome by themselves.
+async fn gets_through(theatre: &Theatre) {
+    let stage = theatre.open();
+    let publisher = play(&stage).await;
+    watch(&stage, WHOLE).await;
+    stage.end(SHOW, publisher).await;
+    watch(&stage, SEGMENTS).await;
+    theatre.complete().await;
+    theatre.assert_whole(SEGMENTS);
+    assert_eq!(stage.service.storage_health().trouble(), None);
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn half_of_the_uploads_may_fail_and_nothing_is_lost() {
+    let mut theatre = Theatre::new().await;
+    impatient(&mut theatre);
+    theatre.service.set_mood(Mood::Half);
+    gets_through(&theatre).await;
+    assert!(theatre.service.refused() > SEGMENTS as usize, "{}", theatre.service.refused());
+}
+
+#[tokio::test]
+async fn an_upload_whose_answer_was_lost_is_made_again_with_the_same_bytes() {
+    let mut theatre = Theatre::new().await;
+    impatient(&mut theatre);
+    theatre.service.set_mood(Mood::Forgetful);
+    gets_through(&theatre).await;
+    // Segments and inits of both renditions at least.
+    assert!(theatre.service.unanswered() as u64 >= SEGMENTS * 2 + 2, "{}", theatre.service.unanswered());
+}
+
+#[tokio::test]
+async fn a_line_that_loses_packets_delays_and_loses_nothing() {
+    let theatre = Theatre::new().await;
+    theatre.line.set(State::Lossy);
+    gets_through(&theatre).await;
 }
 
 #[tokio::test]

@@ -16,6 +16,8 @@ pub(crate) enum State {
     Good,
     /// Every piece of an upload is this late.
     Slow(Duration),
+    /// Packets are lost, which TCP shows as pieces that come late by the time it takes to send them again: one in seven.
+    Lossy,
     /// Connections are closed, old ones and new ones.
     Down,
     /// Connections stay open and nothing goes through any more.
@@ -38,6 +40,9 @@ impl Line {
     }
 }
 
+/// The least time after which Linux sends a packet again.
+const RESENT_AFTER: Duration = Duration::from_millis(200);
+
 async fn accept(listener: TcpListener, service: SocketAddr, state: watch::Receiver<State>) {
     loop {
         let (client, _) = listener.accept().await.unwrap();
@@ -50,7 +55,7 @@ async fn pass_on(client: TcpStream, service: SocketAddr, mut state: watch::Recei
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     let (mut up, mut down) = (vec![0; 16 * 1024], vec![0; 16 * 1024]);
-    let mut sent = 0;
+    let (mut sent, mut pieces) = (0, 0_u32);
     loop {
         let now = *state.borrow_and_update();
         tokio::select! {
@@ -67,11 +72,13 @@ async fn pass_on(client: TcpStream, service: SocketAddr, mut state: watch::Recei
             () = std::future::ready(()), if now == State::Down => return,
             read = from_client.read(&mut up), if now != State::Silent => {
                 let Ok(count @ 1..) = read else { return };
+                pieces += 1;
                 let mut piece = &up[..count];
                 match now {
                     State::Slow(late) => tokio::time::sleep(late).await,
                     State::CutAfter(limit) => piece = &piece[..count.min(limit.saturating_sub(sent))],
-                    State::Good | State::Down | State::Silent => {}
+                    State::Lossy if pieces % 7 == 3 => tokio::time::sleep(RESENT_AFTER).await,
+                    State::Lossy | State::Good | State::Down | State::Silent => {}
                 }
                 sent += piece.len();
                 if to_server.write_all(piece).await.is_err() || piece.len() < count {
@@ -80,6 +87,10 @@ async fn pass_on(client: TcpStream, service: SocketAddr, mut state: watch::Recei
             }
             read = from_server.read(&mut down), if now != State::Silent => {
                 let Ok(count @ 1..) = read else { return };
+                pieces += 1;
+                if now == State::Lossy && pieces % 7 == 5 {
+                    tokio::time::sleep(RESENT_AFTER).await;
+                }
                 if to_client.write_all(&down[..count]).await.is_err() {
                     return;
                 }

@@ -14,6 +14,7 @@ mod stage;
 #[allow(dead_code, reason = "the judges are shared with the tests of shows")]
 mod film_probe;
 
+mod answers;
 mod faults;
 mod film;
 mod line;
@@ -22,5 +23,6 @@ mod restart;
 mod service;
 mod shows;
 mod spool;
+mod strangers;
 mod theatre;
 mod tls;

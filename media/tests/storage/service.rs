@@ -7,8 +7,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
-use std::collections::BTreeMap;
-use std::convert::Infallible;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -27,7 +27,7 @@ pub(crate) struct Service {
     folder: TempDir,
 }
 
-/// How the service answers uploads.
+/// How the service answers, uploads for the most part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mood {
     Fine,
@@ -37,6 +37,16 @@ pub(crate) enum Mood {
     Denying,
     /// 503 for one object, whose key ends so; all else is fine.
     Picky(&'static str),
+    /// 507: no room is left.
+    Full,
+    /// 500 to half of the uploads, in no order.
+    Half,
+    /// It keeps what it is given, and hangs up before it says so, the first time for each key.
+    Forgetful,
+    /// Reads and deletions are never answered.
+    Hanging,
+    /// 403 AccessDenied to deletions.
+    Clinging,
 }
 
 struct Watcher {
@@ -55,6 +65,10 @@ struct Seen {
     /// Every text a playlist had.
     playlists: BTreeMap<String, Vec<String>>,
     refused: usize,
+    /// Keys whose upload was kept and not answered.
+    unanswered: BTreeSet<String>,
+    /// Uploads while half of them are refused.
+    turns: u32,
     /// Objects asked for.
     reads: usize,
     lists: usize,
@@ -85,7 +99,12 @@ impl Service {
         *self.watcher.mood.lock().unwrap() = mood;
     }
 
-    /// Uploads turned away by the mood so far.
+    /// Keys whose upload was kept and not answered so far.
+    pub(crate) fn unanswered(&self) -> usize {
+        self.watcher.seen.lock().unwrap().unanswered.len()
+    }
+
+    /// Requests turned away by the mood so far.
     pub(crate) fn refused(&self) -> usize {
         self.watcher.seen.lock().unwrap().refused
     }
@@ -161,37 +180,55 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, wat
 }
 
 impl Watcher {
-    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<s3s::Body>, Infallible> {
+    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<s3s::Body>, io::Error> {
         let (method, headers) = (request.method().clone(), request.headers().clone());
         let key = request.uri().path().strip_prefix(&format!("/{BUCKET}/")).unwrap_or_default().to_owned();
-        if method == Method::PUT
-            && let Some(refusal) = self.refusal(&key)
-        {
+        let query = request.uri().query().unwrap_or_default().to_owned();
+        let is_deletion = method == Method::POST && query.contains("delete");
+        if let Some(refusal) = self.refusal(&method, is_deletion, &key) {
             self.seen.lock().unwrap().refused += 1;
             return Ok(refusal);
         }
+        let mood = *self.mood.lock().unwrap();
         if method == Method::GET {
-            let is_list = request.uri().query().is_some_and(|query| query.contains("list-type"));
+            let is_list = query.contains("list-type");
             let mut seen = self.seen.lock().unwrap();
             *if is_list { &mut seen.lists } else { &mut seen.reads } += 1;
+        }
+        if mood == Mood::Hanging && (is_deletion || method == Method::GET) {
+            std::future::pending::<()>().await;
         }
         let response = self.s3.call(request.map(s3s::Body::from)).await.expect("the S3 server answers");
         if method == Method::PUT && response.status().is_success() {
             self.look_at(&key, headers);
+            if mood == Mood::Forgetful && self.seen.lock().unwrap().unanswered.insert(key) {
+                return Err(io::Error::other("the answer is lost"));
+            }
         }
         Ok(response)
     }
 
-    fn refusal(&self, key: &str) -> Option<Response<s3s::Body>> {
+    fn refusal(&self, method: &Method, is_deletion: bool, key: &str) -> Option<Response<s3s::Body>> {
+        let is_upload = method == Method::PUT;
         let (status, code) = match *self.mood.lock().unwrap() {
-            Mood::Busy => (StatusCode::SERVICE_UNAVAILABLE, "SlowDown"),
-            Mood::Denying => (StatusCode::FORBIDDEN, "AccessDenied"),
-            Mood::Picky(end) if key.ends_with(end) => (StatusCode::SERVICE_UNAVAILABLE, "SlowDown"),
-            Mood::Picky(_) | Mood::Fine => return None,
+            Mood::Busy if is_upload => (StatusCode::SERVICE_UNAVAILABLE, "SlowDown"),
+            Mood::Denying if is_upload => (StatusCode::FORBIDDEN, "AccessDenied"),
+            Mood::Picky(end) if is_upload && key.ends_with(end) => (StatusCode::SERVICE_UNAVAILABLE, "SlowDown"),
+            Mood::Full if is_upload => (StatusCode::INSUFFICIENT_STORAGE, "InsufficientStorage"),
+            Mood::Half if is_upload && self.is_unlucky() => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
+            Mood::Clinging if is_deletion => (StatusCode::FORBIDDEN, "AccessDenied"),
+            _ => return None,
         };
         let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>not now</Message></Error>");
         let response = Response::builder().status(status).header("content-type", "application/xml");
         Some(response.body(s3s::Body::from(body)).unwrap())
+    }
+
+    /// The same in every run, as far as uploads come in the same order.
+    fn is_unlucky(&self) -> bool {
+        let mut seen = self.seen.lock().unwrap();
+        seen.turns += 1;
+        seen.turns.wrapping_mul(0x9e37_79b9).reverse_bits().wrapping_mul(0x85eb_ca6b) >> 31 == 1
     }
 
     fn look_at(&self, key: &str, headers: HeaderMap) {

@@ -43,9 +43,12 @@ impl Theatre {
 
     /// The server starts, for the first time or again.
     pub(crate) fn open(&self) -> Stage {
+        self.open_with(HlsConfig::default())
+    }
+
+    pub(crate) fn open_with(&self, config: HlsConfig) -> Stage {
         // The live playlist gives way to the recording soon, and every read is one of the disk or the bucket.
-        let config =
-            HlsConfig { end_linger: Duration::from_millis(200), replay_cache_bytes: 0, ..HlsConfig::default() };
+        let config = HlsConfig { end_linger: Duration::from_millis(200), replay_cache_bytes: 0, ..config };
         Stage::with_storage(self.data.path(), config, self.storage.clone())
     }
 

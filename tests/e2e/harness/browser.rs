@@ -1,4 +1,4 @@
-//! A real Chromium (`chromium.mjs`), one page at a time or several.
+//! A real Chromium (`chromium.mjs`) or Firefox (`firefox.mjs`), one page at a time or several.
 
 use super::api::Account;
 use super::node::Node;
@@ -51,6 +51,16 @@ pub(crate) struct PageLog {
 impl Browser {
     pub(crate) fn start() -> Result<Self> {
         Ok(Self { node: Rc::new(Node::start("chromium.mjs")?) })
+    }
+
+    /// Its pages speak English, and their cameras are allowed. Not all that is asked of a page of Chromium can be asked of its.
+    /// `None`: it is not here. Debian has it; on Ubuntu it is a snap, which no test can drive.
+    pub(crate) fn firefox() -> Result<Option<Self>> {
+        let named = std::env::var_os("CHOBI_TEST_FIREFOX");
+        if named.is_none() && !Path::new("/usr/bin/firefox-esr").exists() {
+            return Ok(None);
+        }
+        Ok(Some(Self { node: Rc::new(Node::start("firefox.mjs")?) }))
     }
 
     pub(crate) async fn open(&self, url: &str, visit: Visit<'_>) -> Result<Page> {

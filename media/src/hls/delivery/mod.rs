@@ -1,12 +1,13 @@
 //! Playlists, inits, segments and parts over HTTP.
 //!
 //! A request is parsed once (`request`), let in once (`gate`, `pass`), held until what it asks for is there (`hold`),
-//! answered with shared bytes (`answer`), and counted (`viewers`). A replay as one file goes its own way (`download`).
+//! answered with shared bytes (`answer`), which may be in the store (`found`), and counted (`viewers`). A replay as one file goes its own way (`download`).
 
 mod answer;
 #[cfg(test)]
 mod door;
 mod download;
+mod found;
 mod gate;
 mod hold;
 mod pass;

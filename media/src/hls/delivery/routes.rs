@@ -10,6 +10,7 @@ use super::super::show::{Channel, Show, Stage};
 use super::super::text::Text;
 use super::answer::{self, Caching};
 use super::download;
+use super::found::Found;
 use super::hold::{self, HoldError};
 use super::pass::{Pass, random_viewer};
 use super::request::{self, Directives, Resource, Target};
@@ -17,7 +18,7 @@ use super::viewers::HeldGuard;
 use crate::metrics;
 use crate::model::ViewerId;
 use crate::seam::{Refusal, ViewerIdentity};
-use crate::store::{ObjectKey, ObjectName, RenditionId};
+use crate::store::{ObjectKey, ObjectName, RenditionId, StoreError};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::Response;
@@ -202,13 +203,16 @@ impl Visit<'_> {
                 Err(unfit) => self.unfit(unfit),
             },
             Resource::Object { rendition, epoch, object } => {
-                let chunks = match show.channel(rendition) {
-                    Some(channel) => match live_object(&channel, epoch, object) {
-                        Found::Here(chunks) => Some(chunks),
-                        Found::Nowhere => None,
-                        Found::Stored => self.stored(rendition, epoch, object).await,
-                    },
-                    None => self.stored(rendition, epoch, object).await,
+                // A player that was here before a restart may be quicker than the packager, which reads the disk.
+                let channel = match show.channel(rendition) {
+                    None => self.channel(show, rendition).await.ok().flatten(),
+                    channel => channel,
+                };
+                let found = channel.map_or(Found::Nowhere, |channel| Found::of(&channel, epoch, object));
+                let chunks = match found {
+                    Found::Here(chunks) => Ok(Some(chunks)),
+                    Found::Stored if show.keeps() => self.stored(rendition, epoch, object).await,
+                    Found::Stored | Found::Nowhere => Ok(None),
                 };
                 self.media(chunks, rendition, object, Some(show), &visitor)
             }
@@ -217,7 +221,7 @@ impl Visit<'_> {
                 match hold::part(&channel, (epoch, segment, part), &self.shared.cancel).await {
                     Ok(part) => {
                         let object = ObjectName::Segment(segment);
-                        self.media(Some(vec![part.bytes]), rendition, object, Some(show), &visitor)
+                        self.media(Ok(Some(vec![part.bytes])), rendition, object, Some(show), &visitor)
                     }
                     Err(error) => self.not_held(error),
                 }
@@ -265,8 +269,8 @@ impl Visit<'_> {
             (Resource::Thumbnail, Some(index)) => {
                 let key = index.poster.key(&self.target.broadcast);
                 match self.stored(key.rendition, key.epoch, key.object).await {
-                    Some(chunks) => answer::picture(chunks.concat().into(), &key.entity_tag(), ended, self.headers),
-                    None => answer::no_picture(),
+                    Ok(Some(chunks)) => answer::picture(chunks.concat().into(), &key.entity_tag(), ended, self.headers),
+                    Ok(None) | Err(_) => answer::no_picture(),
                 }
             }
             (Resource::ThumbnailIndex, Some(index)) => {
@@ -381,26 +385,35 @@ impl Visit<'_> {
         answer::plays_elsewhere(&unfit.to_string(), &format!("/whep/{}", self.target.broadcast))
     }
 
-    async fn stored(&self, rendition: RenditionId, epoch: u64, object: ObjectName) -> Option<Vec<Bytes>> {
+    async fn stored(
+        &self,
+        rendition: RenditionId,
+        epoch: u64,
+        object: ObjectName,
+    ) -> Result<Option<Vec<Bytes>>, StoreError> {
         let key = ObjectKey { broadcast: self.target.broadcast.clone(), rendition, epoch, object };
-        match self.shared.keeper.get(&key).await {
-            Ok(chunks) => chunks,
-            Err(error) => {
-                tracing::debug!(%key, error = &error as &dyn std::error::Error, "object cannot be read");
-                None
-            }
-        }
+        self.shared.keeper.get(&key).await.inspect_err(|error| {
+            tracing::debug!(%key, error = error as &dyn std::error::Error, "object cannot be read");
+        })
     }
 
     fn media(
         &self,
-        chunks: Option<Vec<Bytes>>,
+        chunks: Result<Option<Vec<Bytes>>, StoreError>,
         rendition: RenditionId,
         object: ObjectName,
         show: Option<&Show>,
         visitor: &Visitor,
     ) -> Response {
-        let Some(chunks) = chunks else { return no_such_media() };
+        let chunks = match chunks {
+            Ok(Some(chunks)) => chunks,
+            Ok(None) => return no_such_media(),
+            // A player that is told 404 gives the segment up.
+            Err(_) => {
+                let (status, say) = (StatusCode::SERVICE_UNAVAILABLE, "this cannot be read now");
+                return answer::refusal(status, say, Some(NOT_LIVE_RETRY));
+            }
+        };
         let caching = if visitor.private { Caching::ImmutablePrivate } else { Caching::Immutable };
         let response = answer::media(chunks, object.content_type(rendition.kind), caching, self.headers);
         if *self.method == Method::GET && response.status().is_success() {
@@ -430,30 +443,6 @@ impl Visitor {
     fn with_pass(pass: Pass, signed: Option<String>) -> Self {
         let (viewer, identity) = (Some(pass.viewer.clone()), pass.identity.clone());
         Self { viewer, identity, pass: Some(pass), signed, private: true }
-    }
-}
-
-/// Where the bytes of an object of a living show are.
-enum Found {
-    Here(Vec<Bytes>),
-    /// Older than the window.
-    Stored,
-    /// Not made yet; the disk need not be asked.
-    Nowhere,
-}
-
-fn live_object(channel: &Channel, epoch: u64, object: ObjectName) -> Found {
-    let snapshot = channel.snapshot();
-    match object {
-        ObjectName::Init => snapshot.init(epoch).map_or(Found::Stored, |init| Found::Here(vec![init.clone()])),
-        ObjectName::Segment(number) => match snapshot.segment(epoch, number) {
-            Some(segment) if !segment.parts.is_empty() => Found::Here(segment.chunks()),
-            Some(_) => Found::Stored,
-            None if snapshot.last_closed().is_none_or(|last| number > last) => Found::Nowhere,
-            None => Found::Stored,
-        },
-        // Named by the index of the replay, and reached below it.
-        ObjectName::Thumbnail(_) => Found::Nowhere,
     }
 }
 

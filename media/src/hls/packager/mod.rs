@@ -15,6 +15,7 @@ mod epoch;
 mod lane;
 mod media_playlist;
 mod multivariant_playlist;
+mod named;
 mod past;
 mod rendition;
 mod segmenter;

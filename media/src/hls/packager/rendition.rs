@@ -5,6 +5,7 @@
 
 use super::bit_rate::{PeakBitRate, bits_per_second};
 use super::cadence;
+use super::named::Named;
 use super::past::Past;
 use super::segmenter::ClosedPart;
 use super::snapshot::{Hint, Part, Picture, Position, RenditionFormat, RenditionSnapshot, Segment, ShowState};
@@ -26,6 +27,8 @@ pub(crate) struct Rendition {
     window: VecDeque<Arc<Segment>>,
     /// What is listed behind it.
     past: Arc<Past>,
+    /// What was ever listed.
+    named: Arc<Named>,
     /// Numbers in the window that will be gaps once they leave it.
     lost: BTreeSet<u64>,
     open: Option<Segment>,
@@ -84,6 +87,7 @@ impl Rendition {
             inits: Vec::new(),
             window: VecDeque::new(),
             past: Arc::default(),
+            named: Arc::default(),
             lost: BTreeSet::new(),
             open: None,
             next_number: FIRST_NUMBER,
@@ -104,12 +108,15 @@ impl Rendition {
         let last = segments.last();
         let (next_number, last_discontinuity) =
             (last.map_or(FIRST_NUMBER, |segment| segment.number + 1), last.map(|segment| segment.discontinuity));
+        let mut named = Named::default();
+        segments.iter().for_each(|segment| named.add(segment));
         let window = segments.split_off(segments.len().saturating_sub(limits.window_segments));
         let mut rendition = Self {
             next_number,
             last_discontinuity,
             window: window.into_iter().map(Arc::new).collect(),
             past: Arc::new(Past::of(segments.into_iter())),
+            named: Arc::new(named),
             inits,
             changed: true,
             ..Self::new(id, format)
@@ -123,6 +130,8 @@ impl Rendition {
         if self.window.iter().any(|held| held.number == segment) {
             self.lost.insert(segment);
         }
+        Arc::make_mut(&mut self.named).lose(segment);
+        self.changed = true;
     }
 
     /// Whether frames of this format can follow on the newest init.
@@ -187,6 +196,9 @@ impl Rendition {
         }
         let target = Duration::from_secs(limits.target_duration);
         self.peak.add(open.byte_len(), open.duration, target);
+        if !self.named.knows(&open) {
+            Arc::make_mut(&mut self.named).add(&open);
+        }
         let segment = Arc::new(open);
         self.window.push_back(Arc::clone(&segment));
         self.trim(limits);
@@ -253,6 +265,7 @@ impl Rendition {
             part_target: facts.part_target,
             state: facts.state,
             past: Arc::clone(&self.past),
+            named: Arc::clone(&self.named),
             segments: self.window.iter().cloned().collect(),
             open: self.open.clone().filter(|open| !open.parts.is_empty()),
             hint: if facts.state == ShowState::Live { self.hint(next_likely) } else { None },

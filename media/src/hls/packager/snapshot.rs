@@ -1,6 +1,7 @@
 //! What readers see of a rendition: immutable, shared, published whole whenever a part is added.
 
 use super::media_playlist;
+use super::named::Named;
 use super::past::Past;
 use crate::hls::text::Text;
 use crate::model::VideoFormat;
@@ -107,6 +108,8 @@ pub(crate) struct RenditionSnapshot {
     pub(crate) state: ShowState,
     /// Listed before the closed segments, with numbers that lead to theirs.
     pub(crate) past: Arc<Past>,
+    /// What any playlist ever named.
+    pub(crate) named: Arc<Named>,
     /// Closed segments in memory, consecutive numbers.
     pub(crate) segments: Vec<Arc<Segment>>,
     /// The segment being built, if it has a part.
@@ -183,6 +186,16 @@ impl RenditionSnapshot {
     pub(crate) fn listed_segment(&self, index: usize) -> Option<&Segment> {
         let held = || self.segments.get(index.checked_sub(self.past.len())?);
         self.past.get(index).or_else(held).map(|segment| &**segment)
+    }
+
+    /// Whether a playlist ever named this segment and the store should have it.
+    pub(crate) fn names_segment(&self, epoch: u64, number: u64) -> bool {
+        self.last_closed().is_some_and(|newest| self.named.has_segment(epoch, number, newest))
+    }
+
+    /// The same of an init.
+    pub(crate) fn names_init(&self, epoch: u64) -> bool {
+        self.last_closed().is_some_and(|newest| self.named.has_init(epoch, newest))
     }
 
     pub(crate) fn init(&self, epoch: u64) -> Option<&Bytes> {

@@ -34,6 +34,8 @@ pub(super) struct Backlog {
     rest_until: Option<Instant>,
     /// Something that the live playlist does not say yet.
     news: bool,
+    /// Segments given up since that was last asked.
+    given_up: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -124,6 +126,7 @@ impl Backlog {
             failures: 0,
             rest_until: None,
             news: false,
+            given_up: 0,
         }
     }
 
@@ -284,7 +287,10 @@ impl Backlog {
                     State::There if inits.contains(&(rendition, init)) => {}
                     State::There if !is_late && init_waits(rendition, init) => break,
                     State::Waiting if !is_late => break,
-                    State::There | State::Waiting => listed.state = State::Gap,
+                    State::There | State::Waiting => {
+                        listed.state = State::Gap;
+                        self.given_up += 1;
+                    }
                 }
                 line.settled += 1;
                 self.news = true;
@@ -292,6 +298,11 @@ impl Backlog {
             line.trim(self.rules.window_segments, Duration::from_secs(self.target_duration) * LEAST_TARGET_DURATIONS);
         }
         self.news
+    }
+
+    /// Segments that the live playlist went on without since this was last asked.
+    pub(super) fn take_given_up(&mut self) -> u64 {
+        std::mem::take(&mut self.given_up)
     }
 
     /// What the live playlists should say is not what they say.

@@ -117,7 +117,7 @@ struct Shipping {
 
 /// Whether the bucket is well, for whoever asks.
 #[derive(Debug, Clone, Default)]
-pub struct StorageHealth(Option<Arc<Node>>);
+pub(super) struct StorageHealth(Option<Arc<Node>>);
 
 /// Entries that may wait for a shipment. It takes them at once but for a moment of reading the disk; the keeper waits.
 const NOTES: usize = 64;
@@ -150,8 +150,8 @@ impl Uploader {
             playlists,
             uploads: Semaphore::new(config.uploads_per_node),
             reads: Semaphore::new(READS),
+            health: Health::new(config.gap_after),
             config,
-            health: Health::default(),
             absent: Mutex::default(),
             shows: Mutex::default(),
             tasks: TaskTracker::new(),
@@ -243,7 +243,7 @@ impl Uploader {
 
 impl StorageHealth {
     /// What is wrong with the bucket; `None` when all is well, or there is none.
-    pub fn trouble(&self) -> Option<String> {
+    pub(super) fn trouble(&self) -> Option<String> {
         self.0.as_ref()?.health.trouble()
     }
 }

@@ -117,7 +117,7 @@ impl Shipment {
             let now = Instant::now();
             let marks_after = (!self.marks.is_empty()).then_some(self.marks_after);
             let wake = [self.start_uploads(now), self.start_pages(now), marks_after].into_iter().flatten().min();
-            self.tell_waiting();
+            self.tell_state();
             if self.is_done() && self.leave(inbox).await {
                 return;
             }
@@ -166,6 +166,8 @@ impl Shipment {
             // Settled as it is read, so that a long show takes no more than its window.
             self.backlog.has_news(now);
         }
+        // They were told of by the run that gave them up.
+        self.backlog.take_given_up();
         if self.backlog.is_over() {
             self.stage = Stage::Recorded { news: true };
         }
@@ -375,7 +377,11 @@ impl Shipment {
         let _ = tokio::time::timeout(STOP_LIMIT, arrived).await;
     }
 
-    fn tell_waiting(&self) {
+    fn tell_state(&mut self) {
+        let given_up = self.backlog.take_given_up();
+        if given_up > 0 {
+            self.node.health.gave_up(given_up);
+        }
         let (segments, length) = self.backlog.waiting();
         self.node.health.set_waiting(&self.broadcast, segments, length);
     }

@@ -1,0 +1,228 @@
+//! Recordings that were asked for lately: their playlists, so that many who watch one cost one reading of its journal.
+//!
+//! In: broadcasts, and how to read the journal of one. Out: playlists. Readers of one recording wait for the first of
+//! them. Bounded in bytes: what is asked for rarely goes first. Driven by delivery; told by whoever ends or deletes a show.
+
+use super::recording::{Recording, RecordingPlaylists};
+use super::text::{Encoding, Text};
+use crate::model::BroadcastId;
+use crate::store::journal::Entry;
+use crate::store::{Keeper, StoreError};
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
+use std::iter;
+use std::sync::Arc;
+
+pub(crate) struct Recordings {
+    known: Cache<BroadcastId, Arc<RecordingPlaylists>, Weight>,
+}
+
+#[derive(Debug, Clone)]
+struct Weight;
+
+impl Weighter<BroadcastId, Arc<RecordingPlaylists>> for Weight {
+    fn weight(&self, _: &BroadcastId, playlists: &Arc<RecordingPlaylists>) -> u64 {
+        let pictures = playlists.thumbnails.iter().map(|index| &index.text);
+        let texts = iter::once(&playlists.multivariant).chain(playlists.media.values()).chain(pictures);
+        let text: usize = texts.map(plain_len).sum();
+        // The names of what is listed and the compressed texts take about as much again.
+        LEAST_BYTES + 2 * text as u64
+    }
+}
+
+fn plain_len(text: &Text) -> usize {
+    text.bytes(Encoding::Plain).len()
+}
+
+/// Some hundred recordings of two hours, which take half a megabyte each, or thousands of short ones.
+const BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// A recording of half an hour, to size the table by.
+const USUAL_BYTES: u64 = 128 * 1024;
+/// What the shortest takes.
+const LEAST_BYTES: u64 = 1_024;
+
+impl Default for Recordings {
+    fn default() -> Self {
+        Self::with_room(BYTES_MAX)
+    }
+}
+
+impl Recordings {
+    fn with_room(bytes_max: u64) -> Self {
+        // One shard: several would share out the room, and a long recording might fit into none of the shares.
+        let options = OptionsBuilder::new()
+            .estimated_items_capacity((bytes_max / USUAL_BYTES).max(1) as usize)
+            .weight_capacity(bytes_max)
+            .shards(1)
+            .build()
+            .expect("both capacities are given");
+        let known = Cache::with_options(options, Weight, DefaultHashBuilder::default(), DefaultLifecycle::default());
+        Self { known }
+    }
+
+    /// `None`: there is no recording, or the show is not over.
+    pub(crate) async fn playlists(
+        &self,
+        broadcast: &BroadcastId,
+        keeper: &Keeper,
+    ) -> Result<Option<Arc<RecordingPlaylists>>, StoreError> {
+        self.get(broadcast, keeper.archived(broadcast)).await
+    }
+
+    async fn get(
+        &self,
+        broadcast: &BroadcastId,
+        journal: impl Future<Output = Result<Vec<Entry>, StoreError>>,
+    ) -> Result<Option<Arc<RecordingPlaylists>>, StoreError> {
+        let place = match self.known.get_value_or_guard_async(broadcast).await {
+            Ok(playlists) => return Ok(Some(playlists)),
+            Err(place) => place,
+        };
+        let recording = Recording::read(journal.await?);
+        if recording.is_empty() || !recording.has_ended() {
+            return Ok(None);
+        }
+        let playlists = Arc::new(recording.playlists());
+        // Refused when it was forgotten meanwhile: the journal may have been read before it changed.
+        let _ = place.insert(Arc::clone(&playlists));
+        Ok(Some(playlists))
+    }
+
+    /// What was known of a show is out of date, also for whoever is reading it now.
+    pub(crate) fn forget(&self, broadcast: &BroadcastId) {
+        self.known.remove(broadcast);
+    }
+}
+
+impl std::fmt::Debug for Recordings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Recordings").field("known", &self.known.len()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::RenditionId;
+    use crate::store::journal::{EpochRendition, SegmentEntry};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::sync::oneshot;
+
+    fn id(text: &str) -> BroadcastId {
+        BroadcastId::parse(text).unwrap()
+    }
+
+    /// The journal of a show of so many segments that is over.
+    fn journal(segments: u64) -> Vec<Entry> {
+        let rendition = RenditionId::parse("v0").unwrap();
+        let format = EpochRendition {
+            id: rendition,
+            init_epoch: 0,
+            codecs: "avc1.4d401f".to_owned(),
+            picture: None,
+            channels: None,
+        };
+        let segment = |number: u64| {
+            Entry::Segment(SegmentEntry {
+                rendition,
+                number,
+                epoch: 0,
+                init_epoch: 0,
+                discontinuity: 0,
+                marks: 0,
+                at_micros: number * 2_000_000,
+                duration_nanos: 2_000_000_000,
+                ends_at_nanos: number * 2_000_000_000,
+                independent: true,
+                kept: true,
+                bytes: 1_000,
+            })
+        };
+        let mut entries = vec![Entry::Epoch { number: 0, discontinuity: 0, renditions: vec![format] }];
+        entries.extend((1..=segments).map(segment));
+        entries.push(Entry::Ended { target_duration_secs: 2 });
+        entries
+    }
+
+    /// How many segments its playlist lists.
+    fn listed(playlists: &RecordingPlaylists) -> usize {
+        let text = playlists.media.values().next().unwrap().bytes(Encoding::Plain);
+        String::from_utf8(text.to_vec()).unwrap().matches(".m4s\n").count()
+    }
+
+    #[tokio::test]
+    async fn many_viewers_of_one_recording_cost_one_reading_of_its_journal() {
+        let (recordings, reads) = (Arc::new(Recordings::default()), Arc::new(AtomicUsize::new(0)));
+        let viewers = (0..50).map(|_| {
+            let (recordings, reads) = (Arc::clone(&recordings), Arc::clone(&reads));
+            let read = async move {
+                reads.fetch_add(1, Ordering::Relaxed);
+                tokio::task::yield_now().await;
+                Ok(journal(3))
+            };
+            tokio::spawn(async move { listed(&recordings.get(&id("a"), read).await.unwrap().unwrap()) })
+        });
+        for viewer in viewers.collect::<Vec<_>>() {
+            assert_eq!(viewer.await.unwrap(), 3);
+        }
+        assert_eq!(reads.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn one_who_began_to_read_before_a_recording_changed_does_not_bring_the_old_one_back() {
+        let recordings = Arc::new(Recordings::default());
+        let (go_on, gate) = oneshot::channel();
+        let (began, has_begun) = oneshot::channel();
+        let early = tokio::spawn({
+            let recordings = Arc::clone(&recordings);
+            let read = async move {
+                began.send(()).unwrap();
+                gate.await.unwrap();
+                Ok(journal(3))
+            };
+            async move { listed(&recordings.get(&id("a"), read).await.unwrap().unwrap()) }
+        });
+        has_begun.await.unwrap();
+        recordings.forget(&id("a"));
+        // Who comes now reads for himself, and is not made to wait for what is out of date.
+        let now = recordings.get(&id("a"), async { Ok(journal(5)) }).await.unwrap().unwrap();
+        assert_eq!(listed(&now), 5);
+        go_on.send(()).unwrap();
+        assert_eq!(early.await.unwrap(), 3, "its own journal was that long");
+        let later = recordings.get(&id("a"), async { panic!("it is known") }).await.unwrap().unwrap();
+        assert_eq!(listed(&later), 5);
+
+        recordings.forget(&id("a"));
+        assert!(recordings.get(&id("a"), async { Ok(Vec::new()) }).await.unwrap().is_none(), "it was deleted");
+    }
+
+    #[tokio::test]
+    async fn what_is_not_over_or_cannot_be_read_is_asked_for_again() {
+        let recordings = Recordings::default();
+        let mut open = journal(2);
+        open.pop();
+        assert!(recordings.get(&id("a"), async { Ok(open) }).await.unwrap().is_none());
+        assert!(recordings.get(&id("a"), async { Err(StoreError::Full { limit: 1 }) }).await.is_err());
+        let over = recordings.get(&id("a"), async { Ok(journal(2)) }).await.unwrap();
+        assert_eq!(over.map(|playlists| listed(&playlists)), Some(2));
+    }
+
+    #[tokio::test]
+    async fn long_recordings_take_their_room_and_no_more_than_was_allowed_is_kept() {
+        const ROOM: u64 = 400_000;
+        let recordings = Recordings::with_room(ROOM);
+        for number in 0..100 {
+            let of = id(&format!("short_{number}"));
+            recordings.get(&of, async { Ok(journal(30)) }).await.unwrap();
+            assert!(recordings.known.weight() <= ROOM);
+        }
+        let short = recordings.known.len();
+        assert!((40..100).contains(&short), "one of a minute takes some kilobytes: {short}");
+        let one = recordings.get(&id("long"), async { Ok(journal(1_000)) }).await.unwrap().unwrap();
+        assert!(Weight.weight(&id("long"), &one) > 100_000);
+        assert!(recordings.known.weight() <= ROOM && recordings.known.len() < short, "others went for it");
+        let none = Recordings::with_room(1);
+        assert!(none.get(&id("a"), async { Ok(journal(1)) }).await.unwrap().is_some());
+        assert_eq!(none.known.len(), 0);
+    }
+}

@@ -1,0 +1,83 @@
+//! A bucket that does not answer what it is asked, or refuses: reads of a replay, and its deletion.
+
+use super::service::Mood;
+use super::stage::{SHOW, Stage, id};
+use super::theatre::{PREFIX, SEGMENTS, Theatre, play, watch};
+use chobi_media::config::StorageConfig;
+use chobi_media::store::{BucketFault, StoreError};
+use http::StatusCode;
+use std::time::Duration;
+
+/// A show that is over, all of it in the bucket.
+async fn recorded(theatre: &mut Theatre) -> Stage {
+    theatre.storage = StorageConfig { attempt_timeout: Duration::from_millis(500), ..theatre.storage.clone() };
+    let stage = theatre.open();
+    let publisher = play(&stage).await;
+    stage.end(SHOW, publisher).await;
+    watch(&stage, SEGMENTS).await;
+    theatre.complete().await;
+    stage
+}
+
+#[tokio::test]
+async fn a_read_that_hangs_is_given_up_and_players_are_told_to_come_again() {
+    let mut theatre = Theatre::new().await;
+    let stage = recorded(&mut theatre).await;
+    let path = format!("/hls/{SHOW}/replay/v0/0/2.m4s");
+    let kept = theatre.spooled()[&format!("{PREFIX}/{SHOW}/v0/0/2.m4s")].clone();
+    std::fs::remove_file(theatre.data.path().join("hls").join(SHOW).join("v0/0/2.m4s")).unwrap();
+    theatre.service.set_mood(Mood::Hanging);
+    let answer = stage.get(&path).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "404 would have a player give it up");
+    assert!(!answer.header("retry-after").is_empty());
+    let cached = answer.header("cache-control");
+    assert!(!cached.contains("immutable") && !cached.contains("public"), "nobody keeps this answer: {cached}");
+    // Everything that is on the disk plays on meanwhile.
+    assert!(!stage.fetch(&format!("/hls/{SHOW}/replay/v0/0/3.m4s")).await.is_empty());
+    theatre.service.set_mood(Mood::Fine);
+    assert_eq!(stage.fetch(&path).await, kept);
+    stage.stop().await;
+}
+
+/// Once the show has left the stage.
+async fn delete(stage: &Stage) -> Result<(), StoreError> {
+    while !stage.service.delete_recording(&id(SHOW)).await? {
+        tokio::task::yield_now().await;
+    }
+    Ok(())
+}
+
+/// A deletion that fails leaves what it did not delete, so that it can be made again, and then leaves nothing.
+async fn is_deleted_in_the_end(mood: Mood, expected: BucketFault) {
+    let mut theatre = Theatre::new().await;
+    let stage = recorded(&mut theatre).await;
+    let before = theatre.service.objects();
+    theatre.service.set_mood(mood);
+    let refused = delete(&stage).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Bucket { fault, .. } if fault == expected), "{refused}");
+    assert_eq!(theatre.service.objects(), before);
+    assert!(!theatre.spooled().is_empty(), "the disk still knows what there is");
+    watch_replay(&stage).await;
+    theatre.service.set_mood(Mood::Fine);
+    delete(&stage).await.unwrap();
+    assert_eq!(theatre.service.objects().len(), 0);
+    assert_eq!(theatre.spooled().len(), 0);
+    assert_eq!(stage.get(&format!("/hls/{SHOW}/index.m3u8")).await.status, StatusCode::NOT_FOUND);
+    stage.stop().await;
+}
+
+async fn watch_replay(stage: &Stage) {
+    for path in ["index.m3u8", "v0/index.m3u8", "v0/0/1.m4s"] {
+        assert!(!stage.fetch(&format!("/hls/{SHOW}/{path}")).await.is_empty(), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_deletion_that_hangs_is_given_up_and_made_again() {
+    is_deleted_in_the_end(Mood::Hanging, BucketFault::TimedOut).await;
+}
+
+#[tokio::test]
+async fn keys_that_may_not_delete_leave_the_recording_whole_until_they_may() {
+    is_deleted_in_the_end(Mood::Clinging, BucketFault::Denied).await;
+}
