@@ -126,8 +126,8 @@ impl App {
         })
     }
 
-    /// Serves until cancelled, then says so for a moment while all goes on, then drains: no new work is taken, playlists
-    /// stay resumable, sockets hear why.
+    /// Serves until cancelled, then says so for a moment while all goes on, then drains: no new work is taken,
+    /// playlists stay resumable, sockets hear why.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let cancel = CancellationToken::new();
         let ops_cancel = CancellationToken::new();

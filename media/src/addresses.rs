@@ -1,7 +1,7 @@
 //! The addresses of this machine, as its interfaces have them now: for candidates, and for whoever names this machine.
 //!
-//! Out: those that others may reach, best first, loopback last. The standard library cannot list interfaces, so this is one
-//! of the two files of the crate with unsafe code.
+//! Out: those that others may reach, best first, loopback last. The standard library cannot list interfaces, so this
+//! is one of the two files of the crate with unsafe code.
 #![allow(unsafe_code)]
 
 use socket2::{SockAddr, SockAddrStorage};
@@ -13,9 +13,9 @@ use std::{io, ptr};
 /// A machine with many containers has an address for each; a client need not try them all.
 const ADDRESSES_MAX: usize = 16;
 
-/// Public ones first, then private and unique local ones, loopback last; where two are alike, the one that the system sends
-/// from. IPv4 and IPv6 take turns (RFC 8421 section 4), so that none crowds out the other. Link-local ones are left out, for
-/// they mean nothing without a scope, and so are those of interfaces that are down.
+/// Public ones first, then private and unique local ones, loopback last; where two are alike, the one that the system
+/// sends from. IPv4 and IPv6 take turns (RFC 8421 section 4), so that none crowds out the other. Link-local ones are
+/// left out, for they mean nothing without a scope, and so are those of interfaces that are down.
 pub fn own() -> Vec<IpAddr> {
     let routed = routed();
     let found = interfaces().unwrap_or_else(|error| {
@@ -67,8 +67,8 @@ fn rank(address: &IpAddr) -> Option<u8> {
     }
 }
 
-/// The addresses the system would send from. Connecting a UDP socket sends nothing; the targets are those of RFC 5737 and
-/// RFC 3849.
+/// The addresses the system would send from. Connecting a UDP socket sends nothing; the targets are those of RFC 5737
+/// and RFC 3849.
 fn routed() -> Vec<IpAddr> {
     let targets = [
         (IpAddr::V4(Ipv4Addr::UNSPECIFIED), SocketAddr::from(([192, 0, 2, 1], 9))),

@@ -1,5 +1,6 @@
-//! What a viewer's network or a broadcaster's choice leaves of a show: no way for WebRTC, no picture, pictures in an order that
-//! WebRTC cannot carry, another protocol in the middle. The page finds what plays, and whoever watches stays.
+//! What a viewer's network or a broadcaster's choice leaves of a show: no way for WebRTC, no picture, pictures in an
+//! order that WebRTC cannot carry, another protocol in the middle. The page finds what plays, and whoever watches
+//! stays.
 
 use crate::harness::wait::holds;
 use crate::harness::{Api, Browser, Limit, Page, Picture, Room, Server, Show, Visit, report, until};

@@ -1,5 +1,6 @@
-//! A WebRTC stack in Rust that shares no code with ours: str0m publishes by WHIP and watches by WHEP. What it gets is what it sent,
-//! byte for byte: the server hands payloads on and makes none of its own. One port takes IPv6 and IPv4, over UDP and over TCP.
+//! A WebRTC stack in Rust that shares no code with ours: str0m publishes by WHIP and watches by WHEP. What it gets is
+//! what it sent, byte for byte: the server hands payloads on and makes none of its own. One port takes IPv6 and IPv4,
+//! over UDP and over TCP.
 
 use crate::harness::wait::holds;
 use crate::harness::{Api, Limit, Room, Server, Show, report};

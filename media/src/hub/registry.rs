@@ -103,8 +103,8 @@ impl Hub {
         phase: Phase,
     ) -> Result<Arc<Broadcast>, ClaimError> {
         let config = &self.shared.config;
-        // Waited for first: a claim that is given up meanwhile leaves no broadcast behind that its outputs never hear of.
-        // Refused only while the server stops; then nobody watches any more.
+        // Waited for first: a claim that is given up meanwhile leaves no broadcast behind that its outputs never hear
+        // of. Refused only while the server stops; then nobody watches any more.
         let place = self.shared.opened.reserve().await.ok();
         let broadcast = {
             let mut broadcasts = self.shared.broadcasts.lock();

@@ -1,9 +1,10 @@
 //! The UDP port: datagrams are read in batches and packets sent in batches.
 //!
-//! In: packets written into a reused arena. Out: one `sendmmsg` per flush, in which the packets of one frame for one peer
-//! are a single message that the kernel cuts (UDP segmentation offload): half the cost of a packet is then saved. Where the
-//! kernel cannot, packets go one by one. A socket for both versions speaks to IPv4 by mapped addresses (RFC 4291 section
-//! 2.5.5.2); outside of this file an IPv4 address is one. The standard library has no batch calls, hence the unsafe code.
+//! In: packets written into a reused arena. Out: one `sendmmsg` per flush, in which the packets of one frame for one
+//! peer are a single message that the kernel cuts (UDP segmentation offload): half the cost of a packet is then saved.
+//! Where the kernel cannot, packets go one by one. A socket for both versions speaks to IPv4 by mapped addresses (RFC
+//! 4291 section 2.5.5.2); outside of this file an IPv4 address is one. The standard library has no batch calls, hence
+//! the unsafe code.
 #![allow(unsafe_code)]
 
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
@@ -318,8 +319,8 @@ impl ReceiveBatch {
     }
 }
 
-/// IPv4 that came through a socket for both is IPv4. What is IPv6 keeps its scope: without it nothing goes back to a link-local
-/// address.
+/// IPv4 that came through a socket for both is IPv4. What is IPv6 keeps its scope: without it nothing goes back to a
+/// link-local address.
 pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     match address {
         SocketAddr::V6(six) => six.ip().to_ipv4_mapped().map_or(address, |ip| (ip, six.port()).into()),

@@ -10,8 +10,8 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WebrtcConfig {
-    /// Address and port for media: UDP, and TCP on the same number for networks that block UDP. `[::]` is IPv6 and IPv4, and
-    /// IPv4 alone on a machine without IPv6.
+    /// Address and port for media: UDP, and TCP on the same number for networks that block UDP. `[::]` is IPv6 and
+    /// IPv4, and IPv4 alone on a machine without IPv6.
     pub listen: SocketAddr,
     /// Addresses that browsers reach this server by, when they are not the machine's own: behind NAT or a load balancer.
     /// Empty: every address of this machine.
@@ -22,8 +22,8 @@ pub struct WebrtcConfig {
     pub workers: usize,
     /// Viewers and publishers at one time. Beyond it new ones are told to come later. Each costs about 50 KiB.
     pub max_peers: usize,
-    /// Of them, those of one address (IPv6: of one /64) that are not connected yet, which lasts twenty seconds at most. Keep
-    /// it well below `max_peers`, or one stranger takes all places. A reverse proxy is one address unless
+    /// Of them, those of one address (IPv6: of one /64) that are not connected yet, which lasts twenty seconds at
+    /// most. Keep it well below `max_peers`, or one stranger takes all places. A reverse proxy is one address unless
     /// `api.trusted_proxies` names it.
     pub max_connecting_per_ip: usize,
     /// STUN and TURN servers that clients are told of (RFC 9725 section 4.6). This server needs none; clients behind strict

@@ -1,5 +1,5 @@
-//! Places for peers: what one address may take of them, and what a publisher without one leaves alone. Over HTTP, against the
-//! real desk and workers.
+//! Places for peers: what one address may take of them, and what a publisher without one leaves alone. Over HTTP,
+//! against the real desk and workers.
 
 use super::WebrtcConfig;
 use super::ejection_tests::{SHOW, Stage, Viewer};

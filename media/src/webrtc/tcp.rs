@@ -38,8 +38,8 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            // Beyond them new ones are closed at once. One address may be a whole office whose network lets only TCP through,
-            // and a browser opens a connection to each of our addresses.
+            // Beyond them new ones are closed at once. One address may be a whole office whose network lets only TCP
+            // through, and a browser opens a connection to each of our addresses.
             places: PlaceLimits { connections: 1_024, per_address: 256, handshakes: 256 },
             stranger: Duration::from_secs(8),
             silence: Duration::from_secs(30),

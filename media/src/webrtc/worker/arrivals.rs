@@ -1,7 +1,7 @@
 //! What comes to a worker from the network: which peer it is from, and where it goes.
 //!
-//! In: datagrams of the own socket, those that others pass on, frames of ICE-TCP. Out: plain packets for the peer above, records for
-//! DTLS, answers to checks.
+//! In: datagrams of the own socket, those that others pass on, frames of ICE-TCP. Out: plain packets for the peer
+//! above, records for DTLS, answers to checks.
 
 use super::{Worker, shelf};
 use crate::metrics;
@@ -22,7 +22,8 @@ use tokio::sync::mpsc;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
     Socket,
-    /// Another one says that it is for this one. Such a datagram is not passed on again: whoever sends may have named both.
+    /// Another one says that it is for this one. Such a datagram is not passed on again: whoever sends may have named
+    /// both.
     Worker(u8),
     Tcp,
 }

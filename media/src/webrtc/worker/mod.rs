@@ -113,7 +113,8 @@ impl Worker {
             let mut commands = COMMANDS_PER_TURN;
             for _ in 0..READS_PER_TURN {
                 let read = received.receive(&self.parts.socket);
-                // Looked at in between: what another worker knows of a sender it has told before that sender could go on.
+                // Looked at in between: what another worker knows of a sender it has told before that sender could go
+                // on.
                 if self.commands(&mut commands) {
                     return self.stop();
                 }
