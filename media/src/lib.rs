@@ -8,6 +8,7 @@
 pub mod addresses;
 #[cfg(test)]
 mod allocations;
+mod cache;
 pub mod codec;
 pub mod config;
 pub mod ejected;

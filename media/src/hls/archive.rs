@@ -182,9 +182,10 @@ pub(super) async fn conclude(shared: &Shared, show: &Show, keeps: bool) {
     }
 }
 
-async fn delete(shared: &Shared, broadcast: &BroadcastId) -> Result<(), StoreError> {
+/// Deletes what is kept of a broadcast.
+pub(super) async fn delete(shared: &Shared, broadcast: &BroadcastId) -> Result<(), StoreError> {
     let deleted = shared.keeper.delete(broadcast).await;
-    // Also what was read of it meanwhile.
+    // Whoever looked at it meanwhile may have read the journal as it went.
     shared.recordings.forget(broadcast);
     deleted
 }

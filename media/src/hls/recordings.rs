@@ -5,11 +5,12 @@
 
 use super::recording::{Recording, RecordingPlaylists};
 use super::text::{Encoding, Text};
+use crate::cache;
 use crate::model::BroadcastId;
 use crate::store::journal::Entry;
 use crate::store::{Keeper, StoreError};
-use quick_cache::sync::{Cache, DefaultLifecycle};
-use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
 use std::iter;
 use std::sync::Arc;
 
@@ -49,15 +50,7 @@ impl Default for Recordings {
 
 impl Recordings {
     fn with_room(bytes_max: u64) -> Self {
-        // One shard: several would share out the room, and a long recording might fit into none of the shares.
-        let options = OptionsBuilder::new()
-            .estimated_items_capacity((bytes_max / USUAL_BYTES).max(1) as usize)
-            .weight_capacity(bytes_max)
-            .shards(1)
-            .build()
-            .expect("both capacities are given");
-        let known = Cache::with_options(options, Weight, DefaultHashBuilder::default(), DefaultLifecycle::default());
-        Self { known }
+        Self { known: cache::by_weight(Weight, bytes_max, USUAL_BYTES) }
     }
 
     /// `None`: there is no recording, or the show is not over.

@@ -2,6 +2,7 @@
 //!
 //! In: broadcasts as the hub opens them. Out: a router, viewer events, recordings on disk.
 
+use super::archive;
 use super::bucket::BucketPlaylists;
 use super::config::HlsConfig;
 use super::delivery::{self, Gates, PassKey, Viewers};
@@ -158,10 +159,7 @@ impl Service {
         }
         self.shared.recordings.forget(broadcast);
         self.shared.films.strike(broadcast).await;
-        let deleted = self.shared.keeper.delete(broadcast).await;
-        // Whoever looked at it meanwhile may have read the journal as it went.
-        self.shared.recordings.forget(broadcast);
-        deleted.map(|()| true)
+        archive::delete(&self.shared, broadcast).await.map(|()| true)
     }
 
     /// Waits, after the cancellation, until every show has written what it had. Held requests are answered by then.

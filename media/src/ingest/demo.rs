@@ -111,20 +111,8 @@ mod tests {
     use super::*;
     use crate::config::HubConfig;
     use crate::hub::Feed;
-    use crate::seam::{EventSink, MediaEvent};
-    use async_trait::async_trait;
+    use crate::seam::Deaf;
     use std::sync::Arc;
-
-    struct Deaf;
-
-    #[async_trait]
-    impl EventSink for Deaf {
-        fn try_emit(&self, _: MediaEvent) -> bool {
-            true
-        }
-
-        async fn emit(&self, _: MediaEvent) {}
-    }
 
     static CLIP: &[u8] = include_bytes!("../../tests/fixtures/ffmpeg-5.1-h264-aac.flv");
 

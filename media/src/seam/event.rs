@@ -202,3 +202,18 @@ impl Drop for ViewerGuard {
         });
     }
 }
+
+/// Takes every event and remembers none, for tests that ask for no events.
+#[cfg(test)]
+#[derive(Debug)]
+pub(crate) struct Deaf;
+
+#[cfg(test)]
+#[async_trait]
+impl EventSink for Deaf {
+    fn try_emit(&self, _: MediaEvent) -> bool {
+        true
+    }
+
+    async fn emit(&self, _: MediaEvent) {}
+}

@@ -9,6 +9,8 @@ pub use admission::{
     Admission, DownloadGrant, Part, Protocol, PublishGrant, PublishRequest, Refusal, ViewerIdentity, WatchGrant,
     WatchRequest,
 };
+#[cfg(test)]
+pub(crate) use event::Deaf;
 pub use event::{BroadcastEnd, EventSink, MediaEvent, PresentViewer, Recorded, Transport, ViewerGuard, WarningCode};
 pub(crate) use handle::Order;
 pub use handle::{Handle, Orders};

@@ -139,6 +139,11 @@ pub(super) fn to_text(entries: &[Entry]) -> String {
     entries.iter().map(line).collect()
 }
 
+/// The entries of a whole journal from a bucket.
+pub(super) fn of_text(text: &[u8]) -> Vec<Entry> {
+    lines::parse(text).0
+}
+
 /// All entries, oldest first; none where there is no journal.
 pub(super) fn read(folder: &Path) -> Result<Vec<Entry>, StoreError> {
     lines::read(&folder.join(FILE))

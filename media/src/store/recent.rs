@@ -4,10 +4,11 @@
 //! one object wait for the first of them. Bounded in bytes: what is asked for rarely goes first.
 
 use super::{ObjectKey, StoreError};
+use crate::cache;
 use crate::model::BroadcastId;
 use bytes::Bytes;
-use quick_cache::sync::{Cache, DefaultLifecycle};
-use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 pub(super) struct Recent {
@@ -31,15 +32,7 @@ const USUAL_BYTES: u64 = 256 * 1024;
 
 impl Recent {
     pub(super) fn new(bytes_max: u64) -> Self {
-        // One shard: several would share out the room, and a large segment might fit into none of the shares.
-        let options = OptionsBuilder::new()
-            .estimated_items_capacity((bytes_max / USUAL_BYTES).max(1) as usize)
-            .weight_capacity(bytes_max)
-            .shards(1)
-            .build()
-            .expect("both capacities are given");
-        let objects = Cache::with_options(options, Weight, DefaultHashBuilder::default(), DefaultLifecycle::default());
-        Self { objects, forgotten: AtomicU64::new(0) }
+        Self { objects: cache::by_weight(Weight, bytes_max, USUAL_BYTES), forgotten: AtomicU64::new(0) }
     }
 
     /// The object, from here or by `read`, which one reader at a time is asked for.

@@ -7,8 +7,8 @@ use crate::ejected::Ejected;
 use crate::hub::{Broadcast, Hub};
 use crate::model::{BroadcastId, Epoch, Frame, MediaFormat, Timescale, TrackFormat, TrackId, ViewerId};
 use crate::seam::{
-    Admission, EventSink, MediaEvent, Part, Protocol, PublishGrant, PublishRequest, Refusal, ViewerIdentity,
-    WatchGrant, WatchRequest,
+    Admission, Deaf, EventSink, Part, Protocol, PublishGrant, PublishRequest, Refusal, ViewerIdentity, WatchGrant,
+    WatchRequest,
 };
 use axum::Router;
 use axum::body::Body;
@@ -42,17 +42,6 @@ impl Admission for Door {
         let bearer = |ticket: crate::seam::Secret| ViewerIdentity { id: ticket.expose().to_owned(), is_guest: false };
         Ok(WatchGrant { viewer: request.ticket.map(bearer), expires: None })
     }
-}
-
-struct Deaf;
-
-#[async_trait::async_trait]
-impl EventSink for Deaf {
-    fn try_emit(&self, _: MediaEvent) -> bool {
-        true
-    }
-
-    async fn emit(&self, _: MediaEvent) {}
 }
 
 pub(super) struct Stage {

@@ -3,7 +3,7 @@
 
 use super::burst::{Burst, Lane};
 use super::feed::Feeds;
-use super::network_tests::{Deaf, FRAME, GOP, RTX_SSRC, SETUP, TICK, keys};
+use super::network_tests::{FRAME, GOP, RTX_SSRC, SETUP, TICK, keys};
 use super::path::Path;
 use super::roster::Roster;
 use super::send_lane::LaneSetup;
@@ -23,7 +23,7 @@ use crate::rtc::rtcp::{Feedback, NtpTime, blocks};
 use crate::rtc::socket::SendBatch;
 use crate::rtp::header::{RtpHeader, extensions};
 use crate::rtp::packetize::RtpPayload;
-use crate::seam::{EventSink, Protocol, PublishGrant};
+use crate::seam::{Deaf, EventSink, Protocol, PublishGrant};
 use bytes::Bytes;
 use rtc::shared::marshal::Marshal;
 use std::collections::BTreeSet;

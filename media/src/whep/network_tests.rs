@@ -26,8 +26,7 @@ use crate::rtp::depacketize::Depacketizer;
 use crate::rtp::header::RtpHeader;
 use crate::rtp::jitter::JitterBuffer;
 use crate::rtp::packetize::Packetizer;
-use crate::seam::{EventSink, MediaEvent, Protocol, PublishGrant};
-use async_trait::async_trait;
+use crate::seam::{Deaf, EventSink, Protocol, PublishGrant};
 use bytes::{BufMut, Bytes, BytesMut};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -54,18 +53,6 @@ pub(super) const GOP: u32 = 60;
 const FRAME_BYTES: usize = 9_766;
 const KEYFRAME_BYTES: usize = 5 * FRAME_BYTES;
 const PLI_EVERY: Duration = Duration::from_secs(1);
-
-#[derive(Debug)]
-pub(super) struct Deaf;
-
-#[async_trait]
-impl EventSink for Deaf {
-    fn try_emit(&self, _: MediaEvent) -> bool {
-        true
-    }
-
-    async fn emit(&self, _: MediaEvent) {}
-}
 
 /// The server's side: one viewer of a show that is made here.
 struct Server {

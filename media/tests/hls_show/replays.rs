@@ -3,7 +3,7 @@
 use super::clip::CLIP;
 use super::stage::{SHOW, Stage, id, uris, write};
 use chobi_media::hls::HlsConfig;
-use chobi_media::seam::{MediaEvent, Recorded};
+use chobi_media::seam::Recorded;
 use http::StatusCode;
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -150,11 +150,7 @@ async fn a_disk_that_took_nothing_is_a_loss_once_it_can_be_read() {
     write(&mut publisher, CLIP.epoch(), &CLIP.frames).await;
     stage.end(SHOW, publisher).await;
     stage.ended_playlist("v0").await;
-    while stage.service.settle_recording(&id(SHOW)).await.is_ok() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    let told = |events: &[MediaEvent]| events.iter().any(|event| matches!(event, MediaEvent::RecordingEnded { .. }));
-    stage.heard.wait_for(|events| !told(events)).await;
+    stage.was_told_nothing(SHOW).await;
     std::fs::remove_file(&root).unwrap();
     assert_eq!(stage.settled(SHOW).await, Recorded::Lost);
 }

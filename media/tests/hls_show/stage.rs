@@ -205,11 +205,26 @@ impl Stage {
     /// What is told of a recording that is ordered to be settled, again and again until there is an answer.
     pub(crate) async fn settled(&self, show: &str) -> Recorded {
         let told = |event: &MediaEvent| matches!(event, MediaEvent::RecordingEnded { broadcast, .. } if broadcast.as_str() == show);
-        while !self.heard.0.borrow().iter().any(told) {
-            self.service.settle_recording(&id(show)).await.unwrap();
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        self.heard.recorded(show).await
+        let settle = async {
+            while !self.heard.0.borrow().iter().any(told) {
+                self.service.settle_recording(&id(show)).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            self.heard.recorded(show).await
+        };
+        tokio::time::timeout(LIMIT, settle).await.expect("told in time")
+    }
+
+    /// The show is over and gone, nothing was told of its recording, and to order it again fails.
+    pub(crate) async fn was_told_nothing(&self, show: &str) {
+        let fails = async {
+            while self.service.settle_recording(&id(show)).await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(LIMIT, fails).await.expect("gone in time");
+        let told = self.heard.0.borrow().iter().any(|event| matches!(event, MediaEvent::RecordingEnded { .. }));
+        assert!(!told, "what failed is told by nobody");
     }
 
     pub(crate) async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> Answer {

@@ -1,10 +1,9 @@
 //! A local disk that refuses, for a while: what it costs a show, and that nothing is told that is not so.
 
-use super::clip::CLIP;
 use super::line::State;
-use super::stage::{SHOW, Stage, uris, write, write_on};
-use super::theatre::{SEGMENTS, Theatre, play, watch};
-use chobi_media::seam::{MediaEvent, Recorded};
+use super::stage::{LIMIT, SHOW, Stage, uris, write_on};
+use super::theatre::{SEGMENTS, Theatre, play_and_stop, play_half, watch};
+use chobi_media::seam::Recorded;
 use chobi_media::store::journal::{self, Entry};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -42,12 +41,19 @@ async fn a_disk_that_refuses_when_a_show_begins_costs_it_only_what_was_shown_mea
     let folder = folder(data.path());
     fs::create_dir_all(folder.parent().unwrap()).unwrap();
     fs::write(&folder, "a file where the show's folder is to be").unwrap();
-    let mut publisher = stage.publish(SHOW).await;
-    let (first, second) = CLIP.frames.split_at(CLIP.frames.len() / 2);
-    write(&mut publisher, CLIP.epoch(), first).await;
-    stage.playlist_with("v0", 1).await;
-    // The disk has said no to the init, to the line of the epoch and to a segment.
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    let (mut publisher, second) = play_half(&stage).await;
+    // The disk has said no to two inits, to the line of the epoch, and to a segment of each rendition and its line.
+    let health = stage.service.storage_health();
+    let has_refused = |trouble: &str| {
+        let failures = trouble.split_once(": ").and_then(|(_, rest)| rest.split(' ').next()?.parse().ok());
+        failures >= Some(7)
+    };
+    let refused = async {
+        while !health.trouble().is_some_and(|trouble| has_refused(&trouble)) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, refused).await.expect("refused in time");
     fs::remove_file(&folder).unwrap();
     write_on(&mut publisher, second).await;
     stage.end(SHOW, publisher).await;
@@ -70,10 +76,7 @@ async fn a_disk_that_refuses_when_a_show_begins_costs_it_only_what_was_shown_mea
 async fn a_full_disk_makes_room_of_what_the_bucket_has() {
     let theatre = Theatre::new().await;
     let stage = theatre.open();
-    let mut publisher = stage.publish(SHOW).await;
-    let (first, second) = CLIP.frames.split_at(CLIP.frames.len() / 2);
-    write(&mut publisher, CLIP.epoch(), first).await;
-    stage.playlist_with("v0", 1).await;
+    let (mut publisher, second) = play_half(&stage).await;
     let folder = folder(theatre.data.path());
     theatre
         .eventually("the first segment to be noted as uploaded", |_| {
@@ -96,11 +99,7 @@ async fn a_full_disk_makes_room_of_what_the_bucket_has() {
 async fn what_the_bucket_has_and_the_disk_was_not_told_of_is_no_gap() {
     let theatre = Theatre::new().await;
     let stage = theatre.open();
-    let mut publisher = stage.publish(SHOW).await;
-    let (first, second) = CLIP.frames.split_at(CLIP.frames.len() / 2);
-    write(&mut publisher, CLIP.epoch(), first).await;
-    stage.playlist_with("v0", 1).await;
-    stage.playlist_with("a0", 1).await;
+    let (mut publisher, second) = play_half(&stage).await;
     let uploads = folder(theatre.data.path()).join("uploads.jsonl");
     let marks = || fs::read_to_string(&uploads).map_or(0, |text| text.lines().count());
     // Two inits, two segments or more, a picture.
@@ -130,10 +129,7 @@ async fn a_recording_that_could_not_be_deleted_is_not_said_to_be_gone() {
     let theatre = Theatre::new().await;
     let stage = theatre.open();
     stage.door.keeps_nothing.store(true, Ordering::Relaxed);
-    let mut publisher = stage.publish(SHOW).await;
-    let (first, second) = CLIP.frames.split_at(CLIP.frames.len() / 2);
-    write(&mut publisher, CLIP.epoch(), first).await;
-    stage.playlist_with("v0", 1).await;
+    let (mut publisher, second) = play_half(&stage).await;
     let journal = folder(theatre.data.path()).join("index.jsonl");
     theatre.eventually("a segment in the journal", |_| journal.exists()).await;
     let in_the_way = InTheWay::of(journal.clone());
@@ -141,11 +137,7 @@ async fn a_recording_that_could_not_be_deleted_is_not_said_to_be_gone() {
     stage.end(SHOW, publisher).await;
     let playlist = stage.ended_playlist("v0").await;
     assert!(!playlist.contains("VOD"), "{playlist}");
-    let told = |events: &[MediaEvent]| {
-        events.iter().filter(|event| matches!(event, MediaEvent::RecordingEnded { .. })).count()
-    };
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    stage.heard.wait_for(|events| told(events) == 0).await;
+    stage.was_told_nothing(SHOW).await;
     in_the_way.clear();
     assert_eq!(stage.settled(SHOW).await, Recorded::Nothing);
     assert!(!journal.exists());
@@ -156,11 +148,7 @@ async fn a_recording_that_could_not_be_deleted_is_not_said_to_be_gone() {
 async fn shows_of_earlier_runs_that_lack_nothing_hold_up_nobody() {
     let theatre = Theatre::new().await;
     theatre.line.set(State::Down);
-    let stage = theatre.open();
-    let publisher = play(&stage).await;
-    stage.end(SHOW, publisher).await;
-    watch(&stage, SEGMENTS).await;
-    stage.stop().await;
+    play_and_stop(theatre.open()).await;
     // More than are finished at one time: their sessions may go on, so their journals have no end.
     for number in 0..6 {
         let folder = theatre.data.path().join("hls").join(format!("session_0{number}"));

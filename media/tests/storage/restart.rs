@@ -2,7 +2,7 @@
 
 use super::line::State;
 use super::stage::{SHOW, Stage, id, uris};
-use super::theatre::{PREFIX, SEGMENTS, Theatre, WHOLE, play, watch};
+use super::theatre::{PREFIX, SEGMENTS, Theatre, WHOLE, play, play_and_stop, watch};
 use http::StatusCode;
 use std::time::Duration;
 use tokio::runtime::Runtime;
@@ -22,11 +22,7 @@ fn crash(process: Runtime, stage: Stage) {
 async fn what_waits_when_the_server_stops_is_uploaded_by_the_next_run() {
     let theatre = Theatre::new().await;
     theatre.line.set(State::Down);
-    let stage = theatre.open();
-    let publisher = play(&stage).await;
-    stage.end(SHOW, publisher).await;
-    watch(&stage, SEGMENTS).await;
-    stage.stop().await;
+    play_and_stop(theatre.open()).await;
     assert_eq!(theatre.service.objects().len(), 0);
 
     theatre.line.set(State::Good);
@@ -44,11 +40,7 @@ async fn what_waits_when_the_server_stops_is_uploaded_by_the_next_run() {
 #[tokio::test]
 async fn a_show_from_before_there_was_a_bucket_is_brought_to_it() {
     let theatre = Theatre::new().await;
-    let stage = Stage::new(theatre.data.path());
-    let publisher = play(&stage).await;
-    stage.end(SHOW, publisher).await;
-    watch(&stage, SEGMENTS).await;
-    stage.stop().await;
+    play_and_stop(Stage::new(theatre.data.path())).await;
 
     let stage = theatre.open();
     theatre.complete().await;

@@ -7,6 +7,7 @@ use super::stage::{FIRST, LIMIT, SHOW, Stage, uris, write};
 use chobi_media::config::StorageConfig;
 use chobi_media::hls::HlsConfig;
 use chobi_media::hub::Publisher;
+use chobi_media::model::Frame;
 use chobi_media::seam::Secret;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -124,6 +125,25 @@ pub(crate) async fn play(stage: &Stage) -> Publisher {
     let mut publisher = stage.publish(SHOW).await;
     write(&mut publisher, CLIP.epoch(), &CLIP.frames).await;
     publisher
+}
+
+/// The first half of the clip, with a whole segment of each rendition in it; the other half is for later.
+pub(crate) async fn play_half(stage: &Stage) -> (Publisher, &'static [Frame]) {
+    let mut publisher = stage.publish(SHOW).await;
+    let (first, second) = CLIP.frames.split_at(CLIP.frames.len() / 2);
+    write(&mut publisher, CLIP.epoch(), first).await;
+    for rendition in ["v0", "a0"] {
+        stage.playlist_with(rendition, FIRST).await;
+    }
+    (publisher, second)
+}
+
+/// A whole show, and then the server stops.
+pub(crate) async fn play_and_stop(stage: Stage) {
+    let publisher = play(&stage).await;
+    stage.end(SHOW, publisher).await;
+    watch(&stage, SEGMENTS).await;
+    stage.stop().await;
 }
 
 /// Segments of the clip once the show is over, and those that are whole before.

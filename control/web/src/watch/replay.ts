@@ -125,8 +125,12 @@ export class Replay {
     const { makeReplayEngine } = await import("./replay-engine.js");
     this.#engine = await makeReplayEngine(this.video, on);
     if (!this.#engine) return this.#say("unsupported", () => this.status.show("unsupported"));
+    this.#open(url);
+  }
+
+  #open(url: string): void {
     this.quality.renew();
-    this.#engine.load(url, this.#position);
+    this.#engine?.load(url, this.#position);
   }
 
   #onEngine(event: ReplayEvent, url: string): void {
@@ -148,10 +152,7 @@ export class Replay {
     this.#say("broken", () => this.status.show("broken"));
     window.clearTimeout(this.#timer);
     const pause = Math.min(RETRY_MAX_MS, BROKEN_RETRY_MS * 2 ** this.#failures++);
-    this.#timer = window.setTimeout(() => {
-      this.quality.renew();
-      this.#engine?.load(url, this.#position);
-    }, pause);
+    this.#timer = window.setTimeout(() => this.#open(url), pause);
   }
 
   #offer(qualities: Quality[]): void {

@@ -181,9 +181,14 @@ impl Keeper {
 
     /// Waits until everything given so far is written or has failed.
     pub async fn settle(&self) {
-        let (done, settled) = oneshot::channel();
-        if self.jobs.send(Job::Settle(done)).await.is_ok() {
-            let _ = settled.await;
+        self.answered(Job::Settle).await;
+    }
+
+    async fn answered(&self, job: impl FnOnce(oneshot::Sender<()>) -> Job) {
+        let (done, is_done) = oneshot::channel();
+        // The worker ends after everybody who could ask.
+        if self.jobs.send(job(done)).await.is_ok() {
+            let _ = is_done.await;
         }
     }
 
@@ -249,10 +254,7 @@ impl Keeper {
 
     /// Removes all that is kept of a broadcast.
     pub async fn delete(&self, broadcast: &BroadcastId) -> Result<(), StoreError> {
-        let (done, forgotten) = oneshot::channel();
-        if self.jobs.send(Job::Forget(broadcast.clone(), done)).await.is_ok() {
-            let _ = forgotten.await;
-        }
+        self.answered(|done| Job::Forget(broadcast.clone(), done)).await;
         let deleted = match &self.uploader {
             Some(uploader) => uploader.delete(broadcast).await,
             None => match self.store.delete(broadcast).await {

@@ -137,6 +137,5 @@ async fn write_poster(node: &Node, broadcast: &BroadcastId, poster: ThumbnailEnt
         None => node.bucket.get(&key).await?,
     };
     let Some(jpeg) = jpeg else { return Ok(()) };
-    let _turn = node.uploads.acquire().await.map_err(|_| StoreError::Closed)?;
-    node.bucket.put_thumbnail(broadcast, jpeg, PlaylistAge::Ended).await
+    in_turn(node, || node.bucket.put_thumbnail(broadcast, jpeg.clone(), PlaylistAge::Ended)).await
 }

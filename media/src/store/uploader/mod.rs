@@ -19,7 +19,7 @@ use self::health::Health;
 use self::shipment::Shipment;
 use super::journal::{self, Entry, ThumbnailEntry};
 use super::spool::Spool;
-use super::{DiskStore, ObjectKey, S3Store, SegmentStore, StorageConfig, StoreError, disk, lines};
+use super::{DiskStore, ObjectKey, S3Store, SegmentStore, StorageConfig, StoreError, disk};
 use crate::model::BroadcastId;
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -207,7 +207,7 @@ impl Uploader {
             }
             absent.insert(broadcast.clone(), Instant::now());
         }
-        Ok(text.map_or_else(Vec::new, |text| lines::parse(&text).0))
+        Ok(text.map_or_else(Vec::new, |text| journal::of_text(&text)))
     }
 
     /// Removes a broadcast from the bucket and the disk. Refused while that is being done.

@@ -11,7 +11,7 @@ use crate::places::{PlaceLimits, Places};
 use crate::rtc::dtls::Identity;
 use crate::rtc::ice::Credentials;
 use crate::rtc::negotiate::{Offer, answer_viewer, testing};
-use crate::seam::{BroadcastEnd, EventSink, MediaEvent, Protocol, PublishGrant};
+use crate::seam::{BroadcastEnd, Deaf, Protocol, PublishGrant};
 use crate::webrtc::inbox;
 use crate::whep::feed::{Feeds, Offered};
 use crate::whep::line_up::LineUp;
@@ -28,17 +28,6 @@ use tokio_util::task::TaskTracker;
 const OFFER: &str = include_str!("../../rtc/negotiate/testdata/chromium-156-receives.sdp");
 /// Longer than anything a test waits for on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
-
-struct Deaf;
-
-#[async_trait::async_trait]
-impl EventSink for Deaf {
-    fn try_emit(&self, _: MediaEvent) -> bool {
-        true
-    }
-
-    async fn emit(&self, _: MediaEvent) {}
-}
 
 /// Three workers, a show with sound, and its feed.
 struct Stage {
