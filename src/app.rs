@@ -12,6 +12,7 @@ use anyhow::Context;
 use axum::Router;
 use chobi_control::Control;
 use chobi_control::config::{ControlConfig, PublicConfig, RecordingConfig};
+use chobi_media::listen;
 use chobi_media::model::BroadcastId;
 use chobi_media::seam::Handle;
 use chobi_media::tls::Rtmps;
@@ -55,14 +56,14 @@ impl App {
         let started = Instant::now();
         let server = &config.server;
         make_data_dir(&server.data_dir)?;
-        let http_listener = bind("http.listen", server.http.listen).await?;
-        let ops_listener = bind("ops.listen", server.ops.listen).await?;
+        let http_listener = bind("http.listen", server.http.listen)?;
+        let ops_listener = bind("ops.listen", server.ops.listen)?;
         let urls = public_urls(&config, http_listener.local_addr()?);
         let certificates = Certificates::open(&server.tls, &server.data_dir, SystemTime::now())
             .context("HTTPS and RTMPS cannot be served")?;
         let (mut listeners, mut rtmps, mut tls) = (Listeners::from(http_listener), None, None);
         if let Some(certificates) = certificates {
-            let listener = bind("tls.http_listen", server.tls.http_listen).await?;
+            let listener = bind("tls.http_listen", server.tls.http_listen)?;
             let welcome = TlsWelcome {
                 https_urls: https_urls(listener.local_addr()?, certificates.is_self_signed()),
                 rtmps_url: format!("rtmps://{}/{}", authority(server.tls.rtmp_listen), server.rtmp.app),
@@ -202,8 +203,8 @@ fn make_data_dir(path: &Path) -> anyhow::Result<()> {
     })
 }
 
-async fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| {
+fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    listen::tcp(address).with_context(|| {
         let variable = key.to_ascii_uppercase().replace('.', "__");
         format!("cannot listen on {address}; is another server running? Choose another {key} (CHOBI_{variable})")
     })

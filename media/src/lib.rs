@@ -1,9 +1,8 @@
 //! The media plane: bytes arrive from broadcasters, frames fan out, low-latency HLS leaves.
 //!
 //! In route order: [`ingest`] turns bytes into frames, [`hub`] fans them out, [`hls`] packages and serves them, [`webrtc`]
-//! sends them on at once,
-//! `thumbnail` makes pictures of keyframes, [`store`] keeps what must last. [`seam`] holds what this plane asks of others and tells them; it knows nothing of
-//! the control plane.
+//! sends them on at once, `thumbnail` makes pictures of keyframes, [`store`] keeps what must last. [`seam`] holds what this
+//! plane asks of others and tells them; it knows nothing of the control plane.
 
 pub mod addresses;
 #[cfg(test)]
@@ -17,6 +16,7 @@ pub mod fuzzing;
 pub mod hls;
 pub mod hub;
 pub mod ingest;
+pub mod listen;
 pub mod load;
 mod metrics;
 pub mod model;

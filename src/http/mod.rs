@@ -11,6 +11,7 @@ use accept::{Accept, Plain};
 use axum::Router;
 use axum::extract::ConnectInfo;
 use axum::response::IntoResponse;
+use chobi_media::listen::canonical;
 use chobi_media::tls::handshake_failure;
 use http::{HeaderValue, Request, StatusCode, header};
 use hyper::body::Incoming;
@@ -18,7 +19,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -57,7 +58,7 @@ pub struct HttpConfig {
 impl Default for HttpConfig {
     fn default() -> Self {
         Self {
-            listen: SocketAddr::from(([0, 0, 0, 0], 3000)),
+            listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 3000)),
             max_connections: 20_000,
             max_connections_per_ip: 512,
             header_timeout: Duration::from_secs(10),
@@ -148,7 +149,7 @@ impl Server {
             match accepted {
                 Ok((socket, peer)) => {
                     // On a listener for both versions an IPv4 client comes by a mapped address.
-                    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+                    let peer = canonical(peer);
                     self.tasks.spawn(Arc::clone(self).connection(socket, acceptor.clone(), peer));
                 }
                 Err(error) => {

@@ -16,7 +16,7 @@ pub(crate) use names::lan_addresses;
 use chobi_media::config::ConfigFault;
 use pair::Pair;
 use serde::{Deserialize, Serialize};
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 use validity::Validity;
@@ -44,8 +44,8 @@ impl Default for TlsConfig {
             certificate: PathBuf::new(),
             key: PathBuf::new(),
             self_signed: false,
-            http_listen: SocketAddr::from(([0, 0, 0, 0], 3443)),
-            rtmp_listen: SocketAddr::from(([0, 0, 0, 0], 1936)),
+            http_listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 3443)),
+            rtmp_listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 1936)),
         }
     }
 }

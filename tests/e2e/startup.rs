@@ -1,7 +1,7 @@
 //! How soon there is something: the server ready, the demo's picture on a newcomer's screen.
 
 use crate::harness::wait::holds;
-use crate::harness::{Api, Browser, Limit, Server, Visit, report, until};
+use crate::harness::{Api, Browser, Encoder, Limit, Picture, Server, Show, Visit, report, until};
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use std::time::Instant;
@@ -27,6 +27,23 @@ async fn starts_ready_and_stops_clean() -> Result<()> {
     let asked = Instant::now();
     server.stop().await?;
     report!("stopped after {} ms", asked.elapsed().as_millis());
+    Ok(())
+}
+
+#[tokio::test]
+async fn each_port_takes_ipv6_and_ipv4() -> Result<()> {
+    let server = Server::start_on_both_versions(&[]).await?;
+    let api = Api::of(&server)?;
+    for (name, host) in [("four", "127.0.0.1"), ("six", "[::1]")] {
+        let show = Show::create_for(api.register(name).await?, "By one version of IP").await?;
+        let url = format!("rtmp://{host}:{}/live/{}", server.rtmp_port, show.stream_key);
+        let _encoder = Encoder::ffmpeg(&Picture::CLOCK, &url, server.scratch())?;
+        show.listed(&api).await?;
+        let playlist = format!("http://{host}:{}/hls/{}/index.m3u8", server.http_port, show.session_id);
+        holds(Limit::MEDIA, "a playlist", async || Ok(reqwest::get(&playlist).await?.status().is_success())).await?;
+    }
+    let log = server.log();
+    ensure!(!log.contains("::ffff:"), "IPv4 addresses are written as such: {log}");
     Ok(())
 }
 

@@ -7,6 +7,7 @@
 //! the unsafe code.
 #![allow(unsafe_code)]
 
+use crate::listen::canonical;
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
 use std::io;
 use std::mem::{MaybeUninit, size_of, zeroed};
@@ -316,15 +317,6 @@ impl ReceiveBatch {
     pub(crate) fn datagrams(&self) -> impl Iterator<Item = (SocketAddr, &[u8])> {
         let sized = self.buffers.iter().zip(&self.received);
         sized.filter_map(|(buffer, (length, from))| Some(((*from)?, &buffer[..*length])))
-    }
-}
-
-/// IPv4 that came through a socket for both is IPv4. What is IPv6 keeps its scope: without it nothing goes back to a
-/// link-local address.
-pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
-    match address {
-        SocketAddr::V6(six) => six.ip().to_ipv4_mapped().map_or(address, |ip| (ip, six.port()).into()),
-        SocketAddr::V4(_) => address,
     }
 }
 

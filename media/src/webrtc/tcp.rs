@@ -6,10 +6,10 @@
 
 use super::inbox::{Command, Inbox};
 use super::ufrag::worker_of;
+use crate::listen::canonical;
 use crate::metrics;
 use crate::places::{NoPlace, PlaceGuard, PlaceLimits, Places};
 use crate::rtc::ice::BindingRequest;
-use crate::rtc::socket::canonical;
 use bytes::{Bytes, BytesMut};
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -22,7 +22,8 @@ pub(crate) struct Server {
     pub(crate) rtmp_port: u16,
     pub(crate) ops_port: u16,
     pub(crate) webrtc_port: u16,
-    webrtc_host: IpAddr,
+    /// Of all public listeners.
+    host: IpAddr,
     settings: Vec<(String, String)>,
     flags: Vec<String>,
     dir: TempDir,
@@ -39,12 +40,12 @@ impl Server {
         Self::start_at(Ipv4Addr::LOCALHOST.into(), settings, flags).await
     }
 
-    /// WebRTC at every address of this machine, as by default.
+    /// At every address of this machine, as by default.
     pub(crate) async fn start_on_both_versions(settings: &[(&str, &str)]) -> Result<Self> {
         Self::start_at(Ipv6Addr::UNSPECIFIED.into(), settings, &[]).await
     }
 
-    async fn start_at(webrtc_host: IpAddr, settings: &[(&str, &str)], flags: &[&str]) -> Result<Self> {
+    async fn start_at(host: IpAddr, settings: &[(&str, &str)], flags: &[&str]) -> Result<Self> {
         let turn = Turn::take()?;
         let [http_port, rtmp_port, ops_port, webrtc_port] = free_ports()?;
         let mut server = Self {
@@ -53,7 +54,7 @@ impl Server {
             rtmp_port,
             ops_port,
             webrtc_port,
-            webrtc_host,
+            host,
             settings: settings.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect(),
             flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
             dir: tempfile::Builder::new().prefix("chobi-e2e-").tempdir()?,
@@ -67,11 +68,14 @@ impl Server {
     async fn run(&mut self) -> Result<()> {
         let mut command = command(self.dir.path());
         command.arg("serve").args(&self.flags);
-        for (section, port) in [("HTTP", self.http_port), ("RTMP", self.rtmp_port), ("OPS", self.ops_port)] {
-            command.env(format!("CHOBI_{section}__LISTEN"), format!("127.0.0.1:{port}"));
+        for (section, host, port) in [
+            ("HTTP", self.host, self.http_port),
+            ("RTMP", self.host, self.rtmp_port),
+            ("WEBRTC", self.host, self.webrtc_port),
+            ("OPS", Ipv4Addr::LOCALHOST.into(), self.ops_port),
+        ] {
+            command.env(format!("CHOBI_{section}__LISTEN"), SocketAddr::new(host, port).to_string());
         }
-        let webrtc = SocketAddr::new(self.webrtc_host, self.webrtc_port);
-        command.env("CHOBI_WEBRTC__LISTEN", webrtc.to_string());
         command.env("CHOBI_DATA_DIR", self.data_dir());
         // Nobody spreads load here, and every walk stops its server.
         command.env("CHOBI_HTTP__DRAIN_DELAY", "0s");

@@ -3,7 +3,7 @@
 use super::chunk::ChunkLimits;
 use crate::config::ConfigFault;
 use serde::{Deserialize, Serialize};
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 /// Who may connect, how long each step may take, and how much a connection may make us keep.
@@ -42,7 +42,7 @@ pub struct RtmpConfig {
 impl Default for RtmpConfig {
     fn default() -> Self {
         Self {
-            listen: SocketAddr::from(([0, 0, 0, 0], 1935)),
+            listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 1935)),
             app: "live".to_owned(),
             max_connections: 2_000,
             max_connections_per_ip: 256,

@@ -5,6 +5,7 @@
 use super::RtmpConfig;
 use super::connection::{self, Context};
 use crate::hub::Hub;
+use crate::listen::{self, canonical};
 use crate::metrics;
 use crate::model::PeerAddr;
 use crate::places::{PlaceLimits, Places};
@@ -46,7 +47,7 @@ impl Listener {
         events: Arc<dyn EventSink>,
         cancel: CancellationToken,
     ) -> io::Result<(Self, SocketAddr)> {
-        let socket = TcpListener::bind(config.listen).await?;
+        let socket = listen::tcp(config.listen)?;
         let address = socket.local_addr()?;
         let limits = PlaceLimits {
             connections: config.max_connections,
@@ -63,7 +64,7 @@ impl Listener {
 
     /// Binds the port of RTMPS beside the plain one; answers which it is.
     pub async fn bind_tls(&mut self, rtmps: Rtmps) -> io::Result<SocketAddr> {
-        let socket = TcpListener::bind(rtmps.listen).await?;
+        let socket = listen::tcp(rtmps.listen)?;
         let address = socket.local_addr()?;
         self.tls = Some((socket, TlsAcceptor::from(rtmps.tls)));
         Ok(address)
@@ -108,6 +109,7 @@ impl Listener {
         address: SocketAddr,
     ) {
         self.accept_pause = ACCEPT_PAUSE_FIRST;
+        let address = canonical(address);
         match self.places.take(address.ip()) {
             Ok(place) => {
                 self.connections_made += 1;
