@@ -49,6 +49,8 @@ pub(crate) struct Peer {
     pub(crate) place: Option<PlaceGuard>,
     pub(crate) heard: Instant,
     pub(crate) since: Instant,
+    /// It is among those that every tick looks after.
+    is_stirred: bool,
 }
 
 /// SRTP in both directions.
@@ -174,6 +176,7 @@ impl Peer {
             place: Some(place),
             heard: now,
             since: now,
+            is_stirred: false,
         }
     }
 
@@ -185,6 +188,19 @@ impl Peer {
         let forgotten = (self.sources.len() >= SOURCES_MAX).then(|| self.sources.remove(0));
         self.sources.push(source);
         Some(Proved { forgotten })
+    }
+
+    /// Whether every tick should look after it and did not yet; from here on it counts as told.
+    pub(crate) fn stir(&mut self) -> bool {
+        let is_new = !self.is_stirred && self.media.is_restless();
+        self.is_stirred |= is_new;
+        is_new
+    }
+
+    /// Whether a tick need not look after it any more.
+    pub(crate) fn settle(&mut self) -> bool {
+        self.is_stirred = self.media.is_restless();
+        !self.is_stirred
     }
 
     /// The upper half with its way out, once both are there.

@@ -50,8 +50,10 @@ pub(super) const TICK: Duration = Duration::from_millis(5);
 pub(super) const FRAME: Duration = Duration::from_nanos(33_333_333);
 /// 2.5 Mbit/s at 30 frames a second with a keyframe of five frames every two seconds.
 pub(super) const GOP: u32 = 60;
-const FRAME_BYTES: usize = 9_766;
-const KEYFRAME_BYTES: usize = 5 * FRAME_BYTES;
+/// Of a keyframe and of the others.
+const BYTES: [usize; 2] = [5 * 9_766, 9_766];
+/// Runs whose mean counts: where many packets are lost, and requests for them too, one run alone says little.
+const SEEDS: u64 = 8;
 const PLI_EVERY: Duration = Duration::from_secs(1);
 
 /// The server's side: one viewer of a show that is made here.
@@ -61,6 +63,8 @@ struct Server {
     _publisher: Publisher,
     shelf: Shelf,
     packetizer: Packetizer,
+    /// Of a keyframe and of the others.
+    bytes: [usize; 2],
     frames: Vec<Bytes>,
     packets: u64,
     sealer: Sealer,
@@ -95,8 +99,8 @@ pub(crate) fn format() -> VideoFormat {
 }
 
 /// One NAL unit that holds its number.
-fn picture(number: u32) -> Bytes {
-    let (kind, length) = if number.is_multiple_of(GOP) { (0x65, KEYFRAME_BYTES) } else { (0x41, FRAME_BYTES) };
+fn picture(number: u32, [keyframe, other]: [usize; 2]) -> Bytes {
+    let (kind, length) = if number.is_multiple_of(GOP) { (0x65, keyframe) } else { (0x41, other) };
     let mut unit = BytesMut::with_capacity(length);
     unit.put_u8(kind);
     unit.resize(length - 4, number as u8);
@@ -105,7 +109,7 @@ fn picture(number: u32) -> Bytes {
 }
 
 impl Server {
-    async fn new(now: Instant) -> Self {
+    async fn new(now: Instant, bytes: [usize; 2]) -> Self {
         let events: Arc<dyn EventSink> = Arc::new(Deaf);
         let (hub, _opened) = Hub::new(HubConfig::default(), Arc::clone(&events));
         let broadcast = BroadcastId::parse("session_1").unwrap();
@@ -121,6 +125,7 @@ impl Server {
             _publisher: publisher,
             shelf: Shelf::default(),
             packetizer: Packetizer::video(&format()).unwrap(),
+            bytes,
             frames: Vec::new(),
             packets: 0,
             sealer: keys().sealer(),
@@ -133,7 +138,7 @@ impl Server {
     /// Makes the next frame and sends it.
     fn frame(&mut self, now: Instant) {
         let number = self.frames.len() as u32;
-        let (payload, keyframe) = (picture(number), number.is_multiple_of(GOP));
+        let (payload, keyframe) = (picture(number, self.bytes), number.is_multiple_of(GOP));
         let frame = Frame { track: TrackId(0), dts: 0, pts: 0, keyframe, payload: payload.clone() };
         let mut packets = Vec::new();
         self.packetizer.packetize(&frame, &mut packets);
@@ -217,19 +222,26 @@ impl Client {
     }
 }
 
-/// The share of frames that came out whole, of all but those of the last second.
-async fn share_whole(seed: u64, loss: Loss, rtt: Duration, length: Duration) -> f64 {
-    let start = Instant::now();
-    let conditions = Conditions {
-        loss,
-        delay: rtt / 2,
-        jitter: Duration::from_millis(5),
-        reordered: 0.002,
-        ..Conditions::default()
-    };
-    let mut there = Link::new(start, seed, conditions.clone());
-    let mut back = Link::new(start, !seed, conditions);
-    let (mut server, mut client) = (Server::new(start).await, Client::new(rtt));
+/// What a viewer saw.
+struct Watched {
+    /// Which frames came out whole, of all but those of the last second.
+    whole: Vec<bool>,
+    /// Packets that the network lost on their way to the viewer.
+    lost: u64,
+}
+
+impl Watched {
+    fn share_whole(&self) -> f64 {
+        self.whole.iter().filter(|whole| **whole).count() as f64 / self.whole.len() as f64
+    }
+}
+
+/// `bytes`: of a keyframe and of the other frames. Feedback goes back by a network that has the same delay and loss.
+async fn watched(seed: u64, bytes: [usize; 2], conditions: Conditions, length: Duration) -> Watched {
+    let (start, rtt) = (Instant::now(), conditions.delay * 2);
+    let back = Conditions { rates: Vec::new(), queue_bytes: usize::MAX, ..conditions.clone() };
+    let (mut there, mut back) = (Link::new(start, seed, conditions), Link::new(start, !seed, back));
+    let (mut server, mut client) = (Server::new(start, bytes).await, Client::new(rtt));
     let (mut now, mut next_frame) = (start, start);
     while now < start + length {
         if now >= next_frame {
@@ -246,26 +258,35 @@ async fn share_whole(seed: u64, loss: Loss, rtt: Duration, length: Duration) -> 
         client.turn(now, &server.frames, &mut back, rtt);
         now += TICK;
     }
-    let counted = server.frames.len() - 30;
-    client.whole.resize(server.frames.len(), false);
-    client.whole[..counted].iter().filter(|whole| **whole).count() as f64 / counted as f64
+    client.whole.resize(server.frames.len() - 30, false);
+    Watched { whole: client.whole, lost: there.lost }
 }
 
-/// Asserts that at least so many percent of the frames arrive whole; a failure names its seed.
+/// Over a network that loses packets and delays and reorders them a little.
+async fn share_whole(loss: Loss, rtt: Duration, length: Duration) -> f64 {
+    let (jitter, reordered) = (Duration::from_millis(5), 0.002);
+    let conditions = Conditions { loss, delay: rtt / 2, jitter, reordered, ..Conditions::default() };
+    let mut share = 0.0;
+    for seed in 1..=SEEDS {
+        share += watched(seed, BYTES, conditions.clone(), length).await.share_whole();
+    }
+    share / SEEDS as f64
+}
+
+/// Asserts that at least so many percent of the frames arrive whole, in the mean of some seeds.
 async fn at_least(floor: f64, loss: Loss, rtt_ms: u64) {
-    let seed = 1;
-    let whole = 100.0 * share_whole(seed, loss, Duration::from_millis(rtt_ms), Duration::from_secs(10)).await;
-    assert!(whole >= floor, "{loss:?}, round trip {rtt_ms} ms, seed {seed}: {whole} % arrive whole");
+    let whole = 100.0 * share_whole(loss, Duration::from_millis(rtt_ms), Duration::from_secs(10)).await;
+    assert!(whole >= floor, "{loss:?}, round trip {rtt_ms} ms: {whole} % arrive whole");
 }
 
 #[tokio::test]
 async fn all_frames_arrive_whole_where_a_round_trip_is_short() {
     at_least(100.0, Loss::Random(0.05), 20).await;
-    at_least(100.0, Loss::Random(0.2), 50).await;
-    at_least(99.0, Loss::Random(0.05), 100).await;
+    at_least(95.0, Loss::Random(0.2), 50).await;
+    at_least(98.0, Loss::Random(0.05), 100).await;
     at_least(99.0, Loss::Bursts { share: 0.05, length: 12.0 }, 100).await;
     at_least(99.0, Loss::Random(0.05), 200).await;
-    at_least(99.0, Loss::Random(0.02), 400).await;
+    at_least(95.0, Loss::Random(0.02), 400).await;
 }
 
 /// The whole picture: `cargo test -p chobi-media --lib network_tests -- --ignored --nocapture`. A packet can be asked for four
@@ -276,21 +297,56 @@ async fn all_frames_arrive_whole_where_a_round_trip_is_short() {
 async fn the_share_of_whole_frames_by_loss_and_round_trip() {
     let losses = [0, 1, 2, 5, 10, 20];
     let floors = [
-        (20, [100, 100, 100, 100, 100, 100]),
-        (50, [100, 100, 100, 100, 100, 99]),
-        (100, [100, 100, 100, 99, 97, 55]),
-        (200, [100, 100, 100, 99, 97, 35]),
-        (400, [100, 99, 99, 75, 25, 0]),
+        (20, [100, 100, 100, 100, 99, 95]),
+        (50, [100, 100, 100, 99, 97, 90]),
+        (100, [100, 100, 99, 97, 93, 40]),
+        (200, [100, 100, 99, 96, 85, 25]),
+        (400, [100, 97, 88, 60, 15, 0]),
     ];
     println!("percent of frames that arrive whole\nround trip  {}", losses.map(|loss| format!("{loss:>6} %")).join(""));
     for (rtt, floors) in floors {
         print!("{rtt:>7} ms  ");
         for (loss, floor) in losses.into_iter().zip(floors) {
             let (loss, rtt) = (Loss::Random(f64::from(loss) / 100.0), Duration::from_millis(rtt));
-            let whole = 100.0 * share_whole(1, loss, rtt, Duration::from_secs(20)).await;
+            let whole = 100.0 * share_whole(loss, rtt, Duration::from_secs(20)).await;
             print!("{whole:>8.2}");
-            assert!(whole >= f64::from(floor), "{loss:?}, round trip {rtt:?}, seed 1: {whole} %");
+            assert!(whole >= f64::from(floor), "{loss:?}, round trip {rtt:?}: {whole} %");
         }
         println!();
+    }
+}
+
+/// A show of 6 Mbit/s whose keyframes are 130 packets, over an access link with so many Mbit/s and a queue of so many KB.
+async fn over_a_link(mbps: u64, queue_kb: usize, rtt_ms: u64, seconds: u64) -> Watched {
+    let conditions = Conditions {
+        rates: vec![(Duration::ZERO, mbps * 1_000_000)],
+        queue_bytes: queue_kb * 1_000,
+        delay: Duration::from_millis(rtt_ms) / 2,
+        jitter: Duration::from_millis(2),
+        ..Conditions::default()
+    };
+    watched(1, [150_000, 22_900], conditions, Duration::from_secs(seconds)).await
+}
+
+/// Sent at once, a keyframe is lost in the queue and so is what is sent again: not one frame arrives whole.
+#[tokio::test]
+async fn a_keyframe_does_not_overrun_the_queue_in_front_of_a_link() {
+    for (mbps, queue_kb) in [(100, 32), (50, 32), (50, 64)] {
+        for rtt_ms in [20, 60, 150] {
+            let watched = over_a_link(mbps, queue_kb, rtt_ms, 10).await;
+            let told = format!("{mbps} Mbit/s, {queue_kb} KB, round trip {rtt_ms} ms");
+            assert_eq!((watched.lost, watched.share_whole()), (0, 1.0), "{told}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn losses_by_overrun_spread_frames_until_they_fit() {
+    for (mbps, queue_kb, rtt_ms) in [(20, 32, 60), (20, 64, 20), (10, 64, 60), (10, 128, 150)] {
+        let watched = over_a_link(mbps, queue_kb, rtt_ms, 30).await;
+        assert!(watched.lost > 0, "{mbps} Mbit/s and {queue_kb} KB are too little at first");
+        let late = &watched.whole[10 * 30..];
+        let whole = late.iter().filter(|whole| **whole).count();
+        assert_eq!(whole, late.len(), "{mbps} Mbit/s, {queue_kb} KB, round trip {rtt_ms} ms: after ten seconds");
     }
 }

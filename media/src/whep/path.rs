@@ -4,9 +4,19 @@
 //! that everything it is sent is counted together.
 
 use crate::rtc::feedback::estimate::{START_BPS, SendEstimate};
-use crate::rtc::feedback::pacer::Pacer;
+use crate::rtc::feedback::pacer::{Pace, Pacer};
 use crate::rtp::header::Stamp;
 use std::time::{Duration, Instant};
+
+/// What is to leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Due {
+    /// A frame of a GOP that is caught up with.
+    Past,
+    Live,
+    /// A packet that was lost.
+    Lost,
+}
 
 #[derive(Debug)]
 pub(crate) struct Path {
@@ -17,21 +27,42 @@ pub(crate) struct Path {
     /// Pictures that share it evenly.
     pictures: u64,
     rtt: Duration,
+    /// Live frames that wait leave evenly within this.
+    spread: Duration,
+    /// When it was changed last.
+    spread_at: Instant,
     /// When the present turn began; packets are counted as sent then.
     now: Instant,
 }
 
 const RTT_FIRST: Duration = Duration::from_millis(70);
-/// Taken for the rate of a way that is not measured: a 1080p keyframe then leaves within a few turns and overruns no access
-/// link's queue.
-const UNMEASURED_BPS: u64 = 18_000_000;
+/// Faster than the way is known to carry, or who waits would never be done (draft-ietf-rmcat-gcc-02 section 4).
+const FACTOR: f64 = 2.5;
+/// As short as it may be: the pictures are on time, and of a larger frame not all is in front of the link at once.
+const SPREAD_MIN: Duration = Duration::from_millis(30);
+/// As long as losses make it: two of these would be seen.
+const SPREAD_MAX: Duration = Duration::from_millis(120);
+/// So many packets lost at a time are what a queue had no room for.
+const OVERRUN: usize = 8;
+/// A longer spread has not been tried before this is over.
+const STRETCH_EVERY: Duration = Duration::from_secs(1);
+/// Without losses it becomes shorter after this.
+const SHRINK_AFTER: Duration = Duration::from_secs(60);
+/// Where nothing is measured, the pace of live frames is at least this, and that of a GOP of the past this.
+const LIVE_BPS_MIN: u64 = 8_000_000;
+const PAST_BPS: u64 = 45_000_000;
+/// At once leaves less than the queue in front of an access link holds; of a measured way, which may be a slow one, four packets.
+const AT_ONCE: usize = 24_000;
+const AT_ONCE_MEASURED: usize = 4_800;
+/// Of lost packets so many bytes more: a few are sent again at once, and only what a queue had no room for waits.
+const LOST_AT_ONCE: i64 = 12_000;
 
 impl Path {
     /// `transport_cc`: the id that was agreed on. `pictures` go this way.
     pub(crate) fn new(transport_cc: Option<u8>, pictures: usize, now: Instant) -> Self {
         let estimate = transport_cc.map(|id| (id, Box::new(SendEstimate::new(now, START_BPS))));
         let pictures = pictures.max(1) as u64;
-        Self { estimate, pacer: Pacer::default(), pictures, rtt: RTT_FIRST, now }
+        Self { estimate, pacer: Pacer::default(), pictures, rtt: RTT_FIRST, spread: SPREAD_MIN, spread_at: now, now }
     }
 
     pub(super) fn begin_turn(&mut self, now: Instant) {
@@ -66,7 +97,19 @@ impl Path {
         }
     }
 
+    /// The viewer asks for so many packets at a time.
+    pub(super) fn lost(&mut self, packets: usize) {
+        if packets >= OVERRUN && self.now.duration_since(self.spread_at) >= STRETCH_EVERY {
+            self.spread = (self.spread * 2).min(SPREAD_MAX);
+            self.spread_at = self.now;
+        }
+    }
+
     pub(super) fn tick(&mut self) {
+        if self.spread > SPREAD_MIN && self.now.duration_since(self.spread_at) >= SHRINK_AFTER {
+            self.spread /= 2;
+            self.spread_at = self.now;
+        }
         if let Some((_, estimate)) = &mut self.estimate {
             estimate.tick(self.now);
         }
@@ -88,13 +131,32 @@ impl Path {
         self.estimate.as_mut().and_then(|(_, estimate)| estimate.poll_probe(now, wanted_bps)).map(|probe| probe.bytes)
     }
 
-    /// Bytes of the past that may leave now.
-    pub(super) fn room(&mut self) -> usize {
-        let bps = self.measured_bps().unwrap_or(UNMEASURED_BPS);
-        self.pacer.room(self.now, bps)
+    /// The pace at which so many bytes of live frames and lost packets are to leave.
+    pub(super) fn live_bps(&self, waiting: usize) -> u64 {
+        ((waiting as f64 * 8.0 / self.spread.as_secs_f64()) as u64).max(LIVE_BPS_MIN)
     }
 
-    pub(super) fn spent(&mut self, bytes: usize) {
-        self.pacer.spent(bytes);
+    /// Bytes that may leave now. On a measured way what is live leaves at once: layers are chosen that fit, and the estimate
+    /// reads delays best where a frame is sent as one.
+    pub(super) fn room(&mut self, due: Due, live_bps: u64) -> usize {
+        let unmeasured = |bps| Pace { bps, at_once: AT_ONCE };
+        let (pace, more) = match (due, self.measured_bps()) {
+            (Due::Past, Some(bps)) => {
+                let bps = (bps as f64 * FACTOR) as u64;
+                (Pace { bps, at_once: AT_ONCE_MEASURED }, 0)
+            }
+            (Due::Past, None) => (unmeasured(PAST_BPS.max(live_bps)), 0),
+            (Due::Live | Due::Lost, Some(_)) => return usize::MAX,
+            (Due::Live, None) => (unmeasured(live_bps), 0),
+            (Due::Lost, None) => (unmeasured(live_bps), LOST_AT_ONCE),
+        };
+        (self.pacer.room(self.now, pace) + more).max(0) as usize
+    }
+
+    /// So many bytes left.
+    pub(super) fn spent(&mut self, due: Due, bytes: usize) {
+        if due == Due::Past || self.estimate.is_none() {
+            self.pacer.spent(bytes);
+        }
     }
 }

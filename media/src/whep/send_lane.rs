@@ -18,6 +18,8 @@ use std::time::SystemTime;
 pub(super) struct SendLane {
     pub(super) setup: LaneSetup,
     pub(super) forwarder: Forwarder,
+    /// Of a frame that leaves in parts: its place, and which packet is next.
+    under_way: Option<(Placed, usize)>,
     rtx_index: u64,
     resend: ResendPolicy,
     packets: u32,
@@ -26,6 +28,15 @@ pub(super) struct SendLane {
     clock: Option<(u32, SystemTime)>,
     /// How many packets back the last probe was.
     probed: u16,
+}
+
+/// What has left of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Part {
+    pub(super) packets: usize,
+    pub(super) bytes: usize,
+    /// Nothing of the frame is left to be sent.
+    pub(super) is_last: bool,
 }
 
 /// A packet that was sent.
@@ -54,6 +65,7 @@ impl SendLane {
         Self {
             setup,
             forwarder: Forwarder::new(setup.lane, setup.first_sequence),
+            under_way: None,
             rtx_index: u64::from(setup.first_sequence >> 1),
             resend: ResendPolicy::default(),
             packets: 0,
@@ -63,30 +75,62 @@ impl SendLane {
         }
     }
 
-    /// How many packets left.
-    pub(super) fn send(&mut self, burst: &Burst, shift: u32, path: &mut Path, out: &mut Outlet<'_>) -> usize {
-        let Some(Placed { mut index, timestamp }) = self.forwarder.place(burst, shift) else { return 0 };
+    /// Sends a frame as far as `room` bytes go, and a little further: a packet is not cut. What is left of it is sent before any
+    /// other frame. A frame that does not pass counts as sent.
+    pub(super) fn send(
+        &mut self,
+        burst: &Burst,
+        shift: u32,
+        room: usize,
+        path: &mut Path,
+        out: &mut Outlet<'_>,
+    ) -> Part {
+        let none = Part { packets: 0, bytes: 0, is_last: true };
+        let begun = self.under_way.take().or_else(|| self.begin(burst, shift));
+        let Some((Placed { index, timestamp }, begun)) = begun else { return none };
+        let LaneSetup { ssrc, payload_type, .. } = self.setup;
+        let (mut next, mut bytes) = (begun, 0);
+        while next < burst.packets.len() && bytes < room {
+            let packet = &burst.packets[next];
+            let stamp = path.stamp(packet.len() + OVERHEAD);
+            let header = SentHeader { payload_type, marker: packet.marker, timestamp, ssrc, stamp };
+            out.rtp(&header, index + next as u64, |arena| packet.write(arena));
+            next += 1;
+            bytes += packet.len();
+        }
+        self.octets = self.octets.wrapping_add(bytes as u32);
+        self.packets = self.packets.wrapping_add((next - begun) as u32);
+        let is_last = next == burst.packets.len();
+        self.under_way = (!is_last).then_some((Placed { index, timestamp }, next));
+        Part { packets: next - begun, bytes, is_last }
+    }
+
+    fn begin(&mut self, burst: &Burst, shift: u32) -> Option<(Placed, usize)> {
+        let placed = self.forwarder.place(burst, shift)?;
         if shift == 0 {
             self.clock = Some((burst.timestamp, burst.wall));
         }
-        let LaneSetup { ssrc, payload_type, .. } = self.setup;
-        for packet in &burst.packets {
-            let stamp = path.stamp(packet.len() + OVERHEAD);
-            let header = SentHeader { payload_type, marker: packet.marker, timestamp, ssrc, stamp };
-            out.rtp(&header, index, |arena| packet.write(arena));
-            index += 1;
-            self.octets = self.octets.wrapping_add(packet.len() as u32);
-        }
-        self.packets = self.packets.wrapping_add(burst.packets.len() as u32);
-        burst.packets.len()
+        Some((placed, 0))
     }
 
-    /// Answers one lost packet. `true`: it was sent again.
-    pub(super) fn resend(&mut self, sequence: u16, shelf: &Shelf, path: &mut Path, out: &mut Outlet<'_>) -> bool {
-        let Some(found) = self.find(sequence, shelf) else { return false };
-        self.setup.rtx.is_some()
+    /// Whether a part of a frame has left.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.under_way.is_some()
+    }
+
+    /// Answers one lost packet: how many bytes were sent again.
+    pub(super) fn resend(
+        &mut self,
+        sequence: u16,
+        shelf: &Shelf,
+        path: &mut Path,
+        out: &mut Outlet<'_>,
+    ) -> Option<usize> {
+        let found = self.find(sequence, shelf)?;
+        let sent = self.setup.rtx.is_some()
             && self.resend.allow(path.now(), found.number, path.rtt(), found.packet.len())
-            && self.repeat(sequence, &found, path, out)
+            && self.repeat(sequence, &found, path, out);
+        sent.then_some(found.packet.len())
     }
 
     /// Sends one of the newest packets again, for the sake of its size. `false`: there is none.
@@ -167,7 +211,7 @@ mod tests {
         let frames: Vec<_> = (0..50_u64).map(|frame| burst(Lane::Video, frame * 8, 8, frame == 0)).collect();
         let mut turn = |frame: &Burst| {
             for (lane, sealer, path) in &mut viewers {
-                lane.send(frame, 0, path, &mut Outlet { sealer, batch: &mut batch, route: &route });
+                lane.send(frame, 0, usize::MAX, path, &mut Outlet { sealer, batch: &mut batch, route: &route });
             }
             batch.flush(&here).packets
         };
@@ -188,10 +232,10 @@ mod tests {
         let frame = burst(Lane::Video, 100, 3, true);
         shelf.put(&frame, now);
         let mut out = Outlet { sealer: &mut sealer, batch: &mut batch, route: &route };
-        assert_eq!(lane.send(&frame, 0, &mut path, &mut out), 3);
-        assert!(lane.resend(2, &shelf, &mut path, &mut out));
-        assert!(!lane.resend(2, &shelf, &mut path, &mut out), "a round trip is waited for");
-        assert!(!lane.resend(77, &shelf, &mut path, &mut out), "never sent");
+        assert_eq!(lane.send(&frame, 0, usize::MAX, &mut path, &mut out).packets, 3);
+        assert_eq!(lane.resend(2, &shelf, &mut path, &mut out), Some(0));
+        assert_eq!(lane.resend(2, &shelf, &mut path, &mut out), None, "a round trip is waited for");
+        assert_eq!(lane.resend(77, &shelf, &mut path, &mut out), None, "never sent");
         assert_eq!(batch.flush(&here).packets, 4);
     }
 }

@@ -1,14 +1,16 @@
-//! One feed as it is sent to one viewer: which layer, catching up with what it missed, and what was lost.
+//! One feed as it is sent to one viewer: which layer, catching up with what it missed, and what was lost. Pictures leave at a
+//! pace: what a frame is too large for waits here a few milliseconds.
 //!
 //! In: bursts of the feed, feedback about its sources, the clock. Out: sealed packets into the worker's batch.
 
 use super::burst::{Burst, LAYERS_MAX, Lane};
 use super::feed::FeedLease;
-use super::path::Path;
+use super::path::{Due, Path};
 use super::selector::{Layer, Selector};
-use super::send_lane::{LaneSetup, SendLane};
+use super::send_lane::{LaneSetup, Part, SendLane};
 use super::shelf::Shelf;
 use super::wish::{LayerFormat, LayerSeen, NoSuchLayer, PictureLayers, Wish};
+use crate::metrics;
 use crate::model::TrackId;
 use crate::rtc::outlet::Outlet;
 use crate::rtc::rtcp::NackSequences;
@@ -21,9 +23,15 @@ pub(crate) struct Showing {
     /// Keeps the feed alive.
     lease: FeedLease,
     lanes: [Option<SendLane>; 2],
-    /// Frames of the past that are on their way, each with the shift of its timestamp. While it is not empty, new video
-    /// queues behind it.
-    backlog: VecDeque<(Arc<Burst>, u32)>,
+    /// While it is not empty, new video queues behind it.
+    backlog: VecDeque<Waiting>,
+    /// Bytes of live frames in it.
+    waiting: usize,
+    /// Lost packets that are to be sent again.
+    owed: VecDeque<(Lane, u16)>,
+    /// At which live frames and lost packets leave, until nothing waits.
+    live_bps: u64,
+    resent: ::metrics::Counter,
     caught_up: Option<Instant>,
     selector: Selector,
     /// What the viewer asked for.
@@ -31,14 +39,27 @@ pub(crate) struct Showing {
     looked: Option<Instant>,
 }
 
+/// A frame that is on its way.
+#[derive(Debug)]
+struct Waiting {
+    burst: Arc<Burst>,
+    /// Of its timestamp.
+    shift: u32,
+    is_past: bool,
+}
+
 /// Bursts that may queue behind a catch-up. Beyond it the viewer waits for the next keyframe.
 const BACKLOG_MAX: usize = 1_024;
+/// Lost packets that may wait; a viewer asks again for what it still misses.
+const OWED_MAX: usize = 512;
 /// A longer GOP is not sent again to mend a loss; the next keyframe is nearer.
 const MEND_PACKETS_MAX: usize = 400;
 /// Catching up again is a burst; once a second is often enough.
 const CATCH_UP_EVERY: Duration = Duration::from_secs(1);
 /// Frames of the past are shown a millisecond apart: the decoder runs through them and the newest is on time.
 const CATCH_UP_STEP_TICKS: u32 = 90;
+/// What a lost packet is taken for before it is looked up.
+const PACKET_BYTES: usize = 1_200;
 /// How often layers are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Packets of one turn that only probe.
@@ -50,8 +71,19 @@ impl Showing {
         for setup in setups {
             lanes[setup.lane.index()] = Some(SendLane::new(*setup));
         }
-        let (backlog, selector, wish) = (VecDeque::new(), Selector::default(), Wish::default());
-        Self { lease, lanes, backlog, caught_up: None, selector, wish, looked: None }
+        Self {
+            lease,
+            lanes,
+            backlog: VecDeque::new(),
+            waiting: 0,
+            owed: VecDeque::new(),
+            live_bps: 0,
+            resent: ::metrics::counter!(metrics::WHEP_RESENT),
+            caught_up: None,
+            selector: Selector::default(),
+            wish: Wish::default(),
+            looked: None,
+        }
     }
 
     pub(crate) fn feed(&self) -> &FeedLease {
@@ -93,49 +125,79 @@ impl Showing {
         Some(PictureLayers { m_line: lane.setup.m_line, layers, wish: self.wish.clone() })
     }
 
-    /// Frames of the past wait to be sent.
-    pub(super) fn catches_up(&self) -> bool {
-        !self.backlog.is_empty()
+    /// Something is to be sent as soon as there is room.
+    pub(super) fn waits(&self) -> bool {
+        !self.backlog.is_empty() || !self.owed.is_empty()
+    }
+
+    /// Frames of the past are on their way.
+    fn catches_up(&self) -> bool {
+        self.backlog.front().is_some_and(|waiting| waiting.is_past)
     }
 
     /// What the feed has kept is sent first, so that the first picture does not wait for a keyframe. How many packets left.
     pub(super) fn start(&mut self, shelf: &Shelf, path: &mut Path, out: &mut Outlet<'_>) -> usize {
         self.choose_layer(shelf, path);
         self.catch_up(shelf, path.now());
-        self.drain(path, out)
+        self.drain(shelf, path, out)
     }
 
-    /// Sends one frame, or queues it behind what is catching up. How many packets left.
+    /// Sends one frame, or what there is room for; the rest waits. How many packets left.
     pub(super) fn forward(&mut self, burst: &Arc<Burst>, path: &mut Path, out: &mut Outlet<'_>) -> usize {
         let Some(lane) = &mut self.lanes[burst.lane.index()] else { return 0 };
-        if burst.lane == Lane::Audio || self.backlog.is_empty() {
-            return lane.send(burst, 0, path, out);
+        if burst.lane == Lane::Audio {
+            return lane.send(burst, 0, usize::MAX, path, out).packets;
         }
-        let forwarder = &mut lane.forwarder;
+        let forwarder = &lane.forwarder;
         if burst.layer != forwarder.layer() && Some(burst.layer) != forwarder.wanted() {
             return 0;
         }
-        if self.backlog.len() < BACKLOG_MAX {
-            self.backlog.push_back((Arc::clone(burst), 0));
-        } else {
-            self.backlog.clear();
-            forwarder.interrupt();
+        let mut left = Part { packets: 0, bytes: 0, is_last: false };
+        if self.backlog.is_empty() {
+            let room = path.room(Due::Live, path.live_bps(0));
+            if room > 0 {
+                left = lane.send(burst, 0, room, path, out);
+                path.spent(Due::Live, left.bytes);
+            }
+            if left.is_last {
+                return left.packets;
+            }
+        } else if self.backlog.len() >= BACKLOG_MAX {
+            self.interrupt();
+            return 0;
         }
-        0
+        self.waiting += burst.bytes() as usize - left.bytes;
+        self.backlog.push_back(Waiting { burst: Arc::clone(burst), shift: 0, is_past: false });
+        self.hurry(path);
+        left.packets
+    }
+
+    /// Sets the pace by what waits. It becomes no slower before all of that has left, or the last of it would take its time.
+    fn hurry(&mut self, path: &Path) {
+        let bytes = self.waiting + self.owed.len() * PACKET_BYTES;
+        self.live_bps = self.live_bps.max(path.live_bps(bytes));
     }
 
     /// The publisher went away or its formats changed: the picture goes on with a keyframe.
     pub(super) fn interrupt(&mut self) {
-        self.backlog.clear();
+        self.forget_backlog();
         for lane in self.lanes.iter_mut().flatten() {
             lane.forwarder.interrupt();
         }
     }
 
+    /// A frame of which a part has left still leaves whole: its packets have their numbers.
+    fn forget_backlog(&mut self) {
+        let is_under_way = self.lanes[Lane::Video.index()].as_ref().is_some_and(SendLane::is_under_way);
+        self.backlog.truncate(usize::from(is_under_way));
+        self.waiting = self.waiting.min(self.backlog.front().map_or(0, |waiting| waiting.burst.bytes() as usize));
+    }
+
     /// Nothing more comes of this feed.
     pub(super) fn close(&mut self) {
-        self.backlog.clear();
         self.lanes = [None, None];
+        self.backlog.clear();
+        self.owed.clear();
     }
 
     /// Sends what is due of the past. How many packets left.
@@ -146,12 +208,12 @@ impl Showing {
         if shelf.layers() > 1 && self.backlog.is_empty() {
             self.probe(shelf, path, out);
         }
-        self.drain(path, out)
+        self.drain(shelf, path, out)
     }
 
     pub(super) fn report(&self, wall: SystemTime, out: &mut Outlet<'_>) {
         // While frames of the past are on their way, timestamps say nothing about the wall clock.
-        if self.backlog.is_empty() {
+        if !self.catches_up() {
             self.lanes.iter().flatten().for_each(|lane| lane.report(wall, out));
         }
     }
@@ -160,7 +222,7 @@ impl Showing {
         self.lanes.iter_mut().flatten().find(|lane| lane.setup.ssrc == ssrc)
     }
 
-    /// Sends lost packets again; how many. `None`: another feed's source.
+    /// Sends lost packets again. `false`: another feed's source.
     pub(super) fn resend(
         &mut self,
         ssrc: u32,
@@ -168,9 +230,14 @@ impl Showing {
         shelf: &Shelf,
         path: &mut Path,
         out: &mut Outlet<'_>,
-    ) -> Option<u64> {
-        let lane = self.lane_of(ssrc)?;
-        Some(sequences.clone().map(|sequence| u64::from(lane.resend(sequence, shelf, path, out))).sum())
+    ) -> bool {
+        let Some(lane) = self.lane_of(ssrc).map(|lane| lane.setup.lane) else { return false };
+        let room = OWED_MAX - self.owed.len();
+        path.lost(sequences.clone().count());
+        self.owed.extend(sequences.clone().take(room).map(|sequence| (lane, sequence)));
+        self.hurry(path);
+        self.drain(shelf, path, out);
+        true
     }
 
     /// The viewer cannot decode what it has: a keyframe from the publisher, or what is kept since the last one.
@@ -178,12 +245,12 @@ impl Showing {
         let now = path.now();
         let Some(layer) = self.lane_of(ssrc).map(|lane| lane.forwarder.layer()) else { return };
         let lately = self.caught_up.is_some_and(|at| now.duration_since(at) < CATCH_UP_EVERY);
-        if lately || !self.backlog.is_empty() || self.lease.broadcast().request_keyframe(TrackId(layer)) {
+        if lately || self.catches_up() || self.lease.broadcast().request_keyframe(TrackId(layer)) {
             return;
         }
         if !shelf.gop(layer).is_empty() && shelf.gop_packets(layer) <= MEND_PACKETS_MAX {
             self.catch_up(shelf, now);
-            self.drain(path, out);
+            self.drain(shelf, path, out);
         }
     }
 
@@ -223,25 +290,52 @@ impl Showing {
         let Some(newest) = shelf.gop(layer).last() else { return };
         lane.forwarder.want(layer);
         self.caught_up = Some(now);
-        self.backlog.clear();
         lane.forwarder.interrupt();
+        self.forget_backlog();
         let mut behind = shelf.gop(layer).len() as u32;
         for burst in shelf.gop(layer) {
             behind -= 1;
             let shown_at = newest.timestamp.wrapping_sub(behind * CATCH_UP_STEP_TICKS);
-            self.backlog.push_back((Arc::clone(burst), shown_at.wrapping_sub(burst.timestamp)));
+            let shift = shown_at.wrapping_sub(burst.timestamp);
+            self.backlog.push_back(Waiting { burst: Arc::clone(burst), shift, is_past: true });
         }
     }
 
-    fn drain(&mut self, path: &mut Path, out: &mut Outlet<'_>) -> usize {
+    /// Sends what there is room for: what was lost, then frames in their order. How many packets left.
+    fn drain(&mut self, shelf: &Shelf, path: &mut Path, out: &mut Outlet<'_>) -> usize {
         let mut sent = 0;
-        while let Some((burst, shift)) = self.backlog.pop_front_if(|_| path.room() > 0) {
-            if let Some(lane) = &mut self.lanes[burst.lane.index()] {
-                sent += lane.send(&burst, shift, path, out);
+        while self.waits() {
+            let due = match self.backlog.front() {
+                _ if !self.owed.is_empty() => Due::Lost,
+                Some(Waiting { is_past: true, .. }) => Due::Past,
+                _ => Due::Live,
+            };
+            let room = path.room(due, self.live_bps);
+            if room == 0 {
+                return sent;
             }
-            // A keyframe larger than a turn's share still leaves whole: its packets belong together.
-            path.spent(burst.bytes() as usize);
+            if let Some((lane, sequence)) = self.owed.pop_front() {
+                let lane = self.lanes[lane.index()].as_mut();
+                if let Some(bytes) = lane.and_then(|lane| lane.resend(sequence, shelf, path, out)) {
+                    path.spent(due, bytes);
+                    self.resent.increment(1);
+                    sent += 1;
+                }
+                continue;
+            }
+            let Some(Waiting { burst, shift, .. }) = self.backlog.front() else { break };
+            let Some(lane) = &mut self.lanes[burst.lane.index()] else { break };
+            let Part { packets, bytes, is_last } = lane.send(burst, *shift, room, path, out);
+            path.spent(due, bytes);
+            sent += packets;
+            if due == Due::Live {
+                self.waiting = self.waiting.saturating_sub(bytes);
+            }
+            if is_last {
+                self.backlog.pop_front();
+            }
         }
+        (self.waiting, self.live_bps) = (0, 0);
         sent
     }
 }

@@ -10,7 +10,6 @@ use super::shelf::Shelf;
 use super::showing::Showing;
 use super::wish::{Choice, NoSuchLayer, PictureLayers};
 use crate::ejected::KnownAs;
-use crate::metrics;
 use crate::model::{BroadcastId, ViewerId};
 use crate::rtc::outlet::Outlet;
 use crate::rtc::rtcp::Feedback;
@@ -26,7 +25,6 @@ pub(crate) struct Viewer {
     known_as: KnownAs,
     path: Path,
     reported: Instant,
-    resent: ::metrics::Counter,
 }
 
 /// Who watches, until the first media packet makes it a fact.
@@ -56,14 +54,7 @@ const REPORT_EVERY: Duration = Duration::from_secs(1);
 impl Viewer {
     /// `showings`: at least one.
     pub(crate) fn new(showings: Vec<Showing>, path: Path, seat: Seat, now: Instant) -> Self {
-        Self {
-            showings,
-            known_as: seat.known_as.clone(),
-            presence: Presence::Expected(seat),
-            path,
-            reported: now,
-            resent: ::metrics::counter!(metrics::WHEP_RESENT),
-        }
+        Self { showings, known_as: seat.known_as.clone(), presence: Presence::Expected(seat), path, reported: now }
     }
 
     /// By their place, which names them to this viewer.
@@ -85,9 +76,9 @@ impl Viewer {
         &self.known_as
     }
 
-    /// Whether it catches up, or may have to probe: then it wants every tick.
+    /// Whether something waits to be sent, or it may have to probe: then it wants every tick.
     pub(crate) fn is_restless(&self) -> bool {
-        self.path.measured_bps().is_some() || self.showings.iter().any(Showing::catches_up)
+        self.path.measured_bps().is_some() || self.showings.iter().any(Showing::waits)
     }
 
     /// Keys are there: one of its feeds begins.
@@ -167,11 +158,13 @@ impl Viewer {
         let path = &mut self.path;
         match feedback {
             Feedback::Nack { media_ssrc, sequences } => {
-                let resent = self.showings.iter_mut().find_map(|showing| {
-                    let shelf = shelf(showing)?;
-                    showing.resend(*media_ssrc, sequences, shelf, path, out)
-                });
-                self.resent.increment(resent.unwrap_or(0));
+                for showing in &mut self.showings {
+                    if let Some(shelf) = shelf(showing)
+                        && showing.resend(*media_ssrc, sequences, shelf, path, out)
+                    {
+                        break;
+                    }
+                }
             }
             Feedback::KeyframeRequest { media_ssrc } => {
                 for showing in &mut self.showings {

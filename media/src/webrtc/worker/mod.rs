@@ -227,8 +227,7 @@ impl Worker {
 
     /// From here on every tick looks after a peer that needs it.
     fn stir(&mut self, slot: usize) {
-        let needs_it = self.peers[slot].as_ref().is_some_and(|peer| peer.media.is_restless());
-        if needs_it && !self.restless.contains(&slot) {
+        if self.peers[slot].as_mut().is_some_and(Peer::stir) {
             self.restless.push(slot);
             self.next_tick = self.next_tick.min(self.now + TICK);
         }
@@ -243,6 +242,10 @@ impl Worker {
                     let Some(peer) = self.peers[*slot].as_mut() else { continue };
                     if let Some((Media::Viewer(viewer), mut out)) = peer.split(&mut self.batch) {
                         viewer.forward(*showing, &burst, self.now, &mut out);
+                    }
+                    if peer.stir() {
+                        self.restless.push(*slot);
+                        self.next_tick = self.next_tick.min(self.now + TICK);
                     }
                     if self.batch.is_full() {
                         send(&mut self.batch, &self.parts.socket, &self.sent, &self.unsent);
@@ -413,8 +416,8 @@ impl Worker {
                 self.look_after(self.restless[at]);
             }
         }
-        let peers = &self.peers;
-        self.restless.retain(|slot| peers[*slot].as_ref().is_some_and(|peer| peer.media.is_restless()));
+        let peers = &mut self.peers;
+        self.restless.retain(|slot| peers[*slot].as_mut().is_some_and(|peer| !peer.settle()));
         self.next_tick = if self.restless.is_empty() { self.next_sweep } else { self.now + TICK };
     }
 
