@@ -84,6 +84,11 @@ bench-whep: web ## CPU and memory per WHEP viewer beside the bare path to the ke
 	cargo bench --locked -p chobi-media --bench whep_floor --no-run
 	benches/whep/run
 
+.PHONY: profile-whep
+profile-whep: web ## Where the time of the threads goes that send to WHEP viewers, by perf (VIEWERS=200)
+	cargo build --release --locked --bin chobi
+	PROFILE=1 benches/whep/run
+
 .PHONY: bench-hls
 bench-hls: web ## CPU to serve a recording by HLS: nginx with the same files beside us; then a live show (VIEWERS=20)
 	cargo build --release --locked --bin chobi
