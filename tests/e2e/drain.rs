@@ -1,8 +1,9 @@
 //! SIGTERM seen from outside: first it is said, then the door closes; what runs goes on until then.
 
+use crate::harness::peer::{Peer, Script, Way};
 use crate::harness::wait::holds;
 use crate::harness::{Api, Limit, Server, Show, until};
-use crate::str0m_peer::{Peer, Script, Way};
+
 use anyhow::{Result, ensure};
 use reqwest::StatusCode;
 use rustix::process::Signal;
