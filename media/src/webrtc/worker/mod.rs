@@ -479,4 +479,6 @@ fn send(batch: &mut SendBatch, socket: &UdpSocket, sent: &::metrics::Counter, un
 }
 
 #[cfg(test)]
+mod steady_tests;
+#[cfg(test)]
 mod tests;
