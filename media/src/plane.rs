@@ -6,10 +6,13 @@ use crate::hls;
 use crate::hub::{Hub, tell_speakers};
 use crate::ingest::{demo, rtmp};
 use crate::model::{BroadcastId, ViewerId};
-use crate::seam::{Admission, EventSink, Order, Orders};
+use crate::seam::{
+    Admission, EventSink, Order, Orders, PublishGrant, PublishRequest, Refusal, WatchGrant, WatchRequest,
+};
 use crate::store::StoreHealth;
 use crate::tls::Rtmps;
 use crate::webrtc::{self, Surroundings};
+use async_trait::async_trait;
 use axum::Router;
 use bytes::Bytes;
 use std::net::SocketAddr;
@@ -89,8 +92,9 @@ impl Media {
         };
         let webrtc = webrtc::Service::start(config.webrtc, &config.data_dir, around).await?;
         let address = config.rtmp.listen;
+        let door = Arc::new(ClosingDoor { admission, draining: draining.clone() });
         let (mut listener, _bound) =
-            rtmp::Listener::bind(config.rtmp, hub.clone(), admission, Arc::clone(&events), cancel.clone())
+            rtmp::Listener::bind(config.rtmp, hub.clone(), door, Arc::clone(&events), cancel.clone())
                 .await
                 .map_err(|source| StartError::Rtmp { address, source })?;
         if let Some(rtmps) = config.rtmps {
@@ -138,7 +142,7 @@ impl Media {
         });
     }
 
-    /// From here on whoever would publish or watch by WebRTC is told to come later. What runs goes on.
+    /// From here on whoever would publish, or watch by WebRTC, is told to come later. What runs goes on.
     pub fn drain(&self) {
         self.draining.cancel();
     }
@@ -150,6 +154,26 @@ impl Media {
         self.tasks.wait().await;
         self.webrtc.stop().await;
         self.hls.stopped().await;
+    }
+}
+
+/// Admission of those who come by RTMP, until the plane drains.
+struct ClosingDoor {
+    admission: Arc<dyn Admission>,
+    draining: CancellationToken,
+}
+
+#[async_trait]
+impl Admission for ClosingDoor {
+    async fn admit_publisher(&self, request: PublishRequest) -> Result<PublishGrant, Refusal> {
+        if self.draining.is_cancelled() {
+            return Err(Refusal::Stopping);
+        }
+        self.admission.admit_publisher(request).await
+    }
+
+    async fn admit_viewer(&self, request: WatchRequest) -> Result<WatchGrant, Refusal> {
+        self.admission.admit_viewer(request).await
     }
 }
 

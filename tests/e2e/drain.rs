@@ -1,8 +1,8 @@
 //! SIGTERM seen from outside: first it is said, then the door closes; what runs goes on until then.
 
+use crate::harness::peer::{Peer, Script, Way};
 use crate::harness::wait::holds;
-use crate::harness::{Api, Limit, Server, Show, until};
-use crate::str0m_peer::{Peer, Script, Way};
+use crate::harness::{Api, Encoder, Limit, Picture, Server, Show, until};
 use anyhow::{Result, ensure};
 use reqwest::StatusCode;
 use rustix::process::Signal;
@@ -38,6 +38,13 @@ async fn before_the_door_closes_newcomers_are_told_and_what_runs_goes_on() -> Re
         holds(Limit::MEDIA, &format!("{count} pictures"), async || Ok(viewer.pictures() >= count)).await
     };
     seen(30).await?;
+    // One encoder publishes already, another one comes too late.
+    let [early, late] = [
+        Show::create_for(api.register("early").await?, "By encoder").await?,
+        Show::create_for(api.register("late").await?, "Too late").await?,
+    ];
+    let mut goes_on = early.publish(&server, &Picture::CLOCK)?;
+    early.listed(&api).await?;
     ensure!(readyz(&server).await? == StatusCode::OK, "ready");
 
     let mut process = server.ask_to_stop()?;
@@ -50,6 +57,15 @@ async fn before_the_door_closes_newcomers_are_told_and_what_runs_goes_on() -> Re
         ensure!(status == 503, "{url} answered {status}");
         ensure!(after.as_deref().is_some_and(|after| after.parse::<u64>().is_ok_and(|after| after > 0)), "{after:?}");
     }
+    let scratch = server.scratch().join("late");
+    std::fs::create_dir(&scratch)?;
+    let mut refused = Encoder::ffmpeg(&Picture::CLOCK, &late.publish_url(), &scratch)?;
+    holds(Limit::PROCESS, "the encoder that comes too late to be told so", async || refused.has_ended()).await?;
+    let told = refused.output();
+    ensure!(told.contains("the server stops, connect again in a moment"), "it was told: {told}");
+    ensure!(server.metric_where("chobi_publish_refused_total", "stopping").await? == 1.0, "and counted");
+    goes_on.must_run()?;
+    ensure!(early.in_list(&api).await?.is_some(), "who published before goes on");
     ensure!(show.in_list(&api).await?.is_some(), "the API still answers, and the show is on");
     seen(viewer.pictures() + 30).await?;
     ensure!(process.has_ended()?.is_none(), "all of this while it runs");

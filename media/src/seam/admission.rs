@@ -120,4 +120,6 @@ pub enum Refusal {
     Busy,
     #[error("admission is not available, try again shortly")]
     Unavailable,
+    #[error("the server stops, connect again in a moment")]
+    Stopping,
 }

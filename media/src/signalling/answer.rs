@@ -182,6 +182,7 @@ pub(super) fn failed(error: DeskError, presented: bool, direction: Direction) ->
             Refusal::Ended => problem(StatusCode::GONE, "the session has ended"),
             Refusal::Busy => problem(StatusCode::CONFLICT, "somebody else publishes this session"),
             Refusal::Unavailable => later(StatusCode::SERVICE_UNAVAILABLE, "try again in a moment", DRAIN_RETRY),
+            Refusal::Stopping => draining(),
         },
     }
 }

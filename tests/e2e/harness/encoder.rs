@@ -112,6 +112,11 @@ impl Encoder {
         self.process.must_run()
     }
 
+    /// What it has printed.
+    pub(crate) fn output(&self) -> String {
+        self.process.output()
+    }
+
     /// Whether the server, or anything else, has made it give up.
     pub(crate) fn has_ended(&mut self) -> Result<bool> {
         Ok(self.process.has_ended()?.is_some())

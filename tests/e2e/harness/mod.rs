@@ -11,6 +11,7 @@ pub(crate) mod encoder;
 pub(crate) mod enhanced;
 pub(crate) mod hls;
 pub(crate) mod node;
+pub(crate) mod peer;
 pub(crate) mod probe;
 pub(crate) mod process;
 pub(crate) mod room;

@@ -466,7 +466,9 @@ pub(super) fn refused(refusal: &Refusal) -> Response {
         Refusal::Forbidden => (StatusCode::FORBIDDEN, None),
         Refusal::NotFound => (StatusCode::NOT_FOUND, Some(NOT_LIVE_RETRY)),
         Refusal::Ended => (StatusCode::GONE, None),
-        Refusal::Busy | Refusal::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, Some(NOT_LIVE_RETRY)),
+        Refusal::Busy | Refusal::Unavailable | Refusal::Stopping => {
+            (StatusCode::SERVICE_UNAVAILABLE, Some(NOT_LIVE_RETRY))
+        }
     };
     answer::refusal(status, &refusal.to_string(), retry)
 }

@@ -388,5 +388,6 @@ fn refusal_label(refusal: &Refusal) -> &'static str {
         Refusal::Ended => "ended",
         Refusal::Busy => "busy",
         Refusal::Unavailable => "unavailable",
+        Refusal::Stopping => "stopping",
     }
 }

@@ -271,7 +271,7 @@ impl NetConnection {
             Refusal::BadCredentials | Refusal::NotFound | Refusal::Forbidden | Refusal::Ended | Refusal::Busy => {
                 "NetStream.Publish.BadName"
             }
-            Refusal::Unavailable => "NetStream.Publish.Failed",
+            Refusal::Unavailable | Refusal::Stopping => "NetStream.Publish.Failed",
         };
         self.say_end("error", code, &refusal.to_string());
     }

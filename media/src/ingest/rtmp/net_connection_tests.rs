@@ -154,9 +154,11 @@ fn what_is_not_served_is_refused_in_words() {
     let played = player.call("play", 0.0, vec![Amf0Value::Null, text("show")]);
     assert!(matches!(played, Err(ConnectionEnd::PlayRefused)));
     assert_eq!(code(&player.heard()[0].1), "NetStream.Play.Failed");
-    for (refusal, expected) in
-        [(Refusal::BadCredentials, "NetStream.Publish.BadName"), (Refusal::Unavailable, "NetStream.Publish.Failed")]
-    {
+    for (refusal, expected) in [
+        (Refusal::BadCredentials, "NetStream.Publish.BadName"),
+        (Refusal::Unavailable, "NetStream.Publish.Failed"),
+        (Refusal::Stopping, "NetStream.Publish.Failed"),
+    ] {
         let mut refused = Dialogue::new();
         refused.connect(&live()).unwrap();
         refused.call("publish", 2.0, vec![Amf0Value::Null, text("k3y")]).unwrap();

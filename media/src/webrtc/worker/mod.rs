@@ -482,4 +482,6 @@ fn send(batch: &mut SendBatch, socket: &UdpSocket, sent: &::metrics::Counter, un
 }
 
 #[cfg(test)]
+mod steady_tests;
+#[cfg(test)]
 mod tests;

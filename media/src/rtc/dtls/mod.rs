@@ -3,9 +3,16 @@
 //! In: records of a peer, the clock. Out: records, SRTP keys, the end. Pure. The endpoint knows its associations by address;
 //! a peer may change its own, so each goes under an address made of its key, and a move is no matter here.
 
-use super::srtp::SrtpProfile;
+mod flight;
+mod greeting;
+mod ration;
+
 use crate::private_file;
+use crate::rtc::srtp::SrtpProfile;
 use bytes::BytesMut;
+pub(crate) use flight::Flight;
+use greeting::{Added, Greeting, offers_gcm};
+use ration::Ration;
 use rtc::crypto::RTCCryptoProvider;
 use rtc::crypto::providers::RingProvider;
 use rtc::dtls::config::{ClientAuthType, ConfigBuilder, ExtendedMasterSecretType, HandshakeConfig};
@@ -14,7 +21,7 @@ use rtc::dtls::endpoint::{Endpoint, EndpointEvent};
 use rtc::dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 use rtc::dtls::state::State;
 use rtc::shared::TransportProtocol;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -46,48 +53,9 @@ pub(crate) struct DtlsServer {
     again: VecDeque<(PeerKey, BytesMut)>,
     /// Greetings that are not whole yet.
     greetings: Vec<(PeerKey, Greeting)>,
+    /// What those whose greeting was whole have said.
+    rations: HashMap<PeerKey, Ration>,
     events: VecDeque<DtlsEvent>,
-}
-
-/// A ClientHello on its way: with post-quantum key shares it does not fit into one datagram, and what decides about the
-/// cipher may be in any part.
-#[derive(Default)]
-struct Greeting {
-    message: Vec<u8>,
-    /// From and to of what is there of the message.
-    pieces: Vec<(usize, usize)>,
-    datagrams: Vec<BytesMut>,
-}
-
-/// What a datagram did to a [`Greeting`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Added {
-    /// No part of a ClientHello, or one that is there already.
-    Nothing,
-    Part,
-    /// The message is whole, or will not be.
-    Whole,
-}
-
-/// The records that were sent last and wait for an answer (RFC 6347 section 4.2.4). They are sent again as they are, which to
-/// the other side is a network that delivers twice. The endpoint's own timer is not used: it does not slow down, gives a
-/// handshake up after eight intervals, and stops for good when anything comes in that is not the whole answer, be it the
-/// other side's own repetition.
-#[derive(Default)]
-pub(crate) struct Flight {
-    records: Vec<BytesMut>,
-    /// Something was heard since: what is sent next is another flight.
-    is_over: bool,
-    wait: Duration,
-    due: Option<Instant>,
-    /// What it begins with: the other side's own repetition makes the endpoint say the same again, which is no new flight.
-    kind: Option<u8>,
-    /// When it left for the first time. Too early where it was lost then; too long a round trip is the lesser evil.
-    left: Option<Instant>,
-    /// The shortest time from a flight to its answer so far.
-    round_trip: Option<Duration>,
-    /// Heard so far.
-    bytes: usize,
 }
 
 pub(crate) struct DtlsEvent {
@@ -119,12 +87,11 @@ pub enum DtlsError {
     Protocol(String),
 }
 
-/// The first wait for an answer; it doubles (RFC 6347 section 4.2.4.1 allows less than a second on fast paths). There is no
-/// last one: whoever drives the handshake knows how long it may take.
-const FLIGHT_WAIT: Duration = Duration::from_millis(100);
-const FLIGHT_WAIT_MAX: Duration = Duration::from_millis(1_600);
-/// What a client says until the handshake is done, its certificate a few kilobytes, and all of it again on a bad network.
-const HANDSHAKE_MAX: usize = 128 * 1024;
+const RECORD_HEADER: usize = 13;
+const HANDSHAKE_HEADER: usize = 12;
+/// ContentType and HandshakeType.
+const HANDSHAKE: u8 = 22;
+const CLIENT_HELLO: u8 = 1;
 const FILE: &str = "webrtc/dtls.pem";
 
 impl Identity {
@@ -179,137 +146,32 @@ fn config(
     Ok(Arc::new(config))
 }
 
-/// A greeting that is not whole after so many datagrams is taken as it is.
-const GREETING_DATAGRAMS_MAX: usize = 8;
-const GREETING_BYTES_MAX: usize = 16 * 1024;
-const RECORD_HEADER: usize = 13;
-const HANDSHAKE_HEADER: usize = 12;
-/// ContentType and HandshakeType.
-const HANDSHAKE: u8 = 22;
-const CLIENT_HELLO: u8 = 1;
-
-impl Greeting {
-    /// Takes a datagram. What is no ClientHello is not kept: it must not decide about the cipher of those that follow.
-    ///
-    /// ```text
-    /// record:    type 1 | version 2 | epoch 2 | sequence 6 | length 2
-    /// handshake: type 1 | length 3 | message 2 | fragment offset 3 | fragment length 3
-    /// ```
-    fn add(&mut self, datagram: &[u8]) -> Added {
-        let before = self.covered();
-        let mut rest = datagram;
-        while let Some((record, behind)) = rest.split_at_checked(RECORD_HEADER) {
-            let length = usize::from(u16::from_be_bytes([record[11], record[12]]));
-            let Some((body, behind)) = behind.split_at_checked(length) else { break };
-            rest = behind;
-            if record[0] == HANDSHAKE && record[3..5] == [0, 0] {
-                self.piece(body);
-            }
-        }
-        let covered = self.covered();
-        if covered == before {
-            return Added::Nothing;
-        }
-        self.datagrams.push(BytesMut::from(datagram));
-        let is_last = covered == self.message.len() || self.datagrams.len() >= GREETING_DATAGRAMS_MAX;
-        if is_last { Added::Whole } else { Added::Part }
-    }
-
-    fn piece(&mut self, body: &[u8]) {
-        let Some((head, fragment)) = body.split_at_checked(HANDSHAKE_HEADER) else { return };
-        let number =
-            |at: usize| usize::from(head[at]) << 16 | usize::from(head[at + 1]) << 8 | usize::from(head[at + 2]);
-        let (total, offset, end) = (number(1), number(6), number(6) + fragment.len());
-        let is_known_length = self.message.is_empty() || self.message.len() == total;
-        let fits = total <= GREETING_BYTES_MAX && end <= total && number(9) == fragment.len();
-        if head[0] != CLIENT_HELLO || fragment.is_empty() || !is_known_length || !fits {
-            return;
-        }
-        self.message.resize(total, 0);
-        self.message[offset..end].copy_from_slice(fragment);
-        self.pieces.push((offset, end));
-    }
-
-    /// How much of the message is there; parts may come twice and overlap.
-    fn covered(&mut self) -> usize {
-        self.pieces.sort_unstable();
-        self.pieces.dedup_by(|next, piece| {
-            let touches = next.0 <= piece.1;
-            if touches {
-                piece.1 = piece.1.max(next.1);
-            }
-            touches
-        });
-        self.pieces.iter().map(|(start, end)| end - start).sum()
-    }
+/// One record of a datagram.
+///
+/// ```text
+/// record:    type 1 | version 2 | epoch 2 | sequence 6 | length 2
+/// handshake: type 1 | length 3 | message 2 | fragment offset 3 | fragment length 3
+/// ```
+struct Record<'a> {
+    kind: u8,
+    /// Of epoch 0: nothing is encrypted.
+    is_plain: bool,
+    body: &'a [u8],
 }
 
-/// Whether a ClientHello lists AEAD_AES_128_GCM in its use_srtp extension (RFC 5764 section 4.1.1): extension 14, its
-/// length, the length of the list, the profiles, an empty key identifier.
-fn offers_gcm(hello: &[u8]) -> bool {
-    const AEAD_AES_128_GCM: [u8; 2] = [0, 7];
-    (0..hello.len()).any(|at| {
-        let Some(&[0, 14, e0, e1, l0, l1, ref rest @ ..]) = hello.get(at..) else { return false };
-        let (extension, list) = (u16::from_be_bytes([e0, e1]), usize::from(u16::from_be_bytes([l0, l1])));
-        usize::from(extension) == list + 3
-            && rest.get(..list).is_some_and(|profiles| profiles.chunks(2).any(|profile| profile == AEAD_AES_128_GCM))
+/// The records of a datagram, up to the first that is not whole.
+fn records(mut datagram: &[u8]) -> impl Iterator<Item = Record<'_>> {
+    std::iter::from_fn(move || {
+        let (head, behind) = datagram.split_at_checked(RECORD_HEADER)?;
+        let length = usize::from(u16::from_be_bytes([head[11], head[12]]));
+        let (body, behind) = behind.split_at_checked(length)?;
+        datagram = behind;
+        Some(Record { kind: head[0], is_plain: head[3..5] == [0, 0], body })
     })
 }
 
-impl Flight {
-    /// A datagram came from the other side.
-    pub(crate) fn heard(&mut self) {
-        self.is_over = true;
-    }
-
-    /// An error when the other side has said more than a handshake needs: the endpoint keeps what it cannot read yet.
-    fn take(&mut self, bytes: usize) -> Result<(), DtlsError> {
-        self.bytes += bytes;
-        let is_sane = self.bytes <= HANDSHAKE_MAX;
-        is_sane.then_some(()).ok_or_else(|| DtlsError::Protocol("more than a handshake needs".to_owned()))
-    }
-
-    /// The handshake went on: what was heard was the answer. The shortest round trip so far.
-    pub(crate) fn answered(&mut self, now: Instant) -> Option<Duration> {
-        let took = self.left.take().map(|left| now.saturating_duration_since(left));
-        self.round_trip = self.round_trip.into_iter().chain(took).min();
-        self.round_trip
-    }
-
-    /// A record is on its way.
-    pub(crate) fn sent(&mut self, now: Instant, record: &BytesMut) {
-        if self.is_over || self.records.is_empty() {
-            let kind = kind_of(record);
-            if kind != self.kind {
-                self.answered(now);
-                (self.kind, self.left) = (kind, Some(now));
-            }
-            let Self { kind, left, round_trip, .. } = *self;
-            *self = Self { kind, left, round_trip, wait: FLIGHT_WAIT, ..Self::default() };
-        }
-        self.records.push(record.clone());
-        self.due = Some(now + self.wait);
-    }
-
-    pub(crate) fn due(&self) -> Option<Instant> {
-        self.due
-    }
-
-    /// What is to be sent again now: the whole flight, or nothing.
-    pub(crate) fn again(&mut self, now: Instant) -> &[BytesMut] {
-        if self.due.is_none_or(|due| due > now) {
-            return &[];
-        }
-        self.wait = (self.wait * 2).min(FLIGHT_WAIT_MAX);
-        self.due = Some(now + self.wait);
-        &self.records
-    }
-}
-
-/// The type of the handshake message that a record begins with, or of the record where it is no handshake.
-fn kind_of(record: &[u8]) -> Option<u8> {
-    let kind = *record.first()?;
-    if kind == HANDSHAKE { record.get(RECORD_HEADER).copied() } else { Some(kind) }
+fn three_bytes(bytes: &[u8], at: usize) -> usize {
+    usize::from(bytes[at]) << 16 | usize::from(bytes[at + 1]) << 8 | usize::from(bytes[at + 2])
 }
 
 fn protocol(error: impl std::fmt::Display) -> DtlsError {
@@ -352,6 +214,7 @@ impl DtlsServer {
             shaking: Vec::new(),
             again: VecDeque::new(),
             greetings: Vec::new(),
+            rations: HashMap::new(),
             events: VecDeque::new(),
         }
     }
@@ -380,8 +243,9 @@ impl DtlsServer {
 
     fn read(&mut self, now: Instant, peer: PeerKey, datagram: BytesMut) -> Result<(), DtlsError> {
         let address = peer.address();
-        if let Some((_, flight)) = self.shaking.iter_mut().find(|(shaking, _)| *shaking == peer) {
-            flight.take(datagram.len())?;
+        let flight = self.shaking.iter_mut().find(|(shaking, _)| *shaking == peer).map(|(_, flight)| flight);
+        self.rations.entry(peer).or_default().take(&datagram, flight.is_some())?;
+        if let Some(flight) = flight {
             flight.heard();
         }
         let events = self.endpoint.read(now, address, None, datagram).map_err(protocol)?;
@@ -432,11 +296,20 @@ impl DtlsServer {
         }
     }
 
+    /// Whether nothing is kept of anybody.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn is_empty(&self) -> bool {
+        let Self { endpoint, shaking, again, greetings, rations, events, .. } = self;
+        let handshakes = endpoint.get_connections_keys().count() + shaking.len() + again.len() + greetings.len();
+        handshakes + rations.len() + events.len() == 0
+    }
+
     /// Says goodbye and forgets the peer.
     pub(crate) fn close(&mut self, now: Instant, peer: PeerKey) {
         self.shaking.retain(|(shaking, _)| *shaking != peer);
         self.again.retain(|(again, _)| *again != peer);
         self.greetings.retain(|(greeting, _)| *greeting != peer);
+        self.rations.remove(&peer);
         self.endpoint.stop(now, peer.address());
         self.events.retain(|event| event.peer != peer);
     }
@@ -458,5 +331,4 @@ pub(crate) fn keys(state: Option<&State>, round_trip: Option<Duration>) -> Resul
 }
 
 #[cfg(test)]
-#[path = "dtls_tests.rs"]
 mod tests;

@@ -1,6 +1,8 @@
 //! The parsers of what anybody can send to the WebRTC port and to WHIP, opened to `fuzz/`. Each function takes any bytes and
 //! asserts what the parser promises of them; not part of any build but the fuzzer's.
 
+mod dtls;
+
 use crate::codec::nal::NalUnits;
 use crate::rtc::datagram::{self, Kind};
 use crate::rtc::feedback::estimate::{START_BPS, SendEstimate};
@@ -14,6 +16,8 @@ use crate::signalling::SdpFragment;
 use bytes::Bytes;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
+
+pub use dtls::dtls;
 
 /// A check of ICE: what is read lies within it, and it can be answered.
 pub fn stun(bytes: &[u8]) {
