@@ -239,7 +239,9 @@ impl Watcher {
             let text = String::from_utf8(bytes.to_vec()).unwrap();
             seen.wrong.extend(missing(&self.root, key, &text));
             seen.playlists.entry(key.to_owned()).or_default().push(text);
+        // The journal grows, and the picture of a show is its newest.
         } else if !key.ends_with("/index.jsonl")
+            && !key.ends_with("/thumbnail.jpg")
             && let Some(before) = seen.bytes.insert(key.to_owned(), bytes.clone())
             && before != bytes
         {

@@ -117,7 +117,7 @@ pub(super) async fn write_recording(node: &Node, broadcast: &BroadcastId) -> Res
     }
     entries.retain(|entry| match entry {
         Entry::Thumbnail(one) => known.has(one.rendition, one.epoch, ObjectName::Thumbnail(one.number)),
-        Entry::Epoch { .. } | Entry::Segment(_) | Entry::Stopped | Entry::Ended { .. } => true,
+        Entry::Epoch { .. } | Entry::Segment(_) | Entry::Part { .. } | Entry::Stopped | Entry::Ended { .. } => true,
     });
     if let Some(poster) = node.playlists.poster(entries.clone()) {
         write_poster(node, broadcast, poster).await?;
