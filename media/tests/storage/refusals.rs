@@ -1,6 +1,7 @@
 //! A local disk that refuses, for a while: what it costs a show, and that nothing is told that is not so.
 
 use super::line::State;
+use super::service::Mood;
 use super::stage::{LIMIT, SHOW, Stage, uris, write_on};
 use super::theatre::{SEGMENTS, Theatre, play_and_stop, play_half, watch};
 use chobi_media::seam::Recorded;
@@ -91,6 +92,32 @@ async fn a_full_disk_makes_room_of_what_the_bucket_has() {
     let left = theatre.spooled();
     let is_left = |number: u64| left.contains_key(&format!("live/{SHOW}/v0/0/{number}.m4s"));
     assert!(is_left(SEGMENTS) && !(1..SEGMENTS).all(is_left), "{:?}", left.keys());
+    theatre.assert_whole(SEGMENTS);
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_segment_that_the_disk_does_not_give_back_is_said_to_be_the_disks_fault() {
+    let theatre = Theatre::new().await;
+    theatre.service.set_mood(Mood::Picky("v0/0/1.m4s"));
+    let stage = theatre.open();
+    let (mut publisher, second) = play_half(&stage).await;
+    let segment = theatre.folder(SHOW).join("v0/0/1.m4s");
+    theatre.eventually("the segment on the disk", |_| segment.exists()).await;
+    let in_the_way = InTheWay::of(segment);
+    theatre.service.set_mood(Mood::Fine);
+    write_on(&mut publisher, second).await;
+    let health = stage.service.storage_health();
+    theatre
+        .eventually("the disk, and the disk alone, to be in trouble", |_| {
+            let trouble = health.trouble().unwrap_or_default();
+            let segment = trouble.contains("cannot read") && trouble.contains("v0/0/1.m4s: Is a directory");
+            segment && trouble.starts_with("the disk fails") && !trouble.contains("the bucket")
+        })
+        .await;
+    in_the_way.clear();
+    stage.end(SHOW, publisher).await;
+    theatre.complete().await;
     theatre.assert_whole(SEGMENTS);
     stage.stop().await;
 }

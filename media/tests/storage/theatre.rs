@@ -169,8 +169,11 @@ fn collect(folder: &Path, prefix: &str, found: &mut BTreeMap<String, Vec<u8>>) {
         let name = entry.file_name().into_string().unwrap();
         if entry.file_type().unwrap().is_dir() {
             collect(&entry.path(), &format!("{prefix}/{name}"), found);
-        } else if [".mp4", ".m4s", ".jpg"].iter().any(|kind| name.ends_with(kind)) {
-            found.insert(format!("{prefix}/{name}"), std::fs::read(entry.path()).unwrap());
+        } else if [".mp4", ".m4s", ".jpg"].iter().any(|kind| name.ends_with(kind))
+            // One that went since it was listed is not there.
+            && let Ok(bytes) = std::fs::read(entry.path())
+        {
+            found.insert(format!("{prefix}/{name}"), bytes);
         }
     }
 }

@@ -50,6 +50,7 @@ pub(super) async fn upload(node: Arc<Node>, order: u64, key: ObjectKey, newest: 
 async fn attempt(node: &Node, key: &ObjectKey, newest: &NewestThumbnail) -> Result<Outcome, StoreError> {
     let _turn = node.uploads.acquire().await.map_err(|_| StoreError::Closed)?;
     let Some(object) = node.disk.get(key).await? else { return Ok(Outcome::Missing) };
+    node.disk_health.works();
     let (bytes, began) = (object.len() as u64, Instant::now());
     node.bucket.put(key, vec![object.clone()]).await?;
     if let ObjectName::Thumbnail(number) = key.object {
@@ -83,13 +84,16 @@ async fn in_turn<F: Future<Output = Result<(), StoreError>>>(
     node: &Node,
     put: impl Fn() -> F,
 ) -> Result<(), StoreError> {
-    let _turn = node.uploads.acquire().await.map_err(|_| StoreError::Closed)?;
     let mut attempt = 1;
-    while let Err(error) = put().await {
-        if attempt == ATTEMPTS {
-            return Err(error);
+    loop {
+        let turn = node.uploads.acquire().await.map_err(|_| StoreError::Closed)?;
+        match put().await {
+            Ok(()) => break,
+            Err(error) if attempt == ATTEMPTS => return Err(error),
+            Err(error) => node.health.failed(&error),
         }
-        node.health.failed(&error);
+        // Others need not wait while this one does.
+        drop(turn);
         attempt += 1;
         tokio::time::sleep(PAUSE.mul_f64(rand::random())).await;
     }

@@ -19,7 +19,8 @@ use self::health::Health;
 use self::shipment::Shipment;
 use super::journal::{self, Entry, ThumbnailEntry};
 use super::spool::Spool;
-use super::{DiskStore, ObjectKey, S3Store, SegmentStore, StorageConfig, StoreError, disk};
+use super::trouble::DiskHealth;
+use super::{Bucket, DiskStore, ObjectKey, S3Store, SegmentStore, StorageConfig, StoreError, disk};
 use crate::model::BroadcastId;
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -84,6 +85,7 @@ struct Node {
     /// One per object that is read from the bucket: readers must not take all memory either.
     reads: Semaphore,
     health: Health,
+    disk_health: DiskHealth,
     /// Broadcasts of which the bucket had no journal, and when it was asked.
     absent: Mutex<HashMap<BroadcastId, Instant>>,
     shows: Mutex<Shows>,
@@ -134,12 +136,7 @@ const ABSENT_FOR: Duration = Duration::from_secs(10);
 const ABSENT_MAX: usize = 1024;
 
 impl Uploader {
-    pub(super) fn start(
-        config: StorageConfig,
-        live: LiveRules,
-        disk: DiskStore,
-        playlists: Arc<dyn PlaylistWriter>,
-    ) -> Self {
+    pub(super) fn start(Bucket { config, live, playlists }: Bucket, disk: DiskStore, disk_health: DiskHealth) -> Self {
         let endpoint = if config.endpoint.is_empty() { "AWS" } else { &config.endpoint };
         tracing::info!(bucket = config.bucket, endpoint, prefix = config.prefix, "segments go on to a bucket");
         let node = Arc::new(Node {
@@ -151,6 +148,7 @@ impl Uploader {
             uploads: Semaphore::new(config.uploads_per_node),
             reads: Semaphore::new(READS),
             health: Health::new(config.gap_after),
+            disk_health,
             config,
             absent: Mutex::default(),
             shows: Mutex::default(),
@@ -325,6 +323,14 @@ impl Node {
     async fn may_read(&self) -> Result<SemaphorePermit<'_>, StoreError> {
         let turn = tokio::time::timeout(self.config.attempt_timeout, self.reads.acquire()).await;
         turn.map_err(|_| StoreError::Full { limit: READS })?.map_err(|_| StoreError::Closed)
+    }
+
+    /// Something that was to be brought to the bucket was not: the bucket failed, or the disk.
+    fn failed(&self, error: &StoreError) {
+        match error {
+            StoreError::Disk { .. } => self.disk_health.failed(error),
+            _ => self.health.failed(error),
+        }
     }
 
     fn rules(&self) -> Rules {

@@ -137,7 +137,7 @@ impl Shipment {
         loop {
             match self.read_back().await {
                 Ok(()) => return,
-                Err(error) => self.node.health.failed(&error),
+                Err(error) => self.node.failed(&error),
             }
             tokio::time::sleep(RETRY_READ).await;
         }
@@ -229,13 +229,12 @@ impl Shipment {
                 self.marks.push_back((Mark::uploaded(&key), Some((key, bytes))));
             }
             Outcome::Missing => {
-                tracing::error!(%key, "a segment is not on the disk any more and was not uploaded: it is lost");
-                ::metrics::counter!(metrics::STORE_FAILURES).increment(1);
+                self.node.disk_health.failed(&StoreError::Vanished { key: key.to_string() });
                 self.marks.push_back((Mark::lost(&key), None));
                 self.backlog.lost(order);
             }
             Outcome::Failed(error) => {
-                self.node.health.failed(&error);
+                self.node.failed(&error);
                 return self.backlog.failed(order, now, rand::random());
             }
         }
@@ -311,7 +310,7 @@ impl Shipment {
                 }
             }
             Err(error) => {
-                self.node.health.failed(&error);
+                self.node.failed(&error);
                 self.pages_failed = self.pages_failed.saturating_add(1);
                 let doubled = Duration::from_millis(200) * 2_u32.saturating_pow(self.pages_failed.min(6));
                 self.pages_after = now + doubled.min(PAGES_BACKOFF_MAX).mul_f64(rand::random());
@@ -362,7 +361,7 @@ impl Shipment {
     async fn write_mark(&self, mark: Mark) -> bool {
         let folder = self.node.disk.folder(&self.broadcast);
         let written = disk::blocking(move || uploads::append(&folder, &mark)).await;
-        written.inspect_err(|error| self.node.health.failed(error)).is_ok()
+        written.inspect_err(|error| self.node.failed(error)).is_ok()
     }
 
     /// The server stops: what is on its way may arrive.
