@@ -19,7 +19,7 @@ use tracing::Instrument;
 
 /// Where orders about recordings go.
 #[derive(Debug, Clone)]
-pub(crate) struct Archive {
+pub struct Archive {
     orders: mpsc::Sender<Order>,
 }
 
@@ -37,19 +37,19 @@ const AT_ONCE: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Archive {
-    pub(crate) fn open(service: Service, tasks: &TaskTracker, cancel: CancellationToken) -> Self {
+    pub fn open(service: Service, tasks: &TaskTracker, cancel: CancellationToken) -> Self {
         let (orders, receiver) = mpsc::channel(QUEUE);
         tasks.spawn(run(service, receiver, cancel));
         Self { orders }
     }
 
     /// Has what is kept of a broadcast told.
-    pub(crate) fn settle(&self, broadcast: BroadcastId) {
+    pub fn settle(&self, broadcast: BroadcastId) {
         self.give(Order::Settle(broadcast));
     }
 
     /// Has what is kept of a broadcast and its parts deleted.
-    pub(crate) fn delete(&self, broadcast: BroadcastId, parts: Vec<BroadcastId>) {
+    pub fn delete(&self, broadcast: BroadcastId, parts: Vec<BroadcastId>) {
         self.give(Order::Delete { broadcast, parts });
     }
 
@@ -200,6 +200,7 @@ async fn close(shared: &Shared, broadcast: &BroadcastId) -> Result<Recording, St
     if !recording.is_empty() && !recording.has_ended() {
         shared.keeper.note(broadcast.clone(), recording.end_entry())?;
         shared.keeper.settle().await;
+        shared.recordings.forget(broadcast);
     }
     Ok(recording)
 }

@@ -30,7 +30,6 @@ use std::time::Duration;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
@@ -86,8 +85,6 @@ struct Node {
     reads: Semaphore,
     health: Health,
     disk_health: DiskHealth,
-    /// Broadcasts of which the bucket had no journal, and when it was asked.
-    absent: Mutex<HashMap<BroadcastId, Instant>>,
     shows: Mutex<Shows>,
     tasks: TaskTracker,
     cancel: CancellationToken,
@@ -132,8 +129,6 @@ const FINISHING: usize = 4;
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// Objects read from the bucket at one time, each some megabytes.
 const READS: usize = 32;
-const ABSENT_FOR: Duration = Duration::from_secs(10);
-const ABSENT_MAX: usize = 1024;
 
 impl Uploader {
     pub(super) fn start(Bucket { config, live, playlists }: Bucket, disk: DiskStore, disk_health: DiskHealth) -> Self {
@@ -150,7 +145,6 @@ impl Uploader {
             health: Health::new(config.gap_after),
             disk_health,
             config,
-            absent: Mutex::default(),
             shows: Mutex::default(),
             tasks: TaskTracker::new(),
             cancel: CancellationToken::new(),
@@ -190,21 +184,10 @@ impl Uploader {
         self.node.bucket.get(key).await
     }
 
-    /// The journal of a broadcast that is over, from the bucket; nothing where it has none. That it has none is believed for
-    /// a moment: strangers may ask, and a bucket is paid by the question.
+    /// The journal of a broadcast that is over, from the bucket; nothing where it has none.
     pub(super) async fn journal(&self, broadcast: &BroadcastId) -> Result<Vec<Entry>, StoreError> {
-        if self.node.absent.lock().get(broadcast).is_some_and(|asked| asked.elapsed() < ABSENT_FOR) {
-            return Ok(Vec::new());
-        }
         let _read = self.node.may_read().await?;
         let text = self.node.bucket.journal(broadcast).await?;
-        if text.is_none() {
-            let mut absent = self.node.absent.lock();
-            if absent.len() >= ABSENT_MAX {
-                absent.clear();
-            }
-            absent.insert(broadcast.clone(), Instant::now());
-        }
         Ok(text.map_or_else(Vec::new, |text| journal::of_text(&text)))
     }
 
