@@ -24,12 +24,13 @@ use super::{Bucket, DiskStore, ObjectKey, S3Store, SegmentStore, StorageConfig, 
 use crate::model::BroadcastId;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
@@ -86,6 +87,8 @@ struct Node {
     health: Health,
     disk_health: DiskHealth,
     shows: Mutex<Shows>,
+    /// Shows of earlier runs that are not finished, and when to begin. As many as there are folders.
+    earlier: Mutex<VecDeque<(Instant, BroadcastId)>>,
     tasks: TaskTracker,
     cancel: CancellationToken,
 }
@@ -127,6 +130,8 @@ const STUCK_AFTER: Duration = Duration::from_secs(5);
 /// Shows of earlier runs that are finished at one time. Each reads its journal; more would crowd out what is live.
 const FINISHING: usize = 4;
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// One of which the disk does not say what there is has its turn again so much later.
+const TRY_AGAIN: Duration = Duration::from_secs(5);
 /// Objects read from the bucket at one time, each some megabytes.
 const READS: usize = 32;
 
@@ -146,6 +151,7 @@ impl Uploader {
             disk_health,
             config,
             shows: Mutex::default(),
+            earlier: Mutex::default(),
             tasks: TaskTracker::new(),
             cancel: CancellationToken::new(),
         });
@@ -273,6 +279,27 @@ impl Node {
         shows.shipping.insert(broadcast.clone(), Shipping { notes, abandon, task, is_earlier });
     }
 
+    /// Starts what may begin of the shipments of earlier runs. Whether there is nothing left of them.
+    fn start_earlier(self: &Arc<Self>) -> bool {
+        let (mut shows, now) = (self.shows.lock(), Instant::now());
+        let mut at_work = shows.shipping.values().filter(|show| show.is_earlier).count();
+        let mut earlier = self.earlier.lock();
+        while at_work < FINISHING
+            && let Some((_, broadcast)) = earlier.pop_front_if(|(not_before, _)| *not_before <= now)
+        {
+            if !shows.shipping.contains_key(&broadcast) {
+                self.start_shipment(&mut shows, &broadcast, true);
+                at_work += 1;
+            }
+        }
+        at_work == 0 && earlier.is_empty()
+    }
+
+    /// What an earlier run left of a show cannot be read now: others have their turn first.
+    fn try_again(&self, broadcast: &BroadcastId) {
+        self.earlier.lock().push_back((Instant::now() + TRY_AGAIN, broadcast.clone()));
+    }
+
     /// Takes a shipment off the list, unless it was told something that it has not seen.
     fn leave(&self, broadcast: &BroadcastId, inbox: &mpsc::Receiver<Entry>) -> bool {
         let mut shows = self.shows.lock();
@@ -328,7 +355,8 @@ impl Node {
 /// Counts the spool, then starts the shipments of shows that an earlier run did not finish, a few at a time.
 async fn finish_earlier(node: Arc<Node>) {
     let counting = Arc::clone(&node);
-    let unfinished = disk::blocking(move || counting.spool.count()).await.unwrap_or_else(|error| {
+    let counted = disk::blocking(move || counting.spool.count(|error| counting.disk_health.failed(error))).await;
+    let unfinished = counted.unwrap_or_else(|error| {
         let error = &error as &dyn std::error::Error;
         tracing::error!(error, "the spool cannot be read; what earlier runs left there is not uploaded");
         Vec::new()
@@ -337,17 +365,16 @@ async fn finish_earlier(node: Arc<Node>) {
     if !unfinished.is_empty() {
         tracing::info!(shows = unfinished.len(), "going on with uploads of earlier runs");
     }
-    for broadcast in unfinished {
-        while node.shows.lock().shipping.values().filter(|show| show.is_earlier).count() >= FINISHING {
-            tokio::select! {
-                () = tokio::time::sleep(LOOK_AGAIN) => {}
-                () = node.cancel.cancelled() => return,
-            }
+    let now = Instant::now();
+    node.earlier.lock().extend(unfinished.into_iter().map(|broadcast| (now, broadcast)));
+    let finish = async {
+        while !node.start_earlier() {
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
-        let mut shows = node.shows.lock();
-        if !shows.shipping.contains_key(&broadcast) {
-            node.start_shipment(&mut shows, &broadcast, true);
-        }
+    };
+    tokio::select! {
+        () = finish => {}
+        () = node.cancel.cancelled() => {}
     }
 }
 

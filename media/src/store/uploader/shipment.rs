@@ -105,7 +105,7 @@ impl Shipment {
     async fn ship(&mut self, inbox: &mut mpsc::Receiver<Entry>) {
         let stop = self.node.cancel.clone();
         tokio::select! {
-            () = self.recover() => {}
+            can_go_on = self.recover() => if !can_go_on { return },
             () = stop.cancelled() => return,
         }
         loop {
@@ -132,15 +132,18 @@ impl Shipment {
         }
     }
 
-    /// Reads what is known of the show. A disk that cannot be read is asked again; nothing can be done without it.
-    async fn recover(&mut self) {
-        loop {
-            match self.read_back().await {
-                Ok(()) => return,
-                Err(error) => self.node.failed(&error),
+    /// Reads what is known of the show. A disk that cannot be read is asked again; nothing can be done without it. `false`:
+    /// that is for later, since others wait.
+    async fn recover(&mut self) -> bool {
+        while let Err(error) = self.read_back().await {
+            self.node.failed(&error);
+            if self.patience.is_zero() {
+                self.node.try_again(&self.broadcast);
+                return false;
             }
             tokio::time::sleep(RETRY_READ).await;
         }
+        true
     }
 
     async fn read_back(&mut self) -> Result<(), StoreError> {
