@@ -33,13 +33,13 @@ pub(crate) const THUMBNAILS_MADE: &str = "chobi_thumbnails_made_total";
 pub(crate) const THUMBNAILS_FAILED: &str = "chobi_thumbnails_failed_total";
 /// Keyframes for which there was no time: more shows than one core can picture. Each show tries again with its next segment.
 pub(crate) const THUMBNAILS_DROPPED: &str = "chobi_thumbnails_dropped_total";
-/// Segments that could not be kept on disk.
+/// What the disk did not take of the shows, or did not give back for the bucket.
 pub(crate) const STORE_FAILURES: &str = "chobi_store_failures_total";
 /// Objects that the bucket has acknowledged.
 pub(crate) const STORE_UPLOADS: &str = "chobi_store_uploads_total";
 /// How long each of them took.
 pub(crate) const STORE_UPLOAD_SECONDS: &str = "chobi_store_upload_seconds";
-/// Attempts that failed, of objects and playlists, by `reason` (timed_out, unreachable, busy, denied, refused, disk).
+/// Attempts that failed, of objects and playlists, by `reason` (timed_out, unreachable, busy, denied, refused, other).
 pub(crate) const STORE_UPLOAD_FAILURES: &str = "chobi_store_upload_failures_total";
 /// Attempts that were not an object's first.
 pub(crate) const STORE_UPLOAD_RETRIES: &str = "chobi_store_upload_retries_total";

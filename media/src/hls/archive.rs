@@ -19,7 +19,7 @@ use tracing::Instrument;
 
 /// Where orders about recordings go.
 #[derive(Debug, Clone)]
-pub(crate) struct Archive {
+pub struct Archive {
     orders: mpsc::Sender<Order>,
 }
 
@@ -37,19 +37,19 @@ const AT_ONCE: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Archive {
-    pub(crate) fn open(service: Service, tasks: &TaskTracker, cancel: CancellationToken) -> Self {
+    pub fn open(service: Service, tasks: &TaskTracker, cancel: CancellationToken) -> Self {
         let (orders, receiver) = mpsc::channel(QUEUE);
         tasks.spawn(run(service, receiver, cancel));
         Self { orders }
     }
 
     /// Has what is kept of a broadcast told.
-    pub(crate) fn settle(&self, broadcast: BroadcastId) {
+    pub fn settle(&self, broadcast: BroadcastId) {
         self.give(Order::Settle(broadcast));
     }
 
     /// Has what is kept of a broadcast and its parts deleted.
-    pub(crate) fn delete(&self, broadcast: BroadcastId, parts: Vec<BroadcastId>) {
+    pub fn delete(&self, broadcast: BroadcastId, parts: Vec<BroadcastId>) {
         self.give(Order::Delete { broadcast, parts });
     }
 
@@ -104,22 +104,13 @@ impl Order {
 }
 
 impl Service {
-    /// Closes the recording of a show whose end this process did not see, so that it can be played: its session ended
-    /// while the server was down. `false`: it is live, has an end, or there is nothing of it.
-    pub async fn end_recording(&self, broadcast: &BroadcastId) -> Result<bool, StoreError> {
-        if self.shared.shows.get(broadcast).is_some() {
-            return Ok(false);
-        }
-        let (_, closed_now) = close(&self.shared, broadcast).await?;
-        Ok(closed_now)
-    }
-
-    /// Tells what is kept of a show that is over. One that is still served tells by itself.
+    /// Tells what is kept of a show that is over, and closes it where this process did not see its end: its session ended
+    /// while the server was down. One that is still served tells by itself.
     pub async fn settle_recording(&self, broadcast: &BroadcastId) -> Result<(), StoreError> {
         if self.shared.shows.get(broadcast).is_some() {
             return Ok(());
         }
-        let (mut recorded, _) = close(&self.shared, broadcast).await?;
+        let mut recorded = close_all(&self.shared, broadcast).await?;
         if !is_to_keep(&self.shared, broadcast).await {
             recorded = Recorded::Nothing;
         }
@@ -160,9 +151,9 @@ pub(super) async fn conclude(shared: &Shared, show: &Show, keeps: bool) {
     shared.keeper.settle().await;
     shared.recordings.forget(&show.id);
     let concluded = if keeps {
-        match close(shared, &show.id).await {
-            Ok((Recorded::Nothing, _)) if show.has_begun() => Ok(Recorded::Lost),
-            closed => closed.map(|(recorded, _)| recorded),
+        match close_all(shared, &show.id).await {
+            Ok(Recorded::Nothing) if show.has_begun() => Ok(Recorded::Lost),
+            closed => closed,
         }
     } else {
         Ok(Recorded::Nothing)
@@ -190,15 +181,28 @@ pub(super) async fn delete(shared: &Shared, broadcast: &BroadcastId) -> Result<(
     deleted
 }
 
-/// Ends a journal whose end nobody wrote down. Says what it has, and whether that was needed.
-async fn close(shared: &Shared, broadcast: &BroadcastId) -> Result<(Recorded, bool), StoreError> {
+/// Ends the journal of a show, and those of its co-hosts, where nobody wrote down the end: the process died before. Says
+/// what the show itself has.
+async fn close_all(shared: &Shared, broadcast: &BroadcastId) -> Result<Recorded, StoreError> {
+    let recording = close(shared, broadcast).await?;
+    for part in recording.parts() {
+        // One that is still served closes its own.
+        if shared.shows.get(part).is_none() {
+            close(shared, part).await?;
+        }
+    }
+    Ok(recording.recorded())
+}
+
+/// Ends a journal whose end nobody wrote down.
+async fn close(shared: &Shared, broadcast: &BroadcastId) -> Result<Recording, StoreError> {
     let recording = Recording::read(shared.keeper.archived(broadcast).await?);
-    let is_open = !recording.is_empty() && !recording.has_ended();
-    if is_open {
+    if !recording.is_empty() && !recording.has_ended() {
         shared.keeper.note(broadcast.clone(), recording.end_entry())?;
         shared.keeper.settle().await;
+        shared.recordings.forget(broadcast);
     }
-    Ok((recording.recorded(), is_open))
+    Ok(recording)
 }
 
 async fn tell(shared: &Shared, broadcast: &BroadcastId, recorded: Recorded) {

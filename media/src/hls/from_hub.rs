@@ -29,6 +29,10 @@ const LAST_PICTURE: Duration = Duration::from_secs(5);
 pub(super) async fn run(shared: Arc<Shared>, broadcast: Arc<Broadcast>, subscriber: Subscriber, show: Arc<Show>) {
     let keeps = archive::is_to_keep(&shared, &show.id).await;
     show.set_keeps(keeps);
+    if let (Some(host), true) = (show.part_of(), keeps) {
+        // Whoever closes the host's recording closes this one too, should this process not live to do it.
+        let _ = shared.keeper.note(host.clone(), Entry::Part { broadcast: show.id.clone() });
+    }
     let packager = open(&shared, &show, keeps).await;
     let ready = packager.is_ready();
     let HlsConfig { thumbnail_interval, thumbnail_width, .. } = shared.config;

@@ -29,7 +29,7 @@ mod show;
 mod text;
 mod thumbnails;
 
-pub(crate) use archive::Archive;
+pub use archive::Archive;
 pub use config::HlsConfig;
 pub use in_memory::{Packaged, package_in_memory};
 pub use service::{Service, ServiceError, Shelf};

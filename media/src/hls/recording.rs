@@ -14,7 +14,7 @@ use crate::model::BroadcastId;
 use crate::seam::Recorded;
 use crate::store::journal::{Entry, EpochRendition, PictureEntry, SegmentEntry, ThumbnailEntry};
 use crate::store::{Keeper, ObjectKey, ObjectName, RenditionId, RenditionKind, StoreError};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A show as its journal tells it.
@@ -30,6 +30,8 @@ pub(crate) struct Recording {
     whole: bool,
     /// The target duration it ended with, once it has.
     ended: Option<u64>,
+    /// Broadcasts of co-hosts, who have recordings of their own.
+    parts: BTreeSet<BroadcastId>,
     /// In the order of time.
     thumbnails: Vec<ThumbnailEntry>,
 }
@@ -97,6 +99,10 @@ impl Recording {
         self.ended.is_some()
     }
 
+    pub(crate) fn parts(&self) -> &BTreeSet<BroadcastId> {
+        &self.parts
+    }
+
     /// What is kept of the show.
     pub(crate) fn recorded(&self) -> Recorded {
         let kept =
@@ -147,6 +153,7 @@ impl Recording {
                     self.thumbnails.push(thumbnail);
                 }
             }
+            Entry::Part { broadcast } => drop(self.parts.insert(broadcast)),
             Entry::Stopped => self.whole = true,
             Entry::Ended { target_duration_secs } => {
                 self.whole = true;

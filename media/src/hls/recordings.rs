@@ -1,6 +1,7 @@
 //! Recordings that were asked for lately: their playlists, so that many who watch one cost one reading of its journal.
 //!
-//! In: broadcasts, and how to read the journal of one. Out: playlists. Readers of one recording wait for the first of
+//! In: broadcasts, and how to read the journal of one. Out: playlists, or that there is none: that is believed for a moment,
+//! since many may wait for a show, and a bucket is paid by the question. Readers of one recording wait for the first of
 //! them. Bounded in bytes: what is asked for rarely goes first. Driven by delivery; told by whoever ends or deletes a show.
 
 use super::recording::{Recording, RecordingPlaylists};
@@ -13,16 +14,28 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use std::iter;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
 
 pub(crate) struct Recordings {
-    known: Cache<BroadcastId, Arc<RecordingPlaylists>, Weight>,
+    known: Cache<BroadcastId, Known, Weight>,
+}
+
+#[derive(Debug, Clone)]
+enum Known {
+    Recorded(Arc<RecordingPlaylists>),
+    /// There was none a moment ago, or its show was not over.
+    Nothing {
+        until: Instant,
+    },
 }
 
 #[derive(Debug, Clone)]
 struct Weight;
 
-impl Weighter<BroadcastId, Arc<RecordingPlaylists>> for Weight {
-    fn weight(&self, _: &BroadcastId, playlists: &Arc<RecordingPlaylists>) -> u64 {
+impl Weighter<BroadcastId, Known> for Weight {
+    fn weight(&self, _: &BroadcastId, known: &Known) -> u64 {
+        let Known::Recorded(playlists) = known else { return LEAST_BYTES };
         let pictures = playlists.thumbnails.iter().map(|index| &index.text);
         let texts = iter::once(&playlists.multivariant).chain(playlists.media.values()).chain(pictures);
         let text: usize = texts.map(plain_len).sum();
@@ -41,6 +54,8 @@ const BYTES_MAX: u64 = 64 * 1024 * 1024;
 const USUAL_BYTES: u64 = 128 * 1024;
 /// What the shortest takes.
 const LEAST_BYTES: u64 = 1_024;
+/// How long it is believed that there is no recording. Whoever makes one says so.
+const NOTHING_FOR: Duration = Duration::from_secs(10);
 
 impl Default for Recordings {
     fn default() -> Self {
@@ -67,23 +82,35 @@ impl Recordings {
         broadcast: &BroadcastId,
         journal: impl Future<Output = Result<Vec<Entry>, StoreError>>,
     ) -> Result<Option<Arc<RecordingPlaylists>>, StoreError> {
+        let is_old = |known: &Known| matches!(known, Known::Nothing { until } if *until <= Instant::now());
+        self.known.remove_if(broadcast, is_old);
         let place = match self.known.get_value_or_guard_async(broadcast).await {
-            Ok(playlists) => return Ok(Some(playlists)),
+            Ok(known) => return Ok(known.playlists()),
             Err(place) => place,
         };
         let recording = Recording::read(journal.await?);
-        if recording.is_empty() || !recording.has_ended() {
-            return Ok(None);
-        }
-        let playlists = Arc::new(recording.playlists());
+        let known = if recording.is_empty() || !recording.has_ended() {
+            Known::Nothing { until: Instant::now() + NOTHING_FOR }
+        } else {
+            Known::Recorded(Arc::new(recording.playlists()))
+        };
         // Refused when it was forgotten meanwhile: the journal may have been read before it changed.
-        let _ = place.insert(Arc::clone(&playlists));
-        Ok(Some(playlists))
+        let _ = place.insert(known.clone());
+        Ok(known.playlists())
     }
 
     /// What was known of a show is out of date, also for whoever is reading it now.
     pub(crate) fn forget(&self, broadcast: &BroadcastId) {
         self.known.remove(broadcast);
+    }
+}
+
+impl Known {
+    fn playlists(self) -> Option<Arc<RecordingPlaylists>> {
+        match self {
+            Self::Recorded(playlists) => Some(playlists),
+            Self::Nothing { .. } => None,
+        }
     }
 }
 
@@ -189,15 +216,41 @@ mod tests {
         assert!(recordings.get(&id("a"), async { Ok(Vec::new()) }).await.unwrap().is_none(), "it was deleted");
     }
 
-    #[tokio::test]
-    async fn what_is_not_over_or_cannot_be_read_is_asked_for_again() {
+    #[tokio::test(start_paused = true)]
+    async fn that_there_is_none_is_believed_for_a_moment_and_what_cannot_be_read_is_asked_for_again() {
         let recordings = Recordings::default();
         let mut open = journal(2);
         open.pop();
-        assert!(recordings.get(&id("a"), async { Ok(open) }).await.unwrap().is_none());
-        assert!(recordings.get(&id("a"), async { Err(StoreError::Full { limit: 1 }) }).await.is_err());
+        for of in [Vec::new(), open] {
+            assert!(recordings.get(&id("a"), async { Err(StoreError::Full { limit: 1 }) }).await.is_err());
+            assert!(recordings.get(&id("a"), async { Ok(of) }).await.unwrap().is_none());
+            tokio::time::advance(NOTHING_FOR - Duration::from_secs(1)).await;
+            assert!(recordings.get(&id("a"), async { panic!("it was read a moment ago") }).await.unwrap().is_none());
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
         let over = recordings.get(&id("a"), async { Ok(journal(2)) }).await.unwrap();
         assert_eq!(over.map(|playlists| listed(&playlists)), Some(2));
+
+        assert!(recordings.get(&id("b"), async { Ok(Vec::new()) }).await.unwrap().is_none());
+        recordings.forget(&id("b"));
+        let over = recordings.get(&id("b"), async { Ok(journal(3)) }).await.unwrap();
+        assert_eq!(over.map(|playlists| listed(&playlists)), Some(3), "whoever ends a show says so");
+    }
+
+    #[tokio::test]
+    async fn names_of_shows_that_never_were_crowd_out_no_recording_that_is_watched() {
+        let recordings = Recordings::with_room(400_000);
+        for number in 0..5_000 {
+            let of = id(&format!("nothing_{number}"));
+            assert!(recordings.get(&of, async { Ok(Vec::new()) }).await.unwrap().is_none());
+            // One that viewers ask for all the while.
+            let read = async {
+                assert!(number == 0, "it was let go after {number} names");
+                Ok(journal(30))
+            };
+            assert!(recordings.get(&id("a"), read).await.unwrap().is_some());
+        }
+        assert!(recordings.known.weight() <= 400_000);
     }
 
     #[tokio::test]
@@ -212,7 +265,7 @@ mod tests {
         let short = recordings.known.len();
         assert!((40..100).contains(&short), "one of a minute takes some kilobytes: {short}");
         let one = recordings.get(&id("long"), async { Ok(journal(1_000)) }).await.unwrap().unwrap();
-        assert!(Weight.weight(&id("long"), &one) > 100_000);
+        assert!(Weight.weight(&id("long"), &Known::Recorded(one)) > 100_000);
         assert!(recordings.known.weight() <= ROOM && recordings.known.len() < short, "others went for it");
         let none = Recordings::with_room(1);
         assert!(none.get(&id("a"), async { Ok(journal(1)) }).await.unwrap().is_some());

@@ -102,6 +102,11 @@ impl Show {
         self.part_of.as_ref().unwrap_or(&self.id)
     }
 
+    /// The show of its host, of a co-host's.
+    pub(crate) fn part_of(&self) -> Option<&BroadcastId> {
+        self.part_of.as_ref()
+    }
+
     /// Whether it can be watched now beside its host.
     pub(crate) fn is_live_part_of(&self, host: &BroadcastId) -> bool {
         let is_live = || self.channels.load().iter().any(|channel| channel.snapshot().state == ShowState::Live);

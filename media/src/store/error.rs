@@ -7,6 +7,8 @@ use std::path::PathBuf;
 pub enum StoreError {
     #[error("cannot {action} {}", path.display())]
     Disk { action: &'static str, path: PathBuf, source: io::Error },
+    #[error("{key} is not on the disk any more and was not uploaded: it is lost")]
+    Vanished { key: String },
     #[error("cannot {action} {key} in the bucket: {detail}")]
     Bucket { action: &'static str, key: String, fault: BucketFault, detail: String },
     #[error("the store's queue is full, {limit} objects wait")]
@@ -54,8 +56,12 @@ impl StoreError {
                 BucketFault::Denied => "denied",
                 BucketFault::Refused => "refused",
             },
-            Self::Disk { .. } => "disk",
-            Self::Full { .. } | Self::SpoolFull { .. } | Self::Going | Self::Closed => "full",
+            Self::Disk { .. }
+            | Self::Vanished { .. }
+            | Self::Full { .. }
+            | Self::SpoolFull { .. }
+            | Self::Going
+            | Self::Closed => "other",
         }
     }
 }

@@ -19,6 +19,11 @@ pub enum Entry {
     Segment(SegmentEntry),
     /// A picture of a segment was kept.
     Thumbnail(ThumbnailEntry),
+    /// A broadcast that belongs to this one, and has a journal of its own, was taken up.
+    Part {
+        #[serde(with = "name")]
+        broadcast: BroadcastId,
+    },
     /// The server stopped in good order: nothing that was shown is missing above.
     Stopped,
     /// The show is over.
@@ -113,10 +118,26 @@ pub(super) fn objects(broadcast: &BroadcastId, entries: &[Entry]) -> HashSet<Obj
                 keys.insert(key(one.rendition, one.epoch, ObjectName::Segment(one.number)));
             }
             Entry::Thumbnail(one) => drop(keys.insert(one.key(broadcast))),
-            Entry::Stopped | Entry::Ended { .. } => {}
+            Entry::Part { .. } | Entry::Stopped | Entry::Ended { .. } => {}
         }
     }
     keys
+}
+
+/// An id as its text.
+mod name {
+    use super::BroadcastId;
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+    use std::borrow::Cow;
+
+    pub(super) fn serialize<S: Serializer>(id: &BroadcastId, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(id.as_str())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BroadcastId, D::Error> {
+        BroadcastId::parse(&Cow::<'de, str>::deserialize(deserializer)?).map_err(Error::custom)
+    }
 }
 
 /// The journal's name in the folder of its broadcast.

@@ -6,7 +6,7 @@
 //! Inits stay: they are a thousandth of a show, and one that is taken up after a restart must find them without asking a
 //! bucket that may be down.
 
-use super::uploads;
+use super::uploads::{self, Uploads};
 use super::{DiskStore, ObjectKey, ObjectName, StoreError};
 use crate::metrics;
 use crate::model::BroadcastId;
@@ -36,18 +36,24 @@ impl Spool {
         Self { disk, max_bytes, holds: Mutex::default(), counted: watch::Sender::new(false) }
     }
 
-    /// Counts what earlier runs left. Answers the broadcasts that are not complete in the bucket, oldest id first.
-    /// Reads folders: call it where that may wait.
-    pub(super) fn count(&self) -> Result<Vec<BroadcastId>, StoreError> {
+    /// Counts what earlier runs left. Answers the broadcasts that are not complete in the bucket, oldest id first; also those
+    /// of which that cannot be read, which `refused` hears of. Reads folders: call it where that may wait.
+    pub(super) fn count(&self, refused: impl Fn(&StoreError)) -> Result<Vec<BroadcastId>, StoreError> {
         let (mut bytes, mut spare, mut unfinished) = (0, Vec::new(), Vec::new());
         for broadcast in self.disk.broadcasts()? {
             let folder = self.disk.folder(&broadcast);
-            let uploads = uploads::read(&folder)?;
+            let (uploads, is_known) = match uploads::read(&folder) {
+                Ok(uploads) => (uploads, true),
+                Err(error) => {
+                    refused(&error);
+                    (Uploads::default(), false)
+                }
+            };
             let journal_bytes = uploads::journal_bytes(&folder);
-            if journal_bytes > 0 && !uploads.is_complete(journal_bytes) {
+            if !is_known || (journal_bytes > 0 && !uploads.is_complete(journal_bytes)) {
                 unfinished.push(broadcast.clone());
             }
-            for object in self.disk.sizes(&broadcast)? {
+            for object in self.disk.sizes(&broadcast).inspect_err(&refused).unwrap_or_default() {
                 bytes += object.bytes;
                 if is_spare(&object.key) && uploads.has(object.key.rendition, object.key.epoch, object.key.object) {
                     spare.push((object.written, object.key, object.bytes));
@@ -190,7 +196,7 @@ mod tests {
         uploads::append(&disk.folder(&key(ObjectName::Init).broadcast), &Mark::uploaded(&key(ObjectName::Segment(3))))
             .unwrap();
         let spool = Spool::new(disk.clone(), 35);
-        assert_eq!(spool.count().unwrap(), [], "without a journal there is nothing to upload");
+        assert_eq!(spool.count(|error| panic!("{error}")).unwrap(), [], "without a journal there is nothing to upload");
         spool.open();
         write(&spool, &key(ObjectName::Segment(4))).await.unwrap();
         assert!(disk.get(&key(ObjectName::Segment(3))).await.unwrap().is_none());

@@ -3,8 +3,14 @@
 use super::*;
 use crate::codec::h264::{Configuration, UnitKind};
 use crate::codec::nal::join;
-use crate::model::{TrackId, VideoCodec};
+use crate::model::{MediaFormat, Timescale, TrackFormat, TrackId, VideoCodec};
 use std::process::Command;
+use std::sync::Arc;
+use tokio_util::task::TaskTracker;
+
+#[path = "../../tests/support/counters.rs"]
+#[allow(dead_code, unreachable_pub, reason = "the counters are shared with the tests of whole shows")]
+mod counters;
 
 /// One keyframe of x264.
 fn keyframe(source: &str, options: &[&str]) -> (VideoFormat, Frame) {
@@ -112,4 +118,91 @@ fn every_cut_of_a_keyframe_is_an_error_or_a_picture_and_never_a_panic() {
         let cut = Frame { payload: frame.payload.slice(..length), ..frame.clone() };
         assert!(once(&format, &cut).is_err(), "{length} of {} bytes", frame.payload.len());
     }
+}
+
+/// A keyframe in which somebody has changed some bits: of the slices, of the parameter sets, or of the lengths between.
+struct Spoiler(u64);
+
+impl Spoiler {
+    fn next(&mut self, below: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 16) as usize % below
+    }
+
+    fn spoil(&mut self, bytes: &mut [u8], times: usize) {
+        for _ in 0..times {
+            let at = self.next(bytes.len());
+            bytes[at] = match self.next(4) {
+                0 => bytes[at] ^ (1 << self.next(8)),
+                1 => 0,
+                2 => 0xff,
+                _ => self.next(256) as u8,
+            };
+        }
+    }
+}
+
+/// The decoder is C++ and within this process, so what it does not survive ends the test, and would end the server. The
+/// same bytes in every run; whatever becomes of them, the next sound keyframe is decoded as ever.
+#[test]
+fn no_bits_that_a_publisher_can_send_are_the_end_of_the_decoder() {
+    const ROUNDS: usize = 2_400;
+    let shapes = [
+        &["-pix_fmt", "yuv420p", "-profile:v", "baseline", "-x264-params", "slices=4"][..],
+        &["-pix_fmt", "yuv420p", "-profile:v", "main"],
+        &["-pix_fmt", "yuv420p", "-profile:v", "high", "-x264-params", "8x8dct=1:cqm=jvt"],
+    ];
+    let sound: Vec<_> = shapes.iter().map(|options| keyframe("testsrc2=size=176x144", options)).collect();
+    let expected: Vec<_> = sound.iter().map(|(format, frame)| once(format, frame).unwrap()).collect();
+    let (mut decoder, mut spoiler) = (KeyframeDecoder::default(), Spoiler(0x9e37_79b9_7f4a_7c15));
+    let (mut pictures, mut given_up) = (0, 0);
+    for round in 0..ROUNDS {
+        let which = round % sound.len();
+        let (format, frame) = &sound[which];
+        let (mut format, mut payload) = (format.clone(), frame.payload.to_vec());
+        let times = 1 + spoiler.next(8);
+        match round / sound.len() % 4 {
+            // The head of a slice is where sizes and numbers are.
+            0 => spoiler.spoil(&mut payload[..40], times),
+            1 | 2 => spoiler.spoil(&mut payload, times * 4),
+            _ => {
+                let mut configuration = format.configuration.to_vec();
+                // Behind the version, profile, level and the length of a length.
+                spoiler.spoil(&mut configuration[5..], times);
+                format.configuration = configuration.into();
+                spoiler.spoil(&mut payload, times);
+            }
+        }
+        let spoilt = Frame { payload: payload.into(), ..frame.clone() };
+        match develop(&mut decoder, &format, &spoilt, 320) {
+            Ok(_) => pictures += 1,
+            Err(ThumbnailError::Decoder(_) | ThumbnailError::NoPicture) => given_up += 1,
+            Err(_) => {}
+        }
+        if round % 50 == 0 {
+            let found = develop(&mut decoder, &sound[which].0, frame, 320).unwrap();
+            assert_eq!(found, expected[which], "round {round}");
+        }
+    }
+    assert!(pictures > 0 && given_up > ROUNDS / 2, "{pictures} and {given_up} of {ROUNDS} reached the decoder");
+}
+
+#[tokio::test]
+async fn a_keyframe_for_which_there_is_no_room_costs_a_counter_and_the_others_are_made() {
+    let _turn = counters::take_turn().await;
+    let (format, frame) = keyframe("testsrc2=size=176x144", &["-pix_fmt", "yuv420p"]);
+    let format =
+        TrackFormat { id: TrackId(0), rid: None, timescale: Timescale::MILLIS, media: MediaFormat::Video(format) };
+    let exposure = Exposure { format: Arc::new(format), frame: Arc::new(frame), width: 320 };
+    let darkroom = Darkroom::open(&TaskTracker::new());
+    // On one thread: until somebody waits, none of them is begun.
+    let taken: Vec<_> = (0..200).map_while(|_| darkroom.develop(exposure.clone())).collect();
+    assert!(!taken.is_empty() && taken.len() < 200, "{}", taken.len());
+    assert_eq!(counters::total("chobi_thumbnails_dropped_total"), 1);
+    for picture in taken {
+        assert_eq!(picture.await.unwrap().width, 176);
+    }
+    assert!(darkroom.develop(exposure).is_some(), "there is room again");
 }

@@ -1,23 +1,16 @@
 //! What co-hosts publish, beside the host.
 
 use super::clip::CLIP;
-use super::stage::{SHOW, Stage, id, write};
+use super::stage::{SHOW, Stage, write};
 use chobi_media::hub::Publisher;
-use chobi_media::seam::{Part, Protocol, PublishGrant};
 use http::{Method, StatusCode};
 use m3u8_rs::{AlternativeMediaType, MasterPlaylist};
 
 const PRIVATE: &str = "private_show";
 
-async fn publish(stage: &Stage, grant: PublishGrant) -> Publisher {
-    let mut publisher = stage.hub.claim(grant, Protocol::Whip).await.unwrap();
+async fn playing(mut publisher: Publisher) -> Publisher {
     write(&mut publisher, CLIP.epoch(), &CLIP.frames).await;
     publisher
-}
-
-fn co_host(show: &str) -> PublishGrant {
-    let part = Some(Part { of: id(show), muted: false });
-    PublishGrant { broadcast: id(&format!("{show}-user_7")), publisher: "user_7".to_owned(), part }
 }
 
 async fn multivariant(stage: &Stage, path: &str) -> MasterPlaylist {
@@ -35,11 +28,11 @@ fn alternatives(playlist: &MasterPlaylist) -> Vec<(AlternativeMediaType, String)
 async fn a_co_host_is_an_alternative_as_long_as_they_are_live() {
     let folder = tempfile::tempdir().unwrap();
     let stage = Stage::new(folder.path());
-    let _host = publish(&stage, PublishGrant::of_host(id(SHOW), "host")).await;
+    let _host = playing(stage.publish(SHOW).await).await;
     let path = format!("/hls/{SHOW}/index.m3u8");
     assert_eq!(alternatives(&multivariant(&stage, &path).await), []);
 
-    let guest = publish(&stage, co_host(SHOW)).await;
+    let guest = playing(stage.publish_beside(SHOW, "user_7").await).await;
     let own = format!("/hls/{SHOW}-user_7/index.m3u8");
     assert_eq!(alternatives(&multivariant(&stage, &own).await), [], "an address of their own");
     let playlist = multivariant(&stage, &path).await;
@@ -64,8 +57,8 @@ async fn a_co_host_is_an_alternative_as_long_as_they_are_live() {
 async fn the_pass_of_a_private_show_opens_its_co_hosts_too() {
     let folder = tempfile::tempdir().unwrap();
     let stage = Stage::new(folder.path());
-    let _host = publish(&stage, PublishGrant::of_host(id(PRIVATE), "host")).await;
-    let _guest = publish(&stage, co_host(PRIVATE)).await;
+    let _host = playing(stage.publish(PRIVATE).await).await;
+    let _guest = playing(stage.publish_beside(PRIVATE, "user_7").await).await;
     let theirs = format!("/hls/{PRIVATE}-user_7/index.m3u8");
     assert_eq!(stage.get(&theirs).await.status, StatusCode::FORBIDDEN);
     // Both are on before the host's playlist is looked at.

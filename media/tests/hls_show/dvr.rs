@@ -55,7 +55,7 @@ async fn what_the_disk_did_not_take_is_a_gap_behind_the_window() {
     std::fs::write(folder.path().join("hls").join(SHOW).join("v0/1"), "in the way").unwrap();
     let listed = play(&stage, 5).await;
     let trouble = stage.service.storage_health().trouble().unwrap_or_default();
-    assert!(trouble.contains("the disk does not take all") && trouble.contains("Not a directory"), "{trouble}");
+    assert!(trouble.contains("the disk fails the shows") && trouble.contains("Not a directory"), "{trouble}");
     let gaps: Vec<_> =
         listed.lines().skip_while(|line| *line != "#EXT-X-GAP").filter(|line| line.ends_with(".m4s")).collect();
     assert!(gaps.first().is_some_and(|uri| uri.starts_with("1/")), "{listed}");

@@ -2,6 +2,7 @@
 
 use super::clip::CLIP;
 use super::stage::{FIRST, SHOW, Stage, id, uris, write};
+use chobi_media::seam::Recorded;
 use http::StatusCode;
 use std::io::Write;
 
@@ -132,13 +133,17 @@ async fn a_show_whose_end_was_missed_can_be_closed() {
     let mut publisher = stage.publish(SHOW).await;
     write(&mut publisher, CLIP.epoch(), &CLIP.frames).await;
     stage.playlist_with("v0", 3).await;
-    assert!(!stage.service.end_recording(&id(SHOW)).await.unwrap(), "it is live");
+    stage.service.settle_recording(&id(SHOW)).await.unwrap();
+    assert!(!stage.playlist_with("v0", 3).await.contains("#EXT-X-ENDLIST"), "it is live");
     stage.stop().await;
 
     let stage = Stage::new(folder.path());
     let path = format!("/hls/{SHOW}/v0/index.m3u8");
     assert_eq!(stage.get(&path).await.status, StatusCode::NOT_FOUND);
-    assert!(stage.service.end_recording(&id(SHOW)).await.unwrap());
-    assert!(!stage.service.end_recording(&id(SHOW)).await.unwrap(), "it has its end");
+    assert!(matches!(stage.settled(SHOW).await, Recorded::Kept { .. }));
+    let journal = || std::fs::read_to_string(folder.path().join("hls").join(SHOW).join("index.jsonl")).unwrap();
+    let closed = journal();
+    stage.service.settle_recording(&id(SHOW)).await.unwrap();
+    assert_eq!(journal(), closed, "it has its end");
     assert!(stage.fetch_text(&path).await.ends_with("#EXT-X-ENDLIST\n"));
 }

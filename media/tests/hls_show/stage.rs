@@ -10,8 +10,8 @@ use chobi_media::hls::{HlsConfig, Service, Shelf};
 use chobi_media::hub::{Hub, Publisher, Revoked};
 use chobi_media::model::{BroadcastId, Epoch, Frame, ViewerId};
 use chobi_media::seam::{
-    Admission, BroadcastEnd, DownloadGrant, EventSink, MediaEvent, Protocol, PublishGrant, PublishRequest, Recorded,
-    Refusal, ViewerIdentity, WatchGrant, WatchRequest,
+    Admission, BroadcastEnd, DownloadGrant, EventSink, MediaEvent, Part, Protocol, PublishGrant, PublishRequest,
+    Recorded, Refusal, ViewerIdentity, WatchGrant, WatchRequest,
 };
 use http::{HeaderMap, Method, Request, StatusCode};
 use std::path::Path;
@@ -190,6 +190,15 @@ impl Stage {
         publisher
     }
 
+    /// A co-host of the show.
+    pub(crate) async fn publish_beside(&self, show: &str, user: &str) -> Publisher {
+        let part = Some(Part { of: id(show), muted: false });
+        let grant = PublishGrant { broadcast: beside(show, user), publisher: user.to_owned(), part };
+        let publisher = self.hub.claim(grant, Protocol::Whip).await.unwrap();
+        settle().await;
+        publisher
+    }
+
     /// A broadcast of the last run, waiting for its publisher.
     pub(crate) async fn expect(&self, show: &str) {
         self.hub.expect(id(show)).await.unwrap();
@@ -299,6 +308,11 @@ async fn settle() {
     for _ in 0..16 {
         tokio::task::yield_now().await;
     }
+}
+
+/// What a co-host of a show sends.
+pub(crate) fn beside(show: &str, user: &str) -> BroadcastId {
+    id(&format!("{show}-{user}"))
 }
 
 pub(crate) fn id(text: &str) -> BroadcastId {

@@ -1,12 +1,16 @@
 //! A bucket that does not answer what it is asked, or refuses: reads of a replay, and its deletion.
 
+use super::clip::CLIP;
 use super::service::Mood;
-use super::stage::{SHOW, Stage, id};
+use super::stage::{SHOW, Stage, id, write};
 use super::theatre::{PREFIX, SEGMENTS, Theatre, play, watch};
 use chobi_media::config::StorageConfig;
+use chobi_media::hls::Archive;
+use chobi_media::seam::{MediaEvent, Recorded};
 use chobi_media::store::{BucketFault, StoreError};
 use http::StatusCode;
 use std::time::Duration;
+use tokio_util::task::TaskTracker;
 
 /// A show that is over, all of it in the bucket.
 async fn recorded(theatre: &mut Theatre) -> Stage {
@@ -80,4 +84,39 @@ async fn a_deletion_that_hangs_is_given_up_and_made_again() {
 #[tokio::test]
 async fn keys_that_may_not_delete_leave_the_recording_whole_until_they_may() {
     is_deleted_in_the_end(Mood::Clinging, BucketFault::Denied).await;
+}
+
+/// Orders are carried out eight at a time, and none of them takes the turn of an upload.
+#[tokio::test]
+async fn a_deletion_that_hangs_holds_up_no_other_order_and_no_upload() {
+    let mut theatre = Theatre::new().await;
+    // It hangs until the test is over.
+    theatre.storage.attempt_timeout = Duration::from_secs(600);
+    let stage = theatre.open();
+    for show in ["session_slow", "session_2"] {
+        let mut publisher = stage.publish(show).await;
+        write(&mut publisher, CLIP.epoch(), &CLIP.frames).await;
+        stage.end(show, publisher).await;
+        stage.heard.recorded(show).await;
+        theatre.complete_of(show).await;
+    }
+    theatre.service.set_mood(Mood::HangingOnce);
+    let archive = Archive::open(stage.service.clone(), &TaskTracker::new(), stage.cancel.clone());
+    archive.delete(id("session_slow"), Vec::new());
+    theatre.eventually("the deletion to hang", |theatre| theatre.service.hangs()).await;
+
+    archive.delete(id("session_2"), Vec::new());
+    let is_gone = |event: &MediaEvent| matches!(event, MediaEvent::RecordingDeleted { broadcast, .. } if *broadcast == id("session_2"));
+    stage.heard.wait_for(|events| events.iter().any(is_gone)).await;
+    let publisher = play(&stage).await;
+    stage.end(SHOW, publisher).await;
+    watch(&stage, SEGMENTS).await;
+    theatre.complete().await;
+    theatre.assert_whole(SEGMENTS);
+    archive.settle(id("session_3"));
+    assert_eq!(stage.heard.recorded("session_3").await, Recorded::Nothing);
+    let left = theatre.service.objects();
+    assert!(left.keys().any(|key| key.starts_with("live/session_slow/")), "it hangs still");
+    assert!(!left.keys().any(|key| key.starts_with("live/session_2/")));
+    stage.stop().await;
 }

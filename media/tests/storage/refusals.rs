@@ -1,7 +1,9 @@
 //! A local disk that refuses, for a while: what it costs a show, and that nothing is told that is not so.
 
+use super::clip::CLIP;
 use super::line::State;
-use super::stage::{LIMIT, SHOW, Stage, uris, write_on};
+use super::service::Mood;
+use super::stage::{LIMIT, SHOW, Stage, uris, write, write_on};
 use super::theatre::{SEGMENTS, Theatre, play_and_stop, play_half, watch};
 use chobi_media::seam::Recorded;
 use chobi_media::store::journal::{self, Entry};
@@ -96,6 +98,32 @@ async fn a_full_disk_makes_room_of_what_the_bucket_has() {
 }
 
 #[tokio::test]
+async fn a_segment_that_the_disk_does_not_give_back_is_said_to_be_the_disks_fault() {
+    let theatre = Theatre::new().await;
+    theatre.service.set_mood(Mood::Picky("v0/0/1.m4s"));
+    let stage = theatre.open();
+    let (mut publisher, second) = play_half(&stage).await;
+    let segment = theatre.folder(SHOW).join("v0/0/1.m4s");
+    theatre.eventually("the segment on the disk", |_| segment.exists()).await;
+    let in_the_way = InTheWay::of(segment);
+    theatre.service.set_mood(Mood::Fine);
+    write_on(&mut publisher, second).await;
+    let health = stage.service.storage_health();
+    theatre
+        .eventually("the disk, and the disk alone, to be in trouble", |_| {
+            let trouble = health.trouble().unwrap_or_default();
+            let segment = trouble.contains("cannot read") && trouble.contains("v0/0/1.m4s: Is a directory");
+            segment && trouble.starts_with("the disk fails") && !trouble.contains("the bucket")
+        })
+        .await;
+    in_the_way.clear();
+    stage.end(SHOW, publisher).await;
+    theatre.complete().await;
+    theatre.assert_whole(SEGMENTS);
+    stage.stop().await;
+}
+
+#[tokio::test]
 async fn what_the_bucket_has_and_the_disk_was_not_told_of_is_no_gap() {
     let theatre = Theatre::new().await;
     let stage = theatre.open();
@@ -141,6 +169,43 @@ async fn a_recording_that_could_not_be_deleted_is_not_said_to_be_gone() {
     in_the_way.clear();
     assert_eq!(stage.settled(SHOW).await, Recorded::Nothing);
     assert!(!journal.exists());
+    stage.stop().await;
+}
+
+/// More than are finished at one time, and each begins anew until the disk says what there is.
+#[tokio::test]
+async fn shows_of_earlier_runs_that_cannot_be_read_hold_up_nobody_and_have_their_turn() {
+    let theatre = Theatre::new().await;
+    theatre.line.set(State::Down);
+    let stage = theatre.open();
+    for show in [SHOW, "session_0", "session_9"] {
+        let mut publisher = stage.publish(show).await;
+        write(&mut publisher, CLIP.epoch(), &CLIP.frames).await;
+        stage.end(show, publisher).await;
+        stage.heard.recorded(show).await;
+    }
+    stage.stop().await;
+    for number in 0..6 {
+        fs::create_dir_all(theatre.folder(&format!("session_0{number}")).join(journal::FILE)).unwrap();
+    }
+    let journal = InTheWay::of(theatre.folder("session_0").join(journal::FILE));
+    // Of this one not even what was uploaded can be read; it has no such file yet.
+    let marks = theatre.folder("session_9").join("uploads.jsonl");
+    let _ = fs::remove_file(&marks);
+    fs::create_dir(&marks).unwrap();
+    theatre.line.set(State::Good);
+    let stage = theatre.open();
+    theatre.complete().await;
+    theatre.assert_whole(SEGMENTS);
+    let trouble = stage.service.storage_health().trouble().unwrap_or_default();
+    assert!(trouble.contains("the disk fails") && !trouble.contains("the bucket"), "{trouble}");
+    journal.clear();
+    fs::remove_dir(&marks).unwrap();
+    for show in ["session_0", "session_9"] {
+        theatre.complete_of(show).await;
+        let (disk, bucket) = (theatre.spooled_of(show), theatre.service.objects());
+        assert!(disk.len() as u64 > SEGMENTS * 2 && disk.iter().all(|(key, bytes)| bucket.get(key) == Some(bytes)));
+    }
     stage.stop().await;
 }
 

@@ -1,8 +1,11 @@
 //! The server stops in the middle of it all and starts again over the same data.
 
+use super::clip::CLIP;
 use super::line::State;
-use super::stage::{SHOW, Stage, id, uris};
+use super::stage::{SHOW, Stage, beside, id, uris, write};
 use super::theatre::{PREFIX, SEGMENTS, Theatre, WHOLE, play, play_and_stop, watch};
+use chobi_media::hls::HlsConfig;
+use chobi_media::seam::Recorded;
 use http::StatusCode;
 use std::time::Duration;
 use tokio::runtime::Runtime;
@@ -114,7 +117,7 @@ fn a_crash_in_the_middle_of_uploads_loses_nothing() {
     process().block_on(async {
         // Its session ended while the server was away.
         let stage = theatre.open();
-        assert!(stage.service.end_recording(&id(SHOW)).await.unwrap());
+        assert!(matches!(stage.settled(SHOW).await, Recorded::Kept { .. }));
         theatre.complete().await;
         let bucket = theatre.service.objects();
         for (key, bytes) in &spooled {
@@ -153,4 +156,115 @@ async fn a_show_that_is_taken_up_after_a_restart_goes_on_in_the_bucket_with_its_
     stage.end(SHOW, publisher).await;
     theatre.complete().await;
     theatre.assert_whole(SEGMENTS * 2);
+}
+
+/// Waits until so many segments of a show are in its journal.
+async fn has_noted(theatre: &Theatre, show: &str, segments: u64) {
+    let journal = theatre.folder(show).join("index.jsonl");
+    theatre
+        .eventually("segments in the journal", |_| {
+            let journal = std::fs::read_to_string(&journal).unwrap_or_default();
+            journal.matches(r#""entry":"segment""#).count() as u64 >= segments
+        })
+        .await;
+}
+
+/// What a co-host sent before the process died: they never come back, and the host ends the show later or not at all.
+#[test]
+fn what_co_hosts_sent_before_a_crash_is_closed_with_the_show() {
+    let guest = beside(SHOW, "user_7").to_string();
+    for host_comes_back in [true, false] {
+        let world = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let theatre = world.block_on(Theatre::new());
+        let process_one = process();
+        let stage = process_one.block_on(async {
+            let stage = theatre.open();
+            let publishers = (play(&stage).await, stage.publish_beside(SHOW, "user_7").await);
+            let (host, mut beside) = publishers;
+            write(&mut beside, CLIP.epoch(), &CLIP.frames).await;
+            has_noted(&theatre, SHOW, WHOLE * 2).await;
+            has_noted(&theatre, &guest, WHOLE * 2).await;
+            std::mem::forget((host, beside));
+            stage
+        });
+        crash(process_one, stage);
+
+        process().block_on(async {
+            let stage = theatre.open();
+            if host_comes_back {
+                stage.expect(SHOW).await;
+                let host = play(&stage).await;
+                stage.end(SHOW, host).await;
+            } else {
+                assert!(matches!(stage.settled(SHOW).await, Recorded::Kept { .. }));
+            }
+            theatre.complete().await;
+            theatre.complete_of(&guest).await;
+            let (disk, bucket) = (theatre.spooled_of(&guest), theatre.service.objects());
+            assert!(disk.len() as u64 >= WHOLE * 2 + 2);
+            assert!(disk.iter().all(|(key, bytes)| bucket.get(key) == Some(bytes)));
+            let replay = stage.fetch_text(&format!("/hls/{guest}/v0/index.m3u8")).await;
+            assert!(replay.contains("VOD") && replay.ends_with("#EXT-X-ENDLIST\n"), "{replay}");
+            assert_eq!(theatre.service.text(&format!("{PREFIX}/{guest}/v0/index.m3u8")), Some(replay));
+            // All of it goes by its journal, also where the disk is lost.
+            stage.stop().await;
+            std::fs::remove_dir_all(theatre.data.path().join("hls")).unwrap();
+            let stage = theatre.open();
+            for show in [&guest, SHOW] {
+                assert!(stage.service.delete_recording(&id(show)).await.unwrap());
+            }
+            assert_eq!(theatre.service.objects().keys().collect::<Vec<_>>(), Vec::<&String>::new());
+            assert_eq!(theatre.service.lists(), 0);
+            stage.stop().await;
+        });
+    }
+}
+
+/// After a restart a live show knows the names in its window alone; its replay and the bucket know them all.
+#[tokio::test]
+async fn a_show_longer_than_its_window_loses_nothing_by_a_restart() {
+    const ROUNDS: u64 = 4;
+    let theatre = Theatre::new().await;
+    let open = || theatre.open_with(HlsConfig { window_segments: 6, ..HlsConfig::default() });
+    let stage = open();
+    for round in 1..=ROUNDS {
+        drop(play(&stage).await);
+        watch(&stage, round * SEGMENTS - 1).await;
+    }
+    stage.stop().await;
+    let before = theatre.service.texts(&format!("{PREFIX}/{SHOW}/v0/index.m3u8")).len();
+
+    let stage = open();
+    stage.expect(SHOW).await;
+    let last = (ROUNDS + 1) * SEGMENTS;
+    let publisher = play(&stage).await;
+    stage.playlist_with("v0", last - 1).await;
+    theatre
+        .eventually("the last whole segment in the live playlist", |theatre| {
+            let newest = format!("{ROUNDS}/{}.m4s", last - 1);
+            theatre.playlist("v0/index.m3u8").is_some_and(|text| text.contains(&newest))
+        })
+        .await;
+    stage.end(SHOW, publisher).await;
+    theatre.complete().await;
+    theatre.assert_whole(last);
+    // Each text of the live playlist names its segments in order, and none goes back behind the one before.
+    let texts = theatre.service.texts(&format!("{PREFIX}/{SHOW}/v0/index.m3u8"));
+    let mut newest = (0, 0);
+    for text in texts[before..].iter().filter(|text| !text.contains("VOD")) {
+        let parsed = m3u8_rs::parse_media_playlist_res(text.as_bytes()).unwrap();
+        let first = parsed.media_sequence;
+        let numbers: Vec<u64> = uris(text, "").iter().map(|uri| number(uri)).collect();
+        assert!(numbers.iter().copied().eq(first..first + numbers.len() as u64), "{text}");
+        assert!(first > 1 && numbers.len() >= 6, "the window goes on, neither all nor the beginning: {text}");
+        let now = (first, *numbers.last().unwrap());
+        assert!(now >= newest && !text.contains("GAP"), "{text}");
+        newest = now;
+    }
+    assert_eq!(newest.1, last);
+    stage.stop().await;
+}
+
+fn number(uri: &str) -> u64 {
+    uri.rsplit('/').next().unwrap().strip_suffix(".m4s").unwrap().parse().unwrap()
 }

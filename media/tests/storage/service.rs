@@ -45,6 +45,8 @@ pub(crate) enum Mood {
     Forgetful,
     /// Reads and deletions are never answered.
     Hanging,
+    /// One deletion is never answered, and all that comes after it is.
+    HangingOnce,
     /// 403 AccessDenied to deletions.
     Clinging,
 }
@@ -72,6 +74,8 @@ struct Seen {
     /// Objects asked for.
     reads: usize,
     lists: usize,
+    /// A deletion that hangs.
+    hangs: bool,
     wrong: Vec<String>,
 }
 
@@ -117,6 +121,11 @@ impl Service {
     /// How often it was asked what there is.
     pub(crate) fn lists(&self) -> usize {
         self.watcher.seen.lock().unwrap().lists
+    }
+
+    /// Whether a deletion waits for an answer that does not come.
+    pub(crate) fn hangs(&self) -> bool {
+        self.watcher.seen.lock().unwrap().hangs
     }
 
     /// Puts an object there behind everybody's back.
@@ -195,6 +204,9 @@ impl Watcher {
             let mut seen = self.seen.lock().unwrap();
             *if is_list { &mut seen.lists } else { &mut seen.reads } += 1;
         }
+        if mood == Mood::HangingOnce && is_deletion && !std::mem::replace(&mut self.seen.lock().unwrap().hangs, true) {
+            std::future::pending::<()>().await;
+        }
         if mood == Mood::Hanging && (is_deletion || method == Method::GET) {
             std::future::pending::<()>().await;
         }
@@ -239,7 +251,9 @@ impl Watcher {
             let text = String::from_utf8(bytes.to_vec()).unwrap();
             seen.wrong.extend(missing(&self.root, key, &text));
             seen.playlists.entry(key.to_owned()).or_default().push(text);
+        // The journal grows, and the picture of a show is its newest.
         } else if !key.ends_with("/index.jsonl")
+            && !key.ends_with("/thumbnail.jpg")
             && let Some(before) = seen.bytes.insert(key.to_owned(), bytes.clone())
             && before != bytes
         {

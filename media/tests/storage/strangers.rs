@@ -65,6 +65,25 @@ async fn a_live_show_reads_the_bucket_for_what_it_named_and_for_nothing_else() {
     }
 }
 
+/// The journal of two hours is two megabytes.
+#[tokio::test]
+async fn nothing_is_read_for_who_asks_a_live_show_for_its_replay() {
+    let theatre = Theatre::new().await;
+    let stage = theatre.open();
+    play_on(&stage).await;
+    let journal = theatre.folder(SHOW).join("index.jsonl");
+    theatre.eventually("the journal", |_| journal.exists()).await;
+    // Whoever reads it from now on fails, and says so.
+    std::fs::remove_file(&journal).unwrap();
+    std::fs::create_dir(&journal).unwrap();
+    for path in ["index.m3u8", "v0/index.m3u8", "v0/0/1.m4s", "thumbnail.jpg", "thumbnails.vtt"] {
+        let answer = stage.get(&format!("/hls/{SHOW}/replay/{path}")).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}: {}", answer.text());
+    }
+    assert_eq!(theatre.service.reads(), 0);
+    stage.stop().await;
+}
+
 #[tokio::test]
 async fn nothing_of_a_show_that_is_not_kept_is_looked_for_in_the_bucket() {
     let theatre = Theatre::new().await;

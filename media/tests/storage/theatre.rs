@@ -10,7 +10,7 @@ use chobi_media::hub::Publisher;
 use chobi_media::model::Frame;
 use chobi_media::seam::Secret;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -55,9 +55,18 @@ impl Theatre {
 
     /// What the disk has of the show: inits, segments and pictures, by key.
     pub(crate) fn spooled(&self) -> BTreeMap<String, Vec<u8>> {
+        self.spooled_of(SHOW)
+    }
+
+    pub(crate) fn spooled_of(&self, show: &str) -> BTreeMap<String, Vec<u8>> {
         let mut found = BTreeMap::new();
-        collect(&self.data.path().join("hls").join(SHOW), &format!("{PREFIX}/{SHOW}"), &mut found);
+        collect(&self.folder(show), &format!("{PREFIX}/{show}"), &mut found);
         found
+    }
+
+    /// Where the disk has a show.
+    pub(crate) fn folder(&self, show: &str) -> PathBuf {
+        self.data.path().join("hls").join(show)
     }
 
     pub(crate) fn playlist(&self, path: &str) -> Option<String> {
@@ -82,7 +91,11 @@ impl Theatre {
 
     /// Waits until nothing is left to do for the show.
     pub(crate) async fn complete(&self) {
-        let marks = self.data.path().join("hls").join(SHOW).join("uploads.jsonl");
+        self.complete_of(SHOW).await;
+    }
+
+    pub(crate) async fn complete_of(&self, show: &str) {
+        let marks = self.folder(show).join("uploads.jsonl");
         self.eventually("the show to be complete in the bucket", |_| {
             let marks = std::fs::read_to_string(&marks).unwrap_or_default();
             marks.lines().last().is_some_and(|last| last.contains("complete"))
@@ -156,8 +169,11 @@ fn collect(folder: &Path, prefix: &str, found: &mut BTreeMap<String, Vec<u8>>) {
         let name = entry.file_name().into_string().unwrap();
         if entry.file_type().unwrap().is_dir() {
             collect(&entry.path(), &format!("{prefix}/{name}"), found);
-        } else if [".mp4", ".m4s", ".jpg"].iter().any(|kind| name.ends_with(kind)) {
-            found.insert(format!("{prefix}/{name}"), std::fs::read(entry.path()).unwrap());
+        } else if [".mp4", ".m4s", ".jpg"].iter().any(|kind| name.ends_with(kind))
+            // One that went since it was listed is not there.
+            && let Ok(bytes) = std::fs::read(entry.path())
+        {
+            found.insert(format!("{prefix}/{name}"), bytes);
         }
     }
 }

@@ -122,13 +122,15 @@ impl Visit<'_> {
         if self.is_ejected(show.as_deref(), &visitor) {
             return answer::refusal(StatusCode::FORBIDDEN, "you were removed from this show", None);
         }
-        match show.filter(|_| !self.target.replay) {
+        match (show, self.target.replay) {
+            // Nothing is read to find that out.
+            (Some(show), true) if !show.has_replay() => self.no_recording(),
+            (Some(_) | None, true) | (None, false) => self.serve_recording(&visitor, "").await,
             // Who watched it sees its end in the playlists they have; who comes now is given all of it, under other addresses.
-            Some(show) if self.is_of_the_whole() && show.has_replay() => {
+            (Some(show), false) if self.is_of_the_whole() && show.has_replay() => {
                 self.serve_recording(&visitor, "replay/").await
             }
-            Some(show) => self.serve_show(&show, visitor).await,
-            None => self.serve_recording(&visitor, "").await,
+            (Some(show), false) => self.serve_show(&show, visitor).await,
         }
     }
 
@@ -249,10 +251,7 @@ impl Visit<'_> {
     async fn serve_recording(&self, visitor: &Visitor, below: &str) -> Response {
         let playlists = match self.shared.recordings.playlists(&self.target.broadcast, &self.shared.keeper).await {
             Ok(Some(playlists)) => playlists,
-            Ok(None) if matches!(self.target.resource, Resource::Thumbnail | Resource::ThumbnailIndex) => {
-                return answer::no_picture();
-            }
-            Ok(None) => return not_live(),
+            Ok(None) => return self.no_recording(),
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
                 tracing::error!(broadcast.id = %self.target.broadcast, error, "recording cannot be read");
@@ -298,6 +297,13 @@ impl Visit<'_> {
             (Resource::Object { .. }, _) => no_such_media(),
             // Parts are for those who watched live; a recording has segments only.
             (Resource::Part { .. } | Resource::Download(_), _) => no_such_media(),
+        }
+    }
+
+    fn no_recording(&self) -> Response {
+        match self.target.resource {
+            Resource::Thumbnail | Resource::ThumbnailIndex => answer::no_picture(),
+            _ => not_live(),
         }
     }
 

@@ -19,7 +19,6 @@ use super::uploader::Uploader;
 use super::{
     DiskStore, LiveRules, ObjectKey, ObjectName, PlaylistWriter, SegmentStore, StorageConfig, StoreError, disk, note,
 };
-use crate::metrics;
 use crate::model::BroadcastId;
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -97,18 +96,19 @@ enum Job {
 impl Keeper {
     /// Objects go to `store`, journals to the folders of `disk`. The worker ends when all clones are gone.
     pub fn start(store: Arc<dyn SegmentStore>, disk: DiskStore, room: Room, tasks: &TaskTracker) -> Self {
-        Self::begin(store, disk, room, None, tasks)
+        Self::begin(store, (disk, DiskHealth::default()), room, None, tasks)
     }
 
     /// The same, with the files of `disk` as the spool of a bucket.
     pub fn start_spooling(disk: DiskStore, bucket: Bucket, room: Room, tasks: &TaskTracker) -> Self {
-        let uploader = Uploader::start(bucket.config, bucket.live, disk.clone(), bucket.playlists);
-        Self::begin(Arc::new(disk.clone()), disk, room, Some(uploader), tasks)
+        let disk_health = DiskHealth::default();
+        let uploader = Uploader::start(bucket, disk.clone(), disk_health.clone());
+        Self::begin(Arc::new(disk.clone()), (disk, disk_health), room, Some(uploader), tasks)
     }
 
     fn begin(
         store: Arc<dyn SegmentStore>,
-        disk: DiskStore,
+        (disk, disk_health): (DiskStore, DiskHealth),
         room: Room,
         uploader: Option<Uploader>,
         tasks: &TaskTracker,
@@ -125,7 +125,7 @@ impl Keeper {
             uploader,
             recent: Arc::new(Recent::new(room.recent_bytes)),
             lost: Arc::default(),
-            disk_health: DiskHealth::default(),
+            disk_health,
         };
         let worker = Worker {
             store: Arc::clone(&keeper.store),
@@ -135,8 +135,6 @@ impl Keeper {
             owed: Arc::clone(&keeper.owed),
             lost: Arc::clone(&keeper.lost),
             disk_health: keeper.disk_health.clone(),
-            untold: 0,
-            told: None,
         };
         tasks.spawn(worker.run(receiver));
         keeper
@@ -282,7 +280,6 @@ impl Keeper {
     }
 
     fn full(&self) -> StoreError {
-        ::metrics::counter!(metrics::STORE_FAILURES).increment(1);
         let full = StoreError::Full { limit: self.queue };
         self.disk_health.failed(&full);
         full

@@ -9,7 +9,6 @@ use super::super::trouble::DiskHealth;
 use super::super::uploader::Uploader;
 use super::super::{DiskStore, ObjectKey, ObjectName, SegmentStore, StoreError, disk};
 use super::{Job, Lost, Waiting};
-use crate::metrics;
 use crate::model::BroadcastId;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -17,8 +16,6 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-/// Failures are told at most this often.
-const TELL_EVERY: Duration = Duration::from_secs(60);
 /// A disk that refused is asked again this often when nothing else is written.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -30,9 +27,6 @@ pub(super) struct Worker {
     pub(super) owed: Arc<Owed>,
     pub(super) lost: Arc<Lost>,
     pub(super) disk_health: DiskHealth,
-    /// Failures since the last that was told.
-    pub(super) untold: u64,
-    pub(super) told: Option<Instant>,
 }
 
 impl Worker {
@@ -71,8 +65,8 @@ impl Worker {
     async fn keep(&mut self, key: ObjectKey, chunks: Vec<Bytes>, entry: Option<Entry>) {
         let kept = self.put(&key, &chunks).await;
         match &kept {
-            Ok(()) => self.disk_health.kept(),
-            Err(error) => self.failed(error),
+            Ok(()) => self.disk_health.works(),
+            Err(error) => self.disk_health.failed(error),
         }
         if kept.is_err() && key.object == ObjectName::Init {
             // It stays readable among what waits.
@@ -109,9 +103,9 @@ impl Worker {
             refused => refused,
         };
         if let Err(error) = written {
-            self.failed(&error);
+            self.disk_health.failed(&error);
             if !self.owed.add(broadcast, Debt::Line(entry)) {
-                self.failed(&StoreError::Full { limit: LINES_MAX });
+                self.disk_health.failed(&StoreError::Full { limit: LINES_MAX });
             }
         }
     }
@@ -143,20 +137,8 @@ impl Worker {
     async fn pay_all(&mut self) {
         for broadcast in self.owed.shows() {
             if let Err(error) = self.pay(&broadcast).await {
-                self.failed(&error);
+                self.disk_health.failed(&error);
             }
-        }
-    }
-
-    fn failed(&mut self, error: &StoreError) {
-        ::metrics::counter!(metrics::STORE_FAILURES).increment(1);
-        self.disk_health.failed(error);
-        self.untold += 1;
-        if self.told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
-            let error = error as &dyn std::error::Error;
-            tracing::error!(error, failures = self.untold, "the store fails; shows go on but are not kept");
-            self.told = Some(Instant::now());
-            self.untold = 0;
         }
     }
 }

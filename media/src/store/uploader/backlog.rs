@@ -157,7 +157,7 @@ impl Backlog {
                     self.await_object(rendition, epoch, object, Duration::ZERO, now);
                 }
             }
-            Entry::Stopped => {}
+            Entry::Part { .. } | Entry::Stopped => {}
             Entry::Ended { target_duration_secs } => {
                 self.target_duration = self.target_duration.max(target_duration_secs);
                 self.over = true;

@@ -50,6 +50,7 @@ pub(super) async fn upload(node: Arc<Node>, order: u64, key: ObjectKey, newest: 
 async fn attempt(node: &Node, key: &ObjectKey, newest: &NewestThumbnail) -> Result<Outcome, StoreError> {
     let _turn = node.uploads.acquire().await.map_err(|_| StoreError::Closed)?;
     let Some(object) = node.disk.get(key).await? else { return Ok(Outcome::Missing) };
+    node.disk_health.works();
     let (bytes, began) = (object.len() as u64, Instant::now());
     node.bucket.put(key, vec![object.clone()]).await?;
     if let ObjectName::Thumbnail(number) = key.object {
@@ -83,13 +84,16 @@ async fn in_turn<F: Future<Output = Result<(), StoreError>>>(
     node: &Node,
     put: impl Fn() -> F,
 ) -> Result<(), StoreError> {
-    let _turn = node.uploads.acquire().await.map_err(|_| StoreError::Closed)?;
     let mut attempt = 1;
-    while let Err(error) = put().await {
-        if attempt == ATTEMPTS {
-            return Err(error);
+    loop {
+        let turn = node.uploads.acquire().await.map_err(|_| StoreError::Closed)?;
+        match put().await {
+            Ok(()) => break,
+            Err(error) if attempt == ATTEMPTS => return Err(error),
+            Err(error) => node.health.failed(&error),
         }
-        node.health.failed(&error);
+        // Others need not wait while this one does.
+        drop(turn);
         attempt += 1;
         tokio::time::sleep(PAUSE.mul_f64(rand::random())).await;
     }
@@ -117,7 +121,7 @@ pub(super) async fn write_recording(node: &Node, broadcast: &BroadcastId) -> Res
     }
     entries.retain(|entry| match entry {
         Entry::Thumbnail(one) => known.has(one.rendition, one.epoch, ObjectName::Thumbnail(one.number)),
-        Entry::Epoch { .. } | Entry::Segment(_) | Entry::Stopped | Entry::Ended { .. } => true,
+        Entry::Epoch { .. } | Entry::Segment(_) | Entry::Part { .. } | Entry::Stopped | Entry::Ended { .. } => true,
     });
     if let Some(poster) = node.playlists.poster(entries.clone()) {
         write_poster(node, broadcast, poster).await?;

@@ -19,11 +19,12 @@ use self::health::Health;
 use self::shipment::Shipment;
 use super::journal::{self, Entry, ThumbnailEntry};
 use super::spool::Spool;
-use super::{DiskStore, ObjectKey, S3Store, SegmentStore, StorageConfig, StoreError, disk};
+use super::trouble::DiskHealth;
+use super::{Bucket, DiskStore, ObjectKey, S3Store, SegmentStore, StorageConfig, StoreError, disk};
 use crate::model::BroadcastId;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::error::TrySendError;
@@ -84,9 +85,10 @@ struct Node {
     /// One per object that is read from the bucket: readers must not take all memory either.
     reads: Semaphore,
     health: Health,
-    /// Broadcasts of which the bucket had no journal, and when it was asked.
-    absent: Mutex<HashMap<BroadcastId, Instant>>,
+    disk_health: DiskHealth,
     shows: Mutex<Shows>,
+    /// Shows of earlier runs that are not finished, and when to begin. As many as there are folders.
+    earlier: Mutex<VecDeque<(Instant, BroadcastId)>>,
     tasks: TaskTracker,
     cancel: CancellationToken,
 }
@@ -128,18 +130,13 @@ const STUCK_AFTER: Duration = Duration::from_secs(5);
 /// Shows of earlier runs that are finished at one time. Each reads its journal; more would crowd out what is live.
 const FINISHING: usize = 4;
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// One of which the disk does not say what there is has its turn again so much later.
+const TRY_AGAIN: Duration = Duration::from_secs(5);
 /// Objects read from the bucket at one time, each some megabytes.
 const READS: usize = 32;
-const ABSENT_FOR: Duration = Duration::from_secs(10);
-const ABSENT_MAX: usize = 1024;
 
 impl Uploader {
-    pub(super) fn start(
-        config: StorageConfig,
-        live: LiveRules,
-        disk: DiskStore,
-        playlists: Arc<dyn PlaylistWriter>,
-    ) -> Self {
+    pub(super) fn start(Bucket { config, live, playlists }: Bucket, disk: DiskStore, disk_health: DiskHealth) -> Self {
         let endpoint = if config.endpoint.is_empty() { "AWS" } else { &config.endpoint };
         tracing::info!(bucket = config.bucket, endpoint, prefix = config.prefix, "segments go on to a bucket");
         let node = Arc::new(Node {
@@ -151,9 +148,10 @@ impl Uploader {
             uploads: Semaphore::new(config.uploads_per_node),
             reads: Semaphore::new(READS),
             health: Health::new(config.gap_after),
+            disk_health,
             config,
-            absent: Mutex::default(),
             shows: Mutex::default(),
+            earlier: Mutex::default(),
             tasks: TaskTracker::new(),
             cancel: CancellationToken::new(),
         });
@@ -192,21 +190,10 @@ impl Uploader {
         self.node.bucket.get(key).await
     }
 
-    /// The journal of a broadcast that is over, from the bucket; nothing where it has none. That it has none is believed for
-    /// a moment: strangers may ask, and a bucket is paid by the question.
+    /// The journal of a broadcast that is over, from the bucket; nothing where it has none.
     pub(super) async fn journal(&self, broadcast: &BroadcastId) -> Result<Vec<Entry>, StoreError> {
-        if self.node.absent.lock().get(broadcast).is_some_and(|asked| asked.elapsed() < ABSENT_FOR) {
-            return Ok(Vec::new());
-        }
         let _read = self.node.may_read().await?;
         let text = self.node.bucket.journal(broadcast).await?;
-        if text.is_none() {
-            let mut absent = self.node.absent.lock();
-            if absent.len() >= ABSENT_MAX {
-                absent.clear();
-            }
-            absent.insert(broadcast.clone(), Instant::now());
-        }
         Ok(text.map_or_else(Vec::new, |text| journal::of_text(&text)))
     }
 
@@ -292,6 +279,27 @@ impl Node {
         shows.shipping.insert(broadcast.clone(), Shipping { notes, abandon, task, is_earlier });
     }
 
+    /// Starts what may begin of the shipments of earlier runs. Whether there is nothing left of them.
+    fn start_earlier(self: &Arc<Self>) -> bool {
+        let (mut shows, now) = (self.shows.lock(), Instant::now());
+        let mut at_work = shows.shipping.values().filter(|show| show.is_earlier).count();
+        let mut earlier = self.earlier.lock();
+        while at_work < FINISHING
+            && let Some((_, broadcast)) = earlier.pop_front_if(|(not_before, _)| *not_before <= now)
+        {
+            if !shows.shipping.contains_key(&broadcast) {
+                self.start_shipment(&mut shows, &broadcast, true);
+                at_work += 1;
+            }
+        }
+        at_work == 0 && earlier.is_empty()
+    }
+
+    /// What an earlier run left of a show cannot be read now: others have their turn first.
+    fn try_again(&self, broadcast: &BroadcastId) {
+        self.earlier.lock().push_back((Instant::now() + TRY_AGAIN, broadcast.clone()));
+    }
+
     /// Takes a shipment off the list, unless it was told something that it has not seen.
     fn leave(&self, broadcast: &BroadcastId, inbox: &mpsc::Receiver<Entry>) -> bool {
         let mut shows = self.shows.lock();
@@ -327,6 +335,14 @@ impl Node {
         turn.map_err(|_| StoreError::Full { limit: READS })?.map_err(|_| StoreError::Closed)
     }
 
+    /// Something that was to be brought to the bucket was not: the bucket failed, or the disk.
+    fn failed(&self, error: &StoreError) {
+        match error {
+            StoreError::Disk { .. } => self.disk_health.failed(error),
+            _ => self.health.failed(error),
+        }
+    }
+
     fn rules(&self) -> Rules {
         Rules {
             gap_after: self.config.gap_after,
@@ -339,7 +355,8 @@ impl Node {
 /// Counts the spool, then starts the shipments of shows that an earlier run did not finish, a few at a time.
 async fn finish_earlier(node: Arc<Node>) {
     let counting = Arc::clone(&node);
-    let unfinished = disk::blocking(move || counting.spool.count()).await.unwrap_or_else(|error| {
+    let counted = disk::blocking(move || counting.spool.count(|error| counting.disk_health.failed(error))).await;
+    let unfinished = counted.unwrap_or_else(|error| {
         let error = &error as &dyn std::error::Error;
         tracing::error!(error, "the spool cannot be read; what earlier runs left there is not uploaded");
         Vec::new()
@@ -348,17 +365,16 @@ async fn finish_earlier(node: Arc<Node>) {
     if !unfinished.is_empty() {
         tracing::info!(shows = unfinished.len(), "going on with uploads of earlier runs");
     }
-    for broadcast in unfinished {
-        while node.shows.lock().shipping.values().filter(|show| show.is_earlier).count() >= FINISHING {
-            tokio::select! {
-                () = tokio::time::sleep(LOOK_AGAIN) => {}
-                () = node.cancel.cancelled() => return,
-            }
+    let now = Instant::now();
+    node.earlier.lock().extend(unfinished.into_iter().map(|broadcast| (now, broadcast)));
+    let finish = async {
+        while !node.start_earlier() {
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
-        let mut shows = node.shows.lock();
-        if !shows.shipping.contains_key(&broadcast) {
-            node.start_shipment(&mut shows, &broadcast, true);
-        }
+    };
+    tokio::select! {
+        () = finish => {}
+        () = node.cancel.cancelled() => {}
     }
 }
 

@@ -105,7 +105,7 @@ impl Shipment {
     async fn ship(&mut self, inbox: &mut mpsc::Receiver<Entry>) {
         let stop = self.node.cancel.clone();
         tokio::select! {
-            () = self.recover() => {}
+            can_go_on = self.recover() => if !can_go_on { return },
             () = stop.cancelled() => return,
         }
         loop {
@@ -132,15 +132,18 @@ impl Shipment {
         }
     }
 
-    /// Reads what is known of the show. A disk that cannot be read is asked again; nothing can be done without it.
-    async fn recover(&mut self) {
-        loop {
-            match self.read_back().await {
-                Ok(()) => return,
-                Err(error) => self.node.health.failed(&error),
+    /// Reads what is known of the show. A disk that cannot be read is asked again; nothing can be done without it. `false`:
+    /// that is for later, since others wait.
+    async fn recover(&mut self) -> bool {
+        while let Err(error) = self.read_back().await {
+            self.node.failed(&error);
+            if self.patience.is_zero() {
+                self.node.try_again(&self.broadcast);
+                return false;
             }
             tokio::time::sleep(RETRY_READ).await;
         }
+        true
     }
 
     async fn read_back(&mut self) -> Result<(), StoreError> {
@@ -229,13 +232,12 @@ impl Shipment {
                 self.marks.push_back((Mark::uploaded(&key), Some((key, bytes))));
             }
             Outcome::Missing => {
-                tracing::error!(%key, "a segment is not on the disk any more and was not uploaded: it is lost");
-                ::metrics::counter!(metrics::STORE_FAILURES).increment(1);
+                self.node.disk_health.failed(&StoreError::Vanished { key: key.to_string() });
                 self.marks.push_back((Mark::lost(&key), None));
                 self.backlog.lost(order);
             }
             Outcome::Failed(error) => {
-                self.node.health.failed(&error);
+                self.node.failed(&error);
                 return self.backlog.failed(order, now, rand::random());
             }
         }
@@ -311,7 +313,7 @@ impl Shipment {
                 }
             }
             Err(error) => {
-                self.node.health.failed(&error);
+                self.node.failed(&error);
                 self.pages_failed = self.pages_failed.saturating_add(1);
                 let doubled = Duration::from_millis(200) * 2_u32.saturating_pow(self.pages_failed.min(6));
                 self.pages_after = now + doubled.min(PAGES_BACKOFF_MAX).mul_f64(rand::random());
@@ -362,7 +364,7 @@ impl Shipment {
     async fn write_mark(&self, mark: Mark) -> bool {
         let folder = self.node.disk.folder(&self.broadcast);
         let written = disk::blocking(move || uploads::append(&folder, &mark)).await;
-        written.inspect_err(|error| self.node.health.failed(error)).is_ok()
+        written.inspect_err(|error| self.node.failed(error)).is_ok()
     }
 
     /// The server stops: what is on its way may arrive.
