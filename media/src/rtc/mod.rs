@@ -3,6 +3,7 @@
 //! A client's offer is answered by [`negotiate`] (SDP); its checks by [`ice`] (RFC 8445, lite); [`dtls`] gives the keys for
 //! [`srtp`]; [`socket`] sends and receives in batches. All but the socket is pure: bytes and a time go in, bytes come out.
 
+pub(crate) mod copies;
 pub(crate) mod datagram;
 pub(crate) mod dtls;
 pub(crate) mod feedback;

@@ -49,7 +49,7 @@ pub(crate) enum Command {
     /// Came to the socket of another worker, `via`.
     Datagram {
         from: SocketAddr,
-        datagram: Box<[u8]>,
+        datagram: Bytes,
         via: u8,
     },
     /// A check that this worker passed on was authentic: what comes from there is for a peer of `worker`.

@@ -1,6 +1,7 @@
 //! One track of a publisher: packets put in order, losses asked for, access units out.
 
 use crate::model::Rid;
+use crate::rtc::copies::Copies;
 use crate::rtc::feedback::nack::NackGenerator;
 use crate::rtc::feedback::reception::{Counted, Reception};
 use crate::rtc::negotiate::{AgreedCodec, Codec, ReceiveSection, SectionKind, Simulcast};
@@ -34,6 +35,7 @@ pub(super) enum Source {
 struct Active {
     ssrc: u32,
     codec: AgreedCodec,
+    copies: Copies,
     jitter: JitterBuffer<Packet>,
     depacketizer: Depacketizer,
     nack: NackGenerator,
@@ -109,7 +111,7 @@ impl Track {
             if let Some(active) = self.active.as_mut().filter(|active| named.is_none_or(|media| media == active.ssrc)) {
                 let sequence = u16::from_be_bytes([high, low]);
                 active.nack.received(now, sequence);
-                let payload = Bytes::copy_from_slice(original);
+                let payload = active.copies.copy(original);
                 active.jitter.push(
                     now,
                     sequence,
@@ -134,7 +136,7 @@ impl Track {
                 );
                 return;
             }
-            let payload = Bytes::copy_from_slice(payload);
+            let payload = active.copies.copy(payload);
             let packet = Packet { timestamp: header.timestamp, marker: header.marker, payload };
             active.jitter.push(now, header.sequence, packet);
         }
@@ -193,6 +195,7 @@ impl Active {
         Some(Self {
             ssrc: header.ssrc,
             codec,
+            copies: Copies::default(),
             jitter: JitterBuffer::for_round_trip(round_trip),
             depacketizer,
             nack: NackGenerator::default(),

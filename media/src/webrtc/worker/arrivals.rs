@@ -10,7 +10,7 @@ use crate::rtc::ice::BindingRequest;
 use crate::rtc::outlet::finish;
 use crate::rtc::route::Route;
 use crate::rtc::rtcp::{NtpTime, blocks};
-use crate::webrtc::inbox::{Command, Inbox};
+use crate::webrtc::inbox::Command;
 use crate::webrtc::peer::{Media, Proved, Source};
 use crate::webrtc::ufrag::worker_of;
 use bytes::Bytes;
@@ -46,14 +46,16 @@ impl Worker {
     }
 
     fn pass_on(&mut self, from: SocketAddr, datagram: &[u8]) {
-        match self.foreign.get(&from).and_then(|index| self.parts.workers.get(usize::from(*index))) {
-            Some(worker) => self.hand_over(worker, from, datagram),
+        match self.foreign.get(&from) {
+            Some(&worker) => self.hand_over(worker, from, datagram),
             None => dropped("stranger"),
         }
     }
 
-    fn hand_over(&self, worker: &Inbox, from: SocketAddr, datagram: &[u8]) {
-        worker.try_command(Command::Datagram { from, datagram: datagram.into(), via: self.parts.index });
+    fn hand_over(&mut self, worker: u8, from: SocketAddr, datagram: &[u8]) {
+        let Some(worker) = self.parts.workers.get(usize::from(worker)) else { return dropped("stranger") };
+        let datagram = self.copies.copy(datagram);
+        worker.try_command(Command::Datagram { from, datagram, via: self.parts.index });
     }
 
     /// A connectivity check (RFC 8445 section 7.3): whoever knows the password proves where it is.
@@ -110,9 +112,10 @@ impl Worker {
     }
 
     /// Nothing is learnt from it: anybody can write a number into a ufrag, and another's address onto a datagram.
-    fn stun_elsewhere(&self, ufrag: &str, from: SocketAddr, datagram: &[u8]) {
-        let other = worker_of(ufrag).filter(|index| *index != self.parts.index);
-        match other.and_then(|index| self.parts.workers.get(usize::from(index))) {
+    fn stun_elsewhere(&mut self, ufrag: &str, from: SocketAddr, datagram: &[u8]) {
+        let is_other = |index: &u8| *index != self.parts.index && usize::from(*index) < self.parts.workers.len();
+        let other = worker_of(ufrag).filter(is_other);
+        match other {
             Some(worker) => self.hand_over(worker, from, datagram),
             None => dropped("stun"),
         }
