@@ -104,8 +104,8 @@ impl Order {
 }
 
 impl Service {
-    /// Tells what is kept of a show that is over, and closes it where this process did not see its end: its session ended
-    /// while the server was down. One that is still served tells by itself.
+    /// Tells what is kept of a show that is over, and closes it where this process did not see its end, since its session
+    /// ended while the server was down. One that is still served tells by itself.
     pub async fn settle_recording(&self, broadcast: &BroadcastId) -> Result<(), StoreError> {
         if self.shared.shows.get(broadcast).is_some() {
             return Ok(());

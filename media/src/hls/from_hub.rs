@@ -5,8 +5,9 @@
 
 use super::archive;
 use super::config::HlsConfig;
+use super::entries;
 use super::packager::{Kept, Packager};
-use super::recording::{self, Recording};
+use super::recording::Recording;
 use super::remux::Unfit;
 use super::service::Shared;
 use super::show::{Ending, LatestThumbnail, Show, Stage};
@@ -253,10 +254,10 @@ impl Packaging {
                 self.photographer.handle_segment(*rendition, segment, *ends_at, opening.as_ref());
                 if !self.keeps {
                     // The journal goes on, so that numbers do after a restart; there the segment is a gap.
-                    return keeper.note(self.show.id.clone(), recording::entry_of_unkept(kept));
+                    return keeper.note(self.show.id.clone(), entries::entry_of_unkept(kept));
                 }
                 let key = key(*rendition, segment.epoch, ObjectName::Segment(segment.number));
-                keeper.keep(key, segment.chunks(), Some(recording::entry(kept)))
+                keeper.keep(key, segment.chunks(), Some(entries::entry(kept)))
             }
             Kept::Epoch { number, renditions, .. } => {
                 self.photographer.handle_epoch(renditions);
@@ -265,9 +266,9 @@ impl Packaging {
                         let _ = keeper.keep(key(rendition.id, *number, ObjectName::Init), vec![init.clone()], None);
                     }
                 }
-                keeper.note(self.show.id.clone(), recording::entry(kept))
+                keeper.note(self.show.id.clone(), entries::entry(kept))
             }
-            Kept::Ended { .. } => keeper.note(self.show.id.clone(), recording::entry(kept)),
+            Kept::Ended { .. } => keeper.note(self.show.id.clone(), entries::entry(kept)),
         }
     }
 

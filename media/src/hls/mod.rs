@@ -9,14 +9,16 @@
 //!    viewers.
 //! 5. `thumbnails` has a keyframe made a picture now and then: the newest for whoever looks at the show from outside, all
 //!    of them for the seek bar of the replay.
-//! 6. `recording` reads back what the store kept: after a restart, and once a show is over; `recordings`
-//!    remembers those that are watched. `bucket` writes the same as playlists that lie beside the segments in a bucket.
+//! 6. `recording` reads back what the store kept, which `entries` wrote: after a restart, and once a show is over;
+//!    `replay` makes its playlists, `recordings` remembers those that are watched. `bucket` writes the same as playlists that
+//!    lie beside the segments in a bucket.
 //!    `film` makes one MP4 file of it for those who take it home.
 
 mod archive;
 mod bucket;
 mod config;
 mod delivery;
+mod entries;
 mod film;
 mod from_hub;
 mod in_memory;
@@ -24,6 +26,7 @@ mod packager;
 mod recording;
 mod recordings;
 mod remux;
+mod replay;
 mod service;
 mod show;
 mod text;

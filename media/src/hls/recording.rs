@@ -1,21 +1,17 @@
 //! What the disk knows of a show: enough to go on after a restart, and to play it from the beginning once it is over.
 //!
-//! In: journal entries. Out: where to resume, or the playlists of the whole recording. Pure but for the inits, which
-//! are read from the store. Driven by the packager task and by delivery.
+//! In: journal entries. Out: where to resume, or what `replay` makes the playlists of the whole show of. Pure but for the
+//! inits, which are read from the store. Driven by the packager task, by delivery and by whoever closes a show.
 
 use super::config::HlsConfig;
-use super::packager::{
-    Choice, Kept, PeakBitRate, Picture, RenditionFormat, Resume, ResumeRendition, Segment, render_multivariant,
-    render_recording,
-};
-use super::text::Text;
-use super::thumbnails;
+use super::entries::{format_of, segment_of};
+use super::packager::{Choice, PeakBitRate, RenditionFormat, Resume, ResumeRendition, Segment};
 use crate::model::BroadcastId;
 use crate::seam::Recorded;
-use crate::store::journal::{Entry, EpochRendition, PictureEntry, SegmentEntry, ThumbnailEntry};
+use crate::store::journal::{Entry, SegmentEntry, ThumbnailEntry};
 use crate::store::{Keeper, ObjectKey, ObjectName, RenditionId, RenditionKind, StoreError};
-use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, UNIX_EPOCH};
 
 /// A show as its journal tells it.
 #[derive(Debug, Default)]
@@ -42,41 +38,6 @@ struct RecordedRendition {
     segments: Vec<Segment>,
     bytes: u64,
     peak: PeakBitRate,
-}
-
-/// The playlists of an ended show.
-#[derive(Debug)]
-pub(crate) struct RecordingPlaylists {
-    pub(crate) choices: Vec<Choice>,
-    pub(crate) independent: bool,
-    pub(crate) multivariant: Text,
-    pub(crate) media: BTreeMap<RenditionId, Text>,
-    /// The pictures of the show; no text where there are none.
-    pub(crate) thumbnails: Option<ThumbnailIndex>,
-    /// What the media playlists and the index of pictures name, gaps aside.
-    named: HashSet<(RenditionId, u64, ObjectName)>,
-}
-
-#[derive(Debug)]
-pub(crate) struct ThumbnailIndex {
-    entries: Vec<ThumbnailEntry>,
-    length: Duration,
-    pub(crate) text: Text,
-    /// The one that stands for the show.
-    pub(crate) poster: ThumbnailEntry,
-}
-
-impl ThumbnailIndex {
-    pub(crate) fn render(&self, prefix: &str) -> String {
-        thumbnails::render_index(&self.entries, self.length, prefix)
-    }
-}
-
-impl RecordingPlaylists {
-    /// Whether a player was told of this object. Nothing else is looked for: a bucket is paid by the question.
-    pub(crate) fn names(&self, rendition: RenditionId, epoch: u64, object: ObjectName) -> bool {
-        self.named.contains(&(rendition, epoch, object))
-    }
 }
 
 /// More renditions than any show has; a journal that names more is damaged.
@@ -218,37 +179,13 @@ impl Recording {
         Ok(Resume { next_epoch, discontinuity, end, renditions })
     }
 
-    /// The whole show, for a player that comes after its end.
-    pub(crate) fn playlists(&self) -> RecordingPlaylists {
-        let choices = self.choices();
-        let target_duration = self.target_duration();
-        let segments = |choice: &Choice| self.segments(choice.id);
-        let independent = choices.iter().all(|choice| segments(choice).iter().all(|segment| segment.independent));
-        let media = choices
-            .iter()
-            .map(|choice| (choice.id, Text::new(render_recording(target_duration, segments(choice)))))
-            .collect();
-        let multivariant = Text::new(render_multivariant(&choices, independent, ""));
-        let named = choices
-            .iter()
-            .flat_map(|choice| segments(choice).iter().map(|segment| (choice.id, segment)))
-            .filter(|(_, segment)| !segment.gap)
-            .flat_map(|(id, segment)| {
-                let init = (id, segment.init_epoch, ObjectName::Init);
-                [init, (id, segment.epoch, ObjectName::Segment(segment.number))]
-            })
-            .chain(self.thumbnails.iter().map(|one| (one.rendition, one.epoch, ObjectName::Thumbnail(one.number))))
-            .collect();
-        RecordingPlaylists { choices, independent, multivariant, media, thumbnails: self.thumbnail_index(), named }
+    /// How long it is, by its longest rendition.
+    pub(super) fn length(&self) -> Option<Duration> {
+        self.renditions.values().map(RecordedRendition::duration).max()
     }
 
-    /// `None`: there are no pictures.
-    pub(crate) fn thumbnail_index(&self) -> Option<ThumbnailIndex> {
-        let entries = self.thumbnails.clone();
-        let length = self.renditions.values().map(RecordedRendition::duration).max()?;
-        let poster = *thumbnails::poster(&entries, length)?;
-        let text = Text::new(thumbnails::render_index(&entries, length, ""));
-        Some(ThumbnailIndex { entries, length, text, poster })
+    pub(super) fn thumbnails(&self) -> &[ThumbnailEntry] {
+        &self.thumbnails
     }
 
     pub(crate) fn newest_thumbnail(&self) -> Option<&ThumbnailEntry> {
@@ -324,96 +261,10 @@ impl RecordedRendition {
     }
 }
 
-/// What the packager made, as the journal says it.
-pub(crate) fn entry(kept: &Kept) -> Entry {
-    match kept {
-        Kept::Epoch { number, discontinuity, renditions } => Entry::Epoch {
-            number: *number,
-            discontinuity: *discontinuity,
-            renditions: renditions
-                .iter()
-                .map(|rendition| EpochRendition {
-                    id: rendition.id,
-                    init_epoch: rendition.init_epoch,
-                    codecs: rendition.format.codecs.clone(),
-                    picture: rendition.format.picture.map(|picture| PictureEntry {
-                        width: picture.width,
-                        height: picture.height,
-                        frames_per_second: picture.frames_per_second,
-                    }),
-                    channels: rendition.format.channels,
-                })
-                .collect(),
-        },
-        Kept::Segment { rendition, segment, ends_at, opening: _ } => Entry::Segment(SegmentEntry {
-            rendition: *rendition,
-            number: segment.number,
-            epoch: segment.epoch,
-            init_epoch: segment.init_epoch,
-            discontinuity: segment.discontinuity,
-            marks: segment.marks,
-            at_micros: micros(segment.at),
-            duration_nanos: nanos(segment.duration),
-            ends_at_nanos: nanos(*ends_at),
-            independent: segment.independent,
-            kept: true,
-            bytes: segment.byte_len(),
-        }),
-        Kept::Ended { target_duration } => Entry::Ended { target_duration_secs: *target_duration },
-    }
-}
-
-/// The same, of a segment that goes to no store.
-pub(crate) fn entry_of_unkept(kept: &Kept) -> Entry {
-    let mut entry = entry(kept);
-    if let Entry::Segment(segment) = &mut entry {
-        segment.kept = false;
-    }
-    entry
-}
-
-/// More discontinuities before one segment than any show has; a journal that tells of more is damaged.
-const MAX_MARKS: u64 = 300;
-
-fn segment_of(entry: &SegmentEntry) -> Segment {
-    Segment {
-        number: entry.number,
-        epoch: entry.epoch,
-        init_epoch: entry.init_epoch,
-        discontinuity: entry.discontinuity,
-        marks: entry.marks.min(MAX_MARKS),
-        at: UNIX_EPOCH + Duration::from_micros(entry.at_micros),
-        duration: Duration::from_nanos(entry.duration_nanos),
-        independent: entry.independent,
-        gap: !entry.kept,
-        parts: Vec::new(),
-        part_target: Duration::ZERO,
-    }
-}
-
-fn format_of(entry: &EpochRendition) -> RenditionFormat {
-    let picture = entry.picture.map(|picture| Picture {
-        width: picture.width,
-        height: picture.height,
-        frames_per_second: picture.frames_per_second,
-    });
-    // The text comes from a file that people may touch, and goes between quotes.
-    let codecs = entry.codecs.chars().filter(|letter| letter.is_ascii_graphic() && *letter != '"').collect();
-    RenditionFormat { codecs, picture, channels: entry.channels }
-}
-
-fn micros(at: SystemTime) -> u64 {
-    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::journal::EpochRendition;
 
     fn segment(number: u64, seconds: u64) -> Entry {
         Entry::Segment(SegmentEntry {

@@ -4,7 +4,8 @@
 //! since many may wait for a show, and a bucket is paid by the question. Readers of one recording wait for the first of
 //! them. Bounded in bytes: what is asked for rarely goes first. Driven by delivery; told by whoever ends or deletes a show.
 
-use super::recording::{Recording, RecordingPlaylists};
+use super::recording::Recording;
+use super::replay::RecordingPlaylists;
 use super::text::{Encoding, Text};
 use crate::cache;
 use crate::model::BroadcastId;

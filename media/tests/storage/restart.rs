@@ -98,19 +98,16 @@ fn a_crash_in_the_middle_of_uploads_loses_nothing() {
         let publisher = play(&stage).await;
         watch(&stage, WHOLE).await;
         theatre.eventually("the first object in the bucket", |theatre| !theatre.service.objects().is_empty()).await;
-        let journal = theatre.data.path().join("hls").join(SHOW).join("index.jsonl");
-        theatre
-            .eventually("all whole segments in the journal", |_| {
-                let journal = std::fs::read_to_string(&journal).unwrap_or_default();
-                journal.matches(r#""entry":"segment""#).count() as u64 == WHOLE * 2
-            })
-            .await;
+        has_noted(&theatre, SHOW, WHOLE * 2).await;
         // The publisher is lost with the process.
         std::mem::forget(publisher);
         stage
     });
     crash(process_one, stage);
-    let spooled = theatre.spooled();
+    let mut spooled = theatre.spooled();
+    // An object is there before its line; the process may have died between the two, for the picture.
+    let journal = std::fs::read_to_string(theatre.folder(SHOW).join("index.jsonl")).unwrap();
+    spooled.retain(|key, _| !key.ends_with(".jpg") || journal.contains(r#""entry":"thumbnail""#));
     assert!(spooled.len() as u64 >= WHOLE * 2, "{:?}", spooled.keys());
 
     theatre.line.set(State::Good);
@@ -202,7 +199,8 @@ fn what_co_hosts_sent_before_a_crash_is_closed_with_the_show() {
             theatre.complete_of(&guest).await;
             let (disk, bucket) = (theatre.spooled_of(&guest), theatre.service.objects());
             assert!(disk.len() as u64 >= WHOLE * 2 + 2);
-            assert!(disk.iter().all(|(key, bytes)| bucket.get(key) == Some(bytes)));
+            let mut sent = disk.iter().filter(|(key, _)| !key.ends_with(".jpg"));
+            assert!(sent.all(|(key, bytes)| bucket.get(key) == Some(bytes)));
             let replay = stage.fetch_text(&format!("/hls/{guest}/v0/index.m3u8")).await;
             assert!(replay.contains("VOD") && replay.ends_with("#EXT-X-ENDLIST\n"), "{replay}");
             assert_eq!(theatre.service.text(&format!("{PREFIX}/{guest}/v0/index.m3u8")), Some(replay));

@@ -1,7 +1,8 @@
 //! Playlists, inits, segments and parts over HTTP.
 //!
-//! A request is parsed once (`request`), let in once (`gate`, `pass`), held until what it asks for is there (`hold`),
-//! answered with shared bytes (`answer`), which may be in the store (`found`), and counted (`viewers`). A replay as one file goes its own way (`download`).
+//! A request is parsed once (`request`), let in once (`visitor`, by `gate` or `pass`), held until what it asks for is there
+//! (`hold`), answered with shared bytes (`answer`), which may be in the store (`found`), and counted (`viewers`). A show
+//! that is over is answered from its journal (`replay`); as one file it goes its own way (`download`).
 
 mod answer;
 #[cfg(test)]
@@ -11,9 +12,11 @@ mod found;
 mod gate;
 mod hold;
 mod pass;
+mod replay;
 mod request;
 mod routes;
 mod viewers;
+mod visitor;
 
 pub(crate) use gate::Gates;
 pub(crate) use pass::PassKey;

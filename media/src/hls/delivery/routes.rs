@@ -3,7 +3,6 @@
 //! In: HTTP requests. Out: playlists and media. Driven by the binary's listener.
 
 use super::super::packager::{Alternative, ShowState};
-use super::super::recording::RecordingPlaylists;
 use super::super::remux::Unfit;
 use super::super::service::Shared;
 use super::super::show::{Channel, Show, Stage};
@@ -12,12 +11,11 @@ use super::answer::{self, Caching};
 use super::download;
 use super::found::Found;
 use super::hold::{self, HoldError};
-use super::pass::{Pass, random_viewer};
 use super::request::{self, Directives, Resource, Target};
 use super::viewers::HeldGuard;
+use super::visitor::{Visitor, viewer_cookie};
 use crate::metrics;
-use crate::model::ViewerId;
-use crate::seam::{Refusal, ViewerIdentity};
+use crate::seam::Refusal;
 use crate::store::{ObjectKey, ObjectName, RenditionId, StoreError};
 use axum::Router;
 use axum::extract::{Request, State};
@@ -25,9 +23,9 @@ use axum::response::Response;
 use axum::routing::any;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, SET_COOKIE};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
     Router::new().route("/hls/{*resource}", any(handle)).with_state(shared)
@@ -79,34 +77,18 @@ fn status_label(status: StatusCode) -> &'static str {
 }
 
 /// One request.
-struct Visit<'a> {
-    shared: &'a Shared,
-    target: Target<'a>,
-    query: &'a str,
-    headers: &'a HeaderMap,
+pub(super) struct Visit<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) target: Target<'a>,
+    pub(super) query: &'a str,
+    pub(super) headers: &'a HeaderMap,
     method: &'a Method,
-}
-
-/// Whose request it is.
-#[derive(Debug, Default)]
-struct Visitor {
-    viewer: Option<ViewerId>,
-    identity: Option<ViewerIdentity>,
-    pass: Option<Pass>,
-    /// A pass that was just signed; addresses must carry it.
-    signed: Option<String>,
-    /// Came with a ticket or a pass: nobody else may be given what it is given.
-    private: bool,
 }
 
 /// How long a request waits for a show that has begun to have its first segments.
 const FIRST_SEGMENT_LIMIT: Duration = Duration::from_secs(6);
 /// When to look again for a show that is not there.
-const NOT_LIVE_RETRY: Duration = Duration::from_secs(2);
-/// The viewer's cookie lasts a day: long enough for any show, short enough to follow nobody around.
-const COOKIE_SECONDS: u32 = 86_400;
-const VIEWER_COOKIE: &str = "chobi_viewer";
-const VIEWER_HEADER: &str = "x-playback-session-id";
+pub(super) const NOT_LIVE_RETRY: Duration = Duration::from_secs(2);
 
 impl Visit<'_> {
     async fn serve(&self) -> Response {
@@ -132,37 +114,6 @@ impl Visit<'_> {
             }
             (Some(show), false) => self.serve_show(&show, visitor).await,
         }
-    }
-
-    /// Lets the visitor in by its pass, by its ticket, or as anyone.
-    async fn admit(&self) -> Result<Visitor, Refusal> {
-        let broadcast = &self.target.broadcast;
-        if let Some(pass) = self.target.pass {
-            let pass = self.shared.pass_key.check(broadcast, pass, SystemTime::now()).ok_or(Refusal::BadCredentials)?;
-            return Ok(Visitor::with_pass(pass, None));
-        }
-        let admission = &*self.shared.admission;
-        if let Some(ticket) = request::ticket(self.query, self.headers) {
-            let lifetime = self.shared.config.pass_lifetime;
-            let (pass, text) = self.shared.pass_key.admit_ticket(broadcast, ticket, admission, lifetime).await?;
-            return Ok(Visitor::with_pass(pass, Some(text)));
-        }
-        self.shared.gates.admit_anyone(broadcast, admission, self.shared.config.public_recheck).await?;
-        Ok(Visitor { viewer: self.anonymous(), ..Visitor::default() })
-    }
-
-    /// The id a viewer without a ticket brings along: the player's own, or our cookie.
-    fn anonymous(&self) -> Option<ViewerId> {
-        let own = self.headers.get(VIEWER_HEADER).and_then(|value| value.to_str().ok());
-        own.or_else(|| request::cookie(self.headers, VIEWER_COOKIE)).and_then(|id| ViewerId::parse(id).ok())
-    }
-
-    /// A pass is good for as long as it says; who was put out is known here.
-    fn is_ejected(&self, show: Option<&Show>, visitor: &Visitor) -> bool {
-        let of = show.map_or(&self.target.broadcast, Show::of);
-        let viewer = visitor.viewer.as_ref();
-        let (bearer, player) = if visitor.pass.is_some() { (viewer, None) } else { (None, viewer) };
-        self.shared.ejected.has_either(of, bearer, player)
     }
 
     /// What of a show that is over is another for who comes now than for who watched it.
@@ -247,74 +198,14 @@ impl Visit<'_> {
         self.shared.shows.live_parts(host).iter().map(|part| of(part)).collect()
     }
 
-    /// A show that is over, from its journal. `below`: where its playlists are, seen from here.
-    async fn serve_recording(&self, visitor: &Visitor, below: &str) -> Response {
-        let playlists = match self.shared.recordings.playlists(&self.target.broadcast, &self.shared.keeper).await {
-            Ok(Some(playlists)) => playlists,
-            Ok(None) => return self.no_recording(),
-            Err(error) => {
-                let error = &error as &dyn std::error::Error;
-                tracing::error!(broadcast.id = %self.target.broadcast, error, "recording cannot be read");
-                return answer::refusal(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "the recording cannot be read",
-                    Some(NOT_LIVE_RETRY),
-                );
-            }
-        };
-        let ended = if visitor.private { Caching::FreshPrivate } else { Caching::Ended };
-        match (self.target.resource, &playlists.thumbnails) {
-            (Resource::Thumbnail | Resource::ThumbnailIndex, None) => answer::no_picture(),
-            (Resource::Thumbnail, Some(index)) => {
-                let key = index.poster.key(&self.target.broadcast);
-                match self.stored(key.rendition, key.epoch, key.object).await {
-                    Ok(Some(chunks)) => answer::picture(chunks.concat().into(), &key.entity_tag(), ended, self.headers),
-                    Ok(None) | Err(_) => answer::no_picture(),
-                }
-            }
-            (Resource::ThumbnailIndex, Some(index)) => {
-                let encoding = request::encoding(self.headers);
-                match self.signed_prefix(visitor, below).or_else(|| (!below.is_empty()).then(|| below.to_owned())) {
-                    Some(prefix) => answer::cues(&Text::new(index.render(&prefix)), encoding, ended),
-                    None => answer::cues(&index.text, encoding, ended),
-                }
-            }
-            (Resource::Multivariant, _) => {
-                let signed = self.signed_prefix(visitor, below).map(|prefix| playlists.render(&prefix));
-                if below.is_empty() {
-                    return self.multivariant(visitor, &playlists.multivariant, signed);
-                }
-                self.multivariant(visitor, &Text::new(playlists.render(below)), signed)
-            }
-            (Resource::Playlist(rendition), _) => match playlists.media.get(&rendition) {
-                Some(text) => answer::playlist(text, request::encoding(self.headers), ended),
-                None => no_such_media(),
-            },
-            (Resource::Object { rendition, epoch, object }, _) if playlists.names(rendition, epoch, object) => {
-                let chunks = self.stored(rendition, epoch, object).await;
-                self.media(chunks, rendition, object, None, visitor)
-            }
-            (Resource::Object { .. }, _) => no_such_media(),
-            // Parts are for those who watched live; a recording has segments only.
-            (Resource::Part { .. } | Resource::Download(_), _) => no_such_media(),
-        }
-    }
-
-    fn no_recording(&self) -> Response {
-        match self.target.resource {
-            Resource::Thumbnail | Resource::ThumbnailIndex => answer::no_picture(),
-            _ => not_live(),
-        }
-    }
-
     /// What addresses begin with for a viewer whose ticket was just made a pass: it stands before `replay/`.
-    fn signed_prefix(&self, visitor: &Visitor, below: &str) -> Option<String> {
+    pub(super) fn signed_prefix(&self, visitor: &Visitor, below: &str) -> Option<String> {
         let pass = visitor.signed.as_ref()?;
         Some(if self.target.replay { format!("../~{pass}/replay/") } else { format!("~{pass}/{below}") })
     }
 
     /// `shared`: the text everybody gets; `signed`: the one for a viewer with a fresh pass.
-    fn multivariant(&self, visitor: &Visitor, shared: &Text, signed: Option<String>) -> Response {
+    pub(super) fn multivariant(&self, visitor: &Visitor, shared: &Text, signed: Option<String>) -> Response {
         let encoding = request::encoding(self.headers);
         if let Some(signed) = signed {
             return answer::playlist(&Text::new(signed), encoding, Caching::FreshPrivate);
@@ -391,7 +282,7 @@ impl Visit<'_> {
         answer::plays_elsewhere(&unfit.to_string(), &format!("/whep/{}", self.target.broadcast))
     }
 
-    async fn stored(
+    pub(super) async fn stored(
         &self,
         rendition: RenditionId,
         epoch: u64,
@@ -403,7 +294,7 @@ impl Visit<'_> {
         })
     }
 
-    fn media(
+    pub(super) fn media(
         &self,
         chunks: Result<Option<Vec<Bytes>>, StoreError>,
         rendition: RenditionId,
@@ -445,24 +336,11 @@ impl Visit<'_> {
     }
 }
 
-impl Visitor {
-    fn with_pass(pass: Pass, signed: Option<String>) -> Self {
-        let (viewer, identity) = (Some(pass.viewer.clone()), pass.identity.clone());
-        Self { viewer, identity, pass: Some(pass), signed, private: true }
-    }
-}
-
-fn viewer_cookie() -> HeaderValue {
-    let cookie =
-        format!("{VIEWER_COOKIE}={}; Path=/hls; Max-Age={COOKIE_SECONDS}; HttpOnly; SameSite=Lax", random_viewer());
-    HeaderValue::try_from(cookie).expect("our cookie is ASCII")
-}
-
-fn not_live() -> Response {
+pub(super) fn not_live() -> Response {
     answer::refusal(StatusCode::NOT_FOUND, "this show is not live", Some(NOT_LIVE_RETRY))
 }
 
-fn no_such_media() -> Response {
+pub(super) fn no_such_media() -> Response {
     answer::refusal(StatusCode::NOT_FOUND, "there is no such media", None)
 }
 
@@ -477,10 +355,4 @@ pub(super) fn refused(refusal: &Refusal) -> Response {
         }
     };
     answer::refusal(status, &refusal.to_string(), retry)
-}
-
-impl RecordingPlaylists {
-    fn render(&self, prefix: &str) -> String {
-        super::super::packager::render_multivariant(&self.choices, self.independent, prefix)
-    }
 }
