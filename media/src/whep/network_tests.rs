@@ -65,6 +65,7 @@ struct Server {
     packetizer: Packetizer,
     /// Of a keyframe and of the others.
     bytes: [usize; 2],
+    is_watched: bool,
     frames: Vec<Bytes>,
     packets: u64,
     sealer: Sealer,
@@ -126,6 +127,7 @@ impl Server {
             shelf: Shelf::default(),
             packetizer: Packetizer::video(&format()).unwrap(),
             bytes,
+            is_watched: false,
             frames: Vec::new(),
             packets: 0,
             sealer: keys().sealer(),
@@ -149,7 +151,17 @@ impl Server {
         self.frames.push(payload);
         self.shelf.put(&burst, now);
         let Self { viewer, sealer, batch, route, .. } = self;
-        viewer.forward(0, &burst, now, &mut Outlet { sealer, batch, route });
+        if self.is_watched {
+            viewer.forward(0, &burst, now, &mut Outlet { sealer, batch, route });
+        }
+    }
+
+    /// The viewer is there from here on.
+    fn admit(&mut self, now: Instant) {
+        if !std::mem::replace(&mut self.is_watched, true) {
+            let Self { viewer, sealer, batch, route, shelf, .. } = self;
+            viewer.start(0, shelf, now, &mut Outlet { sealer, batch, route });
+        }
     }
 
     fn turn(&mut self, now: Instant, feedback: &mut Link<Vec<u8>>, rtt: Duration) {
@@ -238,6 +250,17 @@ impl Watched {
 
 /// `bytes`: of a keyframe and of the other frames. Feedback goes back by a network that has the same delay and loss.
 async fn watched(seed: u64, bytes: [usize; 2], conditions: Conditions, length: Duration) -> Watched {
+    watched_from(Duration::ZERO, seed, bytes, conditions, length).await
+}
+
+/// By a viewer who comes so late to the show.
+async fn watched_from(
+    late: Duration,
+    seed: u64,
+    bytes: [usize; 2],
+    conditions: Conditions,
+    length: Duration,
+) -> Watched {
     let (start, rtt) = (Instant::now(), conditions.delay * 2);
     let back = Conditions { rates: Vec::new(), queue_bytes: usize::MAX, ..conditions.clone() };
     let (mut there, mut back) = (Link::new(start, seed, conditions), Link::new(start, !seed, back));
@@ -248,14 +271,17 @@ async fn watched(seed: u64, bytes: [usize; 2], conditions: Conditions, length: D
             server.frame(now);
             next_frame += FRAME;
         }
-        server.turn(now, &mut back, rtt);
-        while let Ok(packet) = server.sent.try_recv() {
-            there.send(now, packet.len(), packet);
+        if now >= start + late {
+            server.admit(now);
+            server.turn(now, &mut back, rtt);
+            while let Ok(packet) = server.sent.try_recv() {
+                there.send(now, packet.len(), packet);
+            }
+            while let Some((_, packet)) = there.receive(now) {
+                client.take(now, &packet);
+            }
+            client.turn(now, &server.frames, &mut back, rtt);
         }
-        while let Some((_, packet)) = there.receive(now) {
-            client.take(now, &packet);
-        }
-        client.turn(now, &server.frames, &mut back, rtt);
         now += TICK;
     }
     client.whole.resize(server.frames.len() - 30, false);
@@ -349,4 +375,71 @@ async fn losses_by_overrun_spread_frames_until_they_fit() {
         let whole = late.iter().filter(|whole| **whole).count();
         assert_eq!(whole, late.len(), "{mbps} Mbit/s, {queue_kb} KB, round trip {rtt_ms} ms: after ten seconds");
     }
+}
+
+/// The GOP of the past leaves faster than the show is made, and what is made meanwhile does not make it faster still.
+#[tokio::test]
+async fn who_comes_in_the_middle_of_a_gop_does_not_overrun_the_queue_either() {
+    for late in [300, 1_000, 1_900] {
+        let conditions =
+            Conditions { rates: vec![(Duration::ZERO, 100_000_000)], queue_bytes: 64_000, ..Conditions::default() };
+        let (late, length) = (Duration::from_millis(late), Duration::from_secs(6));
+        let watched = watched_from(late, 1, [300_000, 46_000], conditions, length).await;
+        assert_eq!((watched.lost, watched.share_whole()), (0, 1.0), "{late:?} after the keyframe");
+    }
+}
+
+/// The pictures of a stage share one way: none of them waits for the others to be done.
+#[tokio::test]
+async fn eight_feeds_share_the_pace_of_one_way_and_none_is_late() {
+    let start = Instant::now();
+    let events: Arc<dyn EventSink> = Arc::new(Deaf);
+    let (hub, _opened) = Hub::new(HubConfig::default(), Arc::clone(&events));
+    let feeds = Feeds::new(Vec::new(), TaskTracker::new(), CancellationToken::new());
+    let (mut showings, mut publishers) = (Vec::new(), Vec::new());
+    for feed in 0..8_u32 {
+        let broadcast = BroadcastId::parse(&format!("session_{feed}")).unwrap();
+        publishers.push(hub.claim(PublishGrant::of_host(broadcast, "host"), Protocol::Rtmp).await.unwrap());
+        let setup = LaneSetup { m_line: feed as usize, ssrc: feed, ..SETUP };
+        showings.push(Showing::new(&[setup], feeds.attach(publishers[feed as usize].broadcast())));
+    }
+    let broadcast = publishers[0].broadcast().id().clone();
+    let viewer = ViewerId::parse("viewer").unwrap();
+    let seat =
+        Seat { events, roster: Roster::default(), broadcast, viewer, identity: None, known_as: KnownAs::default() };
+    let mut viewer = Viewer::new(showings, Path::new(None, 8, start), seat, start);
+    let (route, mut sent) = mpsc::channel(65_536);
+    let (mut sealer, mut batch, route, shelf) =
+        (keys().sealer(), SendBatch::default(), Route::Tcp(route), Shelf::default());
+    let mut packetizers: Vec<_> = (0..8).map(|_| Packetizer::video(&format()).unwrap()).collect();
+    let (mut firsts, mut frames, mut whole, mut late) = ([0_u64; 8], 0_u32, 0_u32, Duration::ZERO);
+    let mut now = start;
+    while now < start + Duration::from_secs(10) {
+        let out = &mut Outlet { sealer: &mut sealer, batch: &mut batch, route: &route };
+        if now >= start + FRAME * frames {
+            for (feed, packetizer) in packetizers.iter_mut().enumerate() {
+                let (payload, keyframe) = (picture(frames, BYTES), frames.is_multiple_of(GOP));
+                let mut packets = Vec::new();
+                let frame = Frame { track: TrackId(0), dts: 0, pts: 0, keyframe, payload };
+                packetizer.packetize(&frame, &mut packets);
+                let (first, timestamp, wall) = (firsts[feed], frames * 3_000, SystemTime::UNIX_EPOCH);
+                firsts[feed] += packets.len() as u64;
+                let burst = Burst { lane: Lane::Video, layer: 0, first, timestamp, wall, keyframe, packets };
+                viewer.forward(feed, &Arc::new(burst), now, out);
+            }
+            frames += 1;
+        }
+        viewer.tick(|_| Some(&shelf), now, out);
+        while let Ok(packet) = sent.try_recv() {
+            let is_media = !(192..=223).contains(&packet[1]);
+            if is_media && packet[1] & 0x80 != 0 {
+                let timestamp = u32::from_be_bytes([packet[4], packet[5], packet[6], packet[7]]);
+                whole += 1;
+                late = late.max(now.duration_since(start + FRAME * (timestamp / 3_000)));
+            }
+        }
+        now += TICK;
+    }
+    assert!(whole >= 8 * (frames - 4), "{whole} of {} frames left", 8 * frames);
+    assert!(late <= Duration::from_millis(120), "a frame left after {late:?}");
 }

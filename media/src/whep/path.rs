@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// What is to leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Due {
-    /// A frame of a GOP that is caught up with.
+    /// A frame of a GOP that is caught up with, or one that came meanwhile.
     Past,
     Live,
     /// A packet that was lost.
@@ -27,6 +27,10 @@ pub(crate) struct Path {
     /// Pictures that share it evenly.
     pictures: u64,
     rtt: Duration,
+    /// Bytes of live frames and lost packets that wait, of all that is sent this way.
+    waiting: usize,
+    /// At which they leave. It becomes no slower before all of them have left, or the last would take their time.
+    live_bps: u64,
     /// Live frames that wait leave evenly within this.
     spread: Duration,
     /// When it was changed last.
@@ -48,11 +52,11 @@ const OVERRUN: usize = 8;
 const STRETCH_EVERY: Duration = Duration::from_secs(1);
 /// Without losses it becomes shorter after this.
 const SHRINK_AFTER: Duration = Duration::from_secs(60);
-/// Where nothing is measured, the pace of live frames is at least this, and that of a GOP of the past this.
+/// Where nothing is measured, the pace of live frames is at least this for each picture, and that of a GOP of the past this.
 const LIVE_BPS_MIN: u64 = 8_000_000;
 const PAST_BPS: u64 = 45_000_000;
 /// At once leaves less than the queue in front of an access link holds; of a measured way, which may be a slow one, four packets.
-const AT_ONCE: usize = 24_000;
+pub(super) const AT_ONCE: usize = 24_000;
 const AT_ONCE_MEASURED: usize = 4_800;
 /// Of lost packets so many bytes more: a few are sent again at once, and only what a queue had no room for waits.
 const LOST_AT_ONCE: i64 = 12_000;
@@ -62,7 +66,17 @@ impl Path {
     pub(crate) fn new(transport_cc: Option<u8>, pictures: usize, now: Instant) -> Self {
         let estimate = transport_cc.map(|id| (id, Box::new(SendEstimate::new(now, START_BPS))));
         let pictures = pictures.max(1) as u64;
-        Self { estimate, pacer: Pacer::default(), pictures, rtt: RTT_FIRST, spread: SPREAD_MIN, spread_at: now, now }
+        Self {
+            estimate,
+            pacer: Pacer::default(),
+            pictures,
+            rtt: RTT_FIRST,
+            waiting: 0,
+            live_bps: 0,
+            spread: SPREAD_MIN,
+            spread_at: now,
+            now,
+        }
     }
 
     pub(super) fn begin_turn(&mut self, now: Instant) {
@@ -131,21 +145,35 @@ impl Path {
         self.estimate.as_mut().and_then(|(_, estimate)| estimate.poll_probe(now, wanted_bps)).map(|probe| probe.bytes)
     }
 
-    /// The pace at which so many bytes of live frames and lost packets are to leave.
-    pub(super) fn live_bps(&self, waiting: usize) -> u64 {
-        ((waiting as f64 * 8.0 / self.spread.as_secs_f64()) as u64).max(LIVE_BPS_MIN)
+    /// So many bytes of live frames or lost packets wait from here on.
+    pub(super) fn wait(&mut self, bytes: usize) {
+        self.waiting += bytes;
+        let spread = (self.waiting as f64 * 8.0 / self.spread.as_secs_f64()) as u64;
+        self.live_bps = self.live_bps.max(spread);
     }
 
-    /// Bytes that may leave now. On a measured way what is live leaves at once: layers are chosen that fit, and the estimate
-    /// reads delays best where a frame is sent as one.
-    pub(super) fn room(&mut self, due: Due, live_bps: u64) -> usize {
-        let unmeasured = |bps| Pace { bps, at_once: AT_ONCE };
+    /// So many of them wait no longer.
+    pub(super) fn waited(&mut self, bytes: usize) {
+        self.waiting = self.waiting.saturating_sub(bytes);
+    }
+
+    /// Nothing waits any more.
+    pub(super) fn rest(&mut self) {
+        (self.waiting, self.live_bps) = (0, 0);
+    }
+
+    /// Bytes that may leave now; of the past at `past_bps` at least. On a measured way what is live leaves at once: layers
+    /// are chosen that fit, and the estimate reads delays best where a frame is sent as one.
+    pub(super) fn room(&mut self, due: Due, past_bps: u64) -> usize {
+        let waits = due != Due::Live || self.waiting > 0;
+        let unmeasured = |bps| Pace { bps, at_once: AT_ONCE, waits };
+        let live_bps = self.live_bps.max(LIVE_BPS_MIN * self.pictures);
         let (pace, more) = match (due, self.measured_bps()) {
             (Due::Past, Some(bps)) => {
                 let bps = (bps as f64 * FACTOR) as u64;
-                (Pace { bps, at_once: AT_ONCE_MEASURED }, 0)
+                (Pace { bps, at_once: AT_ONCE_MEASURED, waits }, 0)
             }
-            (Due::Past, None) => (unmeasured(PAST_BPS.max(live_bps)), 0),
+            (Due::Past, None) => (unmeasured(PAST_BPS.max(past_bps)), 0),
             (Due::Live | Due::Lost, Some(_)) => return usize::MAX,
             (Due::Live, None) => (unmeasured(live_bps), 0),
             (Due::Lost, None) => (unmeasured(live_bps), LOST_AT_ONCE),

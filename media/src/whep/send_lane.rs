@@ -31,7 +31,7 @@ pub(super) struct SendLane {
 }
 
 /// What has left of a frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Part {
     pub(super) packets: usize,
     pub(super) bytes: usize,

@@ -5,7 +5,7 @@
 
 use super::burst::{Burst, LAYERS_MAX, Lane};
 use super::feed::FeedLease;
-use super::path::{Due, Path};
+use super::path::{AT_ONCE, Due, Path};
 use super::selector::{Layer, Selector};
 use super::send_lane::{LaneSetup, Part, SendLane};
 use super::shelf::Shelf;
@@ -25,12 +25,8 @@ pub(crate) struct Showing {
     lanes: [Option<SendLane>; 2],
     /// While it is not empty, new video queues behind it.
     backlog: VecDeque<Waiting>,
-    /// Bytes of live frames in it.
-    waiting: usize,
     /// Lost packets that are to be sent again.
     owed: VecDeque<(Lane, u16)>,
-    /// At which live frames and lost packets leave, until nothing waits.
-    live_bps: u64,
     resent: ::metrics::Counter,
     caught_up: Option<Instant>,
     selector: Selector,
@@ -45,7 +41,9 @@ struct Waiting {
     burst: Arc<Burst>,
     /// Of its timestamp.
     shift: u32,
-    is_past: bool,
+    due: Due,
+    /// Bytes that have not left.
+    left: usize,
 }
 
 /// Bursts that may queue behind a catch-up. Beyond it the viewer waits for the next keyframe.
@@ -58,6 +56,8 @@ const MEND_PACKETS_MAX: usize = 400;
 const CATCH_UP_EVERY: Duration = Duration::from_secs(1);
 /// Frames of the past are shown a millisecond apart: the decoder runs through them and the newest is on time.
 const CATCH_UP_STEP_TICKS: u32 = 90;
+/// Of a frame that has no room, this much leaves all the same.
+const LITTLE: usize = AT_ONCE / 4;
 /// What a lost packet is taken for before it is looked up.
 const PACKET_BYTES: usize = 1_200;
 /// How often layers are looked at.
@@ -75,9 +75,7 @@ impl Showing {
             lease,
             lanes,
             backlog: VecDeque::new(),
-            waiting: 0,
             owed: VecDeque::new(),
-            live_bps: 0,
             resent: ::metrics::counter!(metrics::WHEP_RESENT),
             caught_up: None,
             selector: Selector::default(),
@@ -132,13 +130,13 @@ impl Showing {
 
     /// Frames of the past are on their way.
     fn catches_up(&self) -> bool {
-        self.backlog.front().is_some_and(|waiting| waiting.is_past)
+        self.backlog.front().is_some_and(|waiting| waiting.due == Due::Past)
     }
 
     /// What the feed has kept is sent first, so that the first picture does not wait for a keyframe. How many packets left.
     pub(super) fn start(&mut self, shelf: &Shelf, path: &mut Path, out: &mut Outlet<'_>) -> usize {
         self.choose_layer(shelf, path);
-        self.catch_up(shelf, path.now());
+        self.catch_up(shelf, path);
         self.drain(shelf, path, out)
     }
 
@@ -152,51 +150,60 @@ impl Showing {
         if burst.layer != forwarder.layer() && Some(burst.layer) != forwarder.wanted() {
             return 0;
         }
-        let mut left = Part { packets: 0, bytes: 0, is_last: false };
-        if self.backlog.is_empty() {
-            let room = path.room(Due::Live, path.live_bps(0));
-            if room > 0 {
-                left = lane.send(burst, 0, room, path, out);
-                path.spent(Due::Live, left.bytes);
-            }
-            if left.is_last {
-                return left.packets;
-            }
-        } else if self.backlog.len() >= BACKLOG_MAX {
-            self.interrupt();
+        let room = if self.backlog.is_empty() { path.room(Due::Live, 0) } else { 0 };
+        if room == 0 {
+            self.put_off(burst, burst.bytes() as usize, path);
             return 0;
         }
-        self.waiting += burst.bytes() as usize - left.bytes;
-        self.backlog.push_back(Waiting { burst: Arc::clone(burst), shift: 0, is_past: false });
-        self.hurry(path);
-        left.packets
+        let part = lane.send(burst, 0, room, path, out);
+        path.spent(Due::Live, part.bytes);
+        if part.is_last {
+            return part.packets;
+        }
+        let left = burst.bytes() as usize - part.bytes;
+        if left > LITTLE {
+            self.put_off(burst, left, path);
+            return part.packets;
+        }
+        let rest = lane.send(burst, 0, usize::MAX, path, out);
+        path.spent(Due::Live, rest.bytes);
+        part.packets + rest.packets
     }
 
-    /// Sets the pace by what waits. It becomes no slower before all of that has left, or the last of it would take its time.
-    fn hurry(&mut self, path: &Path) {
-        let bytes = self.waiting + self.owed.len() * PACKET_BYTES;
-        self.live_bps = self.live_bps.max(path.live_bps(bytes));
+    /// Lets a frame, or what is left of it, wait for its turn.
+    fn put_off(&mut self, burst: &Arc<Burst>, left: usize, path: &mut Path) {
+        if self.backlog.len() >= BACKLOG_MAX {
+            return self.interrupt(path);
+        }
+        // What comes behind a GOP of the past leaves at the pace of that: together they would be too much.
+        let due = self.backlog.back().map_or(Due::Live, |last| last.due);
+        if due == Due::Live {
+            path.wait(left);
+        }
+        self.backlog.push_back(Waiting { burst: Arc::clone(burst), shift: 0, due, left });
     }
 
     /// The publisher went away or its formats changed: the picture goes on with a keyframe.
-    pub(super) fn interrupt(&mut self) {
-        self.forget_backlog();
+    pub(super) fn interrupt(&mut self, path: &mut Path) {
+        self.forget_backlog(path);
         for lane in self.lanes.iter_mut().flatten() {
             lane.forwarder.interrupt();
         }
     }
 
     /// A frame of which a part has left still leaves whole: its packets have their numbers.
-    fn forget_backlog(&mut self) {
+    fn forget_backlog(&mut self, path: &mut Path) {
         let is_under_way = self.lanes[Lane::Video.index()].as_ref().is_some_and(SendLane::is_under_way);
-        self.backlog.truncate(usize::from(is_under_way));
-        self.waiting = self.waiting.min(self.backlog.front().map_or(0, |waiting| waiting.burst.bytes() as usize));
+        for forgotten in self.backlog.drain(usize::from(is_under_way).min(self.backlog.len())..) {
+            forgotten.is_over(path);
+        }
     }
 
     /// Nothing more comes of this feed.
-    pub(super) fn close(&mut self) {
+    pub(super) fn close(&mut self, path: &mut Path) {
         self.lanes = [None, None];
-        self.backlog.clear();
+        self.backlog.drain(..).for_each(|forgotten| forgotten.is_over(path));
+        path.waited(self.owed.len() * PACKET_BYTES);
         self.owed.clear();
     }
 
@@ -213,7 +220,7 @@ impl Showing {
 
     pub(super) fn report(&self, wall: SystemTime, out: &mut Outlet<'_>) {
         // While frames of the past are on their way, timestamps say nothing about the wall clock.
-        if !self.catches_up() {
+        if self.backlog.front().is_none_or(|waiting| waiting.shift == 0) {
             self.lanes.iter().flatten().for_each(|lane| lane.report(wall, out));
         }
     }
@@ -231,11 +238,18 @@ impl Showing {
         path: &mut Path,
         out: &mut Outlet<'_>,
     ) -> bool {
-        let Some(lane) = self.lane_of(ssrc).map(|lane| lane.setup.lane) else { return false };
-        let room = OWED_MAX - self.owed.len();
+        let Some(lane) = self.lane_of(ssrc) else { return false };
+        if lane.setup.rtx.is_none() {
+            return true;
+        }
+        let lane = lane.setup.lane;
         path.lost(sequences.clone().count());
-        self.owed.extend(sequences.clone().take(room).map(|sequence| (lane, sequence)));
-        self.hurry(path);
+        for sequence in sequences.clone().take(OWED_MAX - self.owed.len()) {
+            if !self.owed.contains(&(lane, sequence)) {
+                self.owed.push_back((lane, sequence));
+                path.wait(PACKET_BYTES);
+            }
+        }
         self.drain(shelf, path, out);
         true
     }
@@ -249,7 +263,7 @@ impl Showing {
             return;
         }
         if !shelf.gop(layer).is_empty() && shelf.gop_packets(layer) <= MEND_PACKETS_MAX {
-            self.catch_up(shelf, now);
+            self.catch_up(shelf, path);
             self.drain(shelf, path, out);
         }
     }
@@ -282,39 +296,37 @@ impl Showing {
     }
 
     /// Queues the GOP under way with its timestamps drawn together in front of its newest frame.
-    fn catch_up(&mut self, shelf: &Shelf, now: Instant) {
+    fn catch_up(&mut self, shelf: &Shelf, path: &mut Path) {
         let Some(lane) = &mut self.lanes[Lane::Video.index()] else { return };
         // A layer that has just come has no keyframe yet: a smaller one is seen meanwhile.
         let best = lane.forwarder.wanted().unwrap_or(lane.forwarder.layer());
         let Some(layer) = (0..=best).rev().find(|layer| !shelf.gop(*layer).is_empty()) else { return };
         let Some(newest) = shelf.gop(layer).last() else { return };
         lane.forwarder.want(layer);
-        self.caught_up = Some(now);
+        self.caught_up = Some(path.now());
         lane.forwarder.interrupt();
-        self.forget_backlog();
+        self.forget_backlog(path);
         let mut behind = shelf.gop(layer).len() as u32;
         for burst in shelf.gop(layer) {
             behind -= 1;
             let shown_at = newest.timestamp.wrapping_sub(behind * CATCH_UP_STEP_TICKS);
             let shift = shown_at.wrapping_sub(burst.timestamp);
-            self.backlog.push_back(Waiting { burst: Arc::clone(burst), shift, is_past: true });
+            self.backlog.push_back(Waiting { burst: Arc::clone(burst), shift, due: Due::Past, left: 0 });
         }
     }
 
     /// Sends what there is room for: what was lost, then frames in their order. How many packets left.
     fn drain(&mut self, shelf: &Shelf, path: &mut Path, out: &mut Outlet<'_>) -> usize {
         let mut sent = 0;
-        while self.waits() {
-            let due = match self.backlog.front() {
-                _ if !self.owed.is_empty() => Due::Lost,
-                Some(Waiting { is_past: true, .. }) => Due::Past,
-                _ => Due::Live,
-            };
-            let room = path.room(due, self.live_bps);
+        while let Some(due) = self.due() {
+            let past_bps = if due == Due::Past { self.past_bps(shelf, path.now()) } else { 0 };
+            let room = path.room(due, past_bps);
             if room == 0 {
-                return sent;
+                break;
             }
-            if let Some((lane, sequence)) = self.owed.pop_front() {
+            if due == Due::Lost {
+                let Some((lane, sequence)) = self.owed.pop_front() else { break };
+                path.waited(PACKET_BYTES);
                 let lane = self.lanes[lane.index()].as_mut();
                 if let Some(bytes) = lane.and_then(|lane| lane.resend(sequence, shelf, path, out)) {
                     path.spent(due, bytes);
@@ -323,20 +335,40 @@ impl Showing {
                 }
                 continue;
             }
-            let Some(Waiting { burst, shift, .. }) = self.backlog.front() else { break };
-            let Some(lane) = &mut self.lanes[burst.lane.index()] else { break };
-            let Part { packets, bytes, is_last } = lane.send(burst, *shift, room, path, out);
+            let Some(waiting) = self.backlog.front_mut() else { break };
+            let Some(lane) = &mut self.lanes[waiting.burst.lane.index()] else { break };
+            let Part { packets, bytes, is_last } = lane.send(&waiting.burst, waiting.shift, room, path, out);
             path.spent(due, bytes);
             sent += packets;
             if due == Due::Live {
-                self.waiting = self.waiting.saturating_sub(bytes);
+                path.waited(bytes.min(waiting.left));
             }
-            if is_last {
-                self.backlog.pop_front();
+            waiting.left = waiting.left.saturating_sub(bytes);
+            if is_last && let Some(whole) = self.backlog.pop_front() {
+                whole.is_over(path);
             }
         }
-        (self.waiting, self.live_bps) = (0, 0);
         sent
+    }
+
+    /// What is to leave next.
+    fn due(&self) -> Option<Due> {
+        if self.owed.is_empty() { self.backlog.front().map(|waiting| waiting.due) } else { Some(Due::Lost) }
+    }
+
+    /// Twice as fast as the picture is made, or what is made meanwhile would never be caught up with.
+    fn past_bps(&self, shelf: &Shelf, now: Instant) -> u64 {
+        let layer = self.lanes[Lane::Video.index()].as_ref().map(|lane| usize::from(lane.forwarder.layer()));
+        2 * layer.and_then(|layer| shelf.layer_bps(layer, now)).unwrap_or(0)
+    }
+}
+
+impl Waiting {
+    /// All of it has left, or will not leave.
+    fn is_over(self, path: &mut Path) {
+        if self.due == Due::Live {
+            path.waited(self.left);
+        }
     }
 }
 

@@ -25,6 +25,8 @@ pub(crate) struct Viewer {
     known_as: KnownAs,
     path: Path,
     reported: Instant,
+    /// Whose turn it is to be the first of them: what there is room for would be the first one's alone.
+    first: usize,
 }
 
 /// Who watches, until the first media packet makes it a fact.
@@ -54,7 +56,14 @@ const REPORT_EVERY: Duration = Duration::from_secs(1);
 impl Viewer {
     /// `showings`: at least one.
     pub(crate) fn new(showings: Vec<Showing>, path: Path, seat: Seat, now: Instant) -> Self {
-        Self { showings, known_as: seat.known_as.clone(), presence: Presence::Expected(seat), path, reported: now }
+        Self {
+            showings,
+            known_as: seat.known_as.clone(),
+            presence: Presence::Expected(seat),
+            path,
+            reported: now,
+            first: 0,
+        }
     }
 
     /// By their place, which names them to this viewer.
@@ -96,12 +105,12 @@ impl Viewer {
 
     /// The publisher of a feed went away.
     pub(crate) fn interrupt(&mut self, showing: usize) {
-        self.showings[showing].interrupt();
+        self.showings[showing].interrupt(&mut self.path);
     }
 
     /// A co-host's feed is over, or no longer what was agreed on.
     pub(crate) fn close(&mut self, showing: usize) {
-        self.showings[showing].close();
+        self.showings[showing].close(&mut self.path);
     }
 
     /// Sends what is due.
@@ -114,7 +123,9 @@ impl Viewer {
         self.path.begin_turn(now);
         self.path.tick();
         let mut sent = 0;
-        for showing in &mut self.showings {
+        self.first = (self.first + 1) % self.showings.len();
+        let (last, first) = self.showings.split_at_mut(self.first);
+        for showing in first.iter_mut().chain(last) {
             if let Some(shelf) = shelf(showing) {
                 sent += showing.tick(shelf, &mut self.path, out);
             }
@@ -181,6 +192,9 @@ impl Viewer {
 
     /// Media left for this viewer: it is present from the first packet on.
     fn sent(&mut self, packets: usize) {
+        if !self.showings.iter().any(Showing::waits) {
+            self.path.rest();
+        }
         if packets == 0 || !matches!(self.presence, Presence::Expected(_)) {
             return;
         }

@@ -18,18 +18,21 @@ pub(crate) struct Pace {
     pub(crate) bps: u64,
     /// Bytes that may leave at once after a pause, however slow the pace is.
     pub(crate) at_once: usize,
+    /// Something is kept waiting: a late turn makes up for the one that it missed.
+    pub(crate) waits: bool,
 }
 
-/// What may leave at once is at least that of two turns of the worker, so that a late turn loses nothing of the pace.
-const TURNS: Duration = Duration::from_millis(10);
+/// How late a turn may come without a loss of pace. Later, the worker has too much to do, and it is better to be slow.
+const LATE_MAX: Duration = Duration::from_millis(50);
 
 impl Pacer {
     /// Bytes that may leave now; below zero by what left in excess and is paid off first.
     pub(crate) fn room(&mut self, now: Instant, pace: Pace) -> i64 {
         let bytes_per_second = pace.bps as f64 / 8.0;
-        let full = (bytes_per_second * TURNS.as_secs_f64()).max(pace.at_once as f64);
+        let at_once = pace.at_once as f64;
+        let full = if pace.waits { at_once.max(bytes_per_second * LATE_MAX.as_secs_f64()) } else { at_once };
         self.budget = match self.filled.replace(now) {
-            None => full,
+            None => at_once,
             Some(filled) => (self.budget + now.duration_since(filled).as_secs_f64() * bytes_per_second).min(full),
         };
         self.budget as i64
@@ -47,31 +50,35 @@ mod tests {
 
     const TURN: Duration = Duration::from_millis(5);
 
+    fn slow(waits: bool) -> Pace {
+        Pace { bps: 80_000, at_once: 4_800, waits }
+    }
+
     #[test]
     fn what_waits_leaves_at_its_pace_and_late_turns_change_nothing() {
-        let pace = Pace { bps: 8_000_000, at_once: 4_800 };
-        for turns in [200, 100] {
+        let pace = Pace { bps: 8_000_000, at_once: 4_800, waits: true };
+        for every in [1, 2, 10] {
             let (mut pacer, start, mut sent) = (Pacer::default(), Instant::now(), 0);
-            for turn in 0..=turns {
-                while pacer.room(start + TURN * turn * (200 / turns), pace) > 0 {
+            for turn in (0..=200).step_by(every) {
+                while pacer.room(start + TURN * turn, pace) > 0 {
                     pacer.spent(1_200);
                     sent += 1_200;
                 }
             }
-            let expected = 1_000_000 + 10_000;
-            assert!((expected..expected + 1_200).contains(&sent), "{sent} bytes in a second of {turns} turns");
+            let expected = 1_000_000 + 4_800;
+            assert!((expected..expected + 1_200).contains(&sent), "{sent} bytes in a second, turns of {every}");
         }
     }
 
     #[test]
     fn a_pause_saves_up_no_more_than_may_leave_at_once() {
         let (mut pacer, start) = (Pacer::default(), Instant::now());
-        let (slow, fast) = (Pace { bps: 80_000, at_once: 4_800 }, Pace { bps: 80_000_000, at_once: 4_800 });
-        assert_eq!(pacer.room(start, slow), 4_800);
+        assert_eq!(pacer.room(start, slow(false)), 4_800);
         pacer.spent(5_000);
-        assert_eq!(pacer.room(start, slow), -200);
-        assert_eq!(pacer.room(start + TURN * 10, slow), 300, "the excess is paid off");
-        assert_eq!(pacer.room(start + Duration::from_secs(9), slow), 4_800);
-        assert_eq!(pacer.room(start + Duration::from_secs(18), fast), 100_000);
+        assert_eq!(pacer.room(start, slow(true)), -200);
+        assert_eq!(pacer.room(start + TURN * 10, slow(true)), 300, "the excess is paid off");
+        assert_eq!(pacer.room(start + Duration::from_secs(9), slow(false)), 4_800);
+        let fast = Pace { bps: 80_000_000, at_once: 4_800, waits: false };
+        assert_eq!(pacer.room(start + Duration::from_secs(18), fast), 4_800);
     }
 }

@@ -7,15 +7,18 @@ use std::time::{Duration, Instant};
 
 #[derive(Debug)]
 pub(crate) struct ResendPolicy {
-    /// Packets sent again of late, by number; a ring, so the oldest is forgotten.
-    lately: [Option<(u64, Instant)>; LATELY],
+    /// Packets sent again of late, the last bits of their numbers and when, in milliseconds since `start`; a ring, so the
+    /// oldest is forgotten.
+    lately: [Option<(u32, u32)>; LATELY],
     next: usize,
+    start: Option<Instant>,
     /// Bytes that may be sent again now.
     budget: f64,
     filled: Option<Instant>,
 }
 
-const LATELY: usize = 64;
+/// More than a keyframe has packets.
+const LATELY: usize = 192;
 /// Not again within this, or most of a round trip when that is longer: who asks again after a whole one does not know that
 /// the first answer waited a little for its turn.
 const AGAIN_AFTER: Duration = Duration::from_millis(20);
@@ -25,7 +28,7 @@ const BUDGET_MAX: f64 = 180_000.0;
 
 impl Default for ResendPolicy {
     fn default() -> Self {
-        Self { lately: [None; LATELY], next: 0, budget: BUDGET_MAX, filled: None }
+        Self { lately: [None; LATELY], next: 0, start: None, budget: BUDGET_MAX, filled: None }
     }
 }
 
@@ -36,13 +39,14 @@ impl ResendPolicy {
         self.filled = Some(now);
         self.budget = (self.budget + since.as_secs_f64() * BYTES_PER_SECOND).min(BUDGET_MAX);
         let pause = (rtt * 3 / 4).max(AGAIN_AFTER);
-        let too_soon =
-            self.lately.iter().flatten().any(|(sent, at)| *sent == number && now.duration_since(*at) < pause);
+        let now_ms = now.duration_since(*self.start.get_or_insert(now)).as_millis() as u32;
+        let is_recent = |at: u32| u128::from(now_ms.wrapping_sub(at)) < pause.as_millis();
+        let too_soon = self.lately.iter().flatten().any(|(sent, at)| *sent == number as u32 && is_recent(*at));
         if too_soon || self.budget < bytes as f64 {
             return false;
         }
         self.budget -= bytes as f64;
-        self.lately[self.next] = Some((number, now));
+        self.lately[self.next] = Some((number as u32, now_ms));
         self.next = (self.next + 1) % LATELY;
         true
     }
