@@ -2,7 +2,7 @@
 
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use tokio::net::TcpListener;
 
 /// Connections that wait to be accepted.
@@ -45,6 +45,14 @@ pub fn canonical(address: SocketAddr) -> SocketAddr {
     match address {
         SocketAddr::V6(six) => six.ip().to_ipv4_mapped().map_or(address, |ip| (ip, six.port()).into()),
         SocketAddr::V4(_) => address,
+    }
+}
+
+/// What counts as one address: one subscriber holds a whole IPv6 /64.
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
     }
 }
 
