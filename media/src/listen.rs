@@ -56,6 +56,18 @@ pub fn network(address: IpAddr) -> IpAddr {
     }
 }
 
+/// Hosts that this machine has itself by: a container may be without IPv6, and a test leaves that out and says so.
+#[cfg(test)]
+pub(crate) fn loopback_hosts() -> Vec<&'static str> {
+    use std::io::Write;
+    if std::net::UdpSocket::bind("[::1]:0").is_ok() {
+        return vec!["127.0.0.1", "::1"];
+    }
+    // Past the capture of what passing tests print.
+    let _ = writeln!(io::stderr(), "    this machine has no IPv6: left out");
+    vec!["127.0.0.1"]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,7 +98,7 @@ mod tests {
     async fn one_tcp_port_is_reached_by_both_versions_and_says_who_came() {
         let listener = tcp("[::]:0".parse().unwrap()).unwrap();
         let port = listener.local_addr().unwrap().port();
-        for host in ["127.0.0.1", "::1"] {
+        for host in loopback_hosts() {
             let client = tokio::net::TcpStream::connect((host, port)).await.unwrap();
             let (_accepted, from) = listener.accept().await.unwrap();
             assert_eq!(canonical(from), client.local_addr().unwrap());
