@@ -26,6 +26,18 @@ async fn a_host_has_a_replay_while_the_bucket_cannot_say_what_a_co_host_left() {
     stage.stop().await;
 }
 
+#[tokio::test]
+async fn a_host_has_a_replay_while_what_a_co_host_left_cannot_be_read() {
+    let theatre = Theatre::new().await;
+    name_a_co_host(&theatre);
+    fs::create_dir_all(theatre.folder(beside(SHOW, "user_7").as_str()).join(journal::FILE)).unwrap();
+    let stage = theatre.open();
+    let publisher = play(&stage).await;
+    stage.end(SHOW, publisher).await;
+    assert!(matches!(stage.heard.recorded(SHOW).await, Recorded::Kept { has_video: true, .. }));
+    stage.stop().await;
+}
+
 /// The disk is new, and a co-host comes after the show.
 #[tokio::test]
 async fn a_line_about_a_co_host_hides_no_recording_that_the_bucket_has() {
