@@ -1,9 +1,10 @@
 //! How many connections there may be: in all, from one address, and in their handshake. Of RTMP, of ICE-TCP, and of
 //! WebRTC while they are made.
 
+use crate::listen::network;
 use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Places for connections. Nobody waits for one: a connection without a place is closed.
@@ -99,14 +100,6 @@ impl Drop for PlaceGuard {
                 taken.by_address.remove(&self.address);
             }
         }
-    }
-}
-
-/// One subscriber holds a whole IPv6 /64, so that counts as one address.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
     }
 }
 

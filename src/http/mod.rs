@@ -11,7 +11,7 @@ use accept::{Accept, Plain};
 use axum::Router;
 use axum::extract::ConnectInfo;
 use axum::response::IntoResponse;
-use chobi_media::listen::canonical;
+use chobi_media::listen::{canonical, network};
 use chobi_media::tls::handshake_failure;
 use http::{HeaderValue, Request, StatusCode, header};
 use hyper::body::Incoming;
@@ -273,11 +273,13 @@ fn refuse(reason: &'static str) {
 /// One of an address's places, given back when dropped.
 struct Place {
     server: Arc<Server>,
+    /// As it counts.
     ip: IpAddr,
 }
 
 impl Place {
     fn take(server: Arc<Server>, ip: IpAddr) -> Option<Self> {
+        let ip = network(ip);
         {
             let mut per_ip = server.per_ip.lock().expect("counting does not panic");
             let count = per_ip.entry(ip).or_default();

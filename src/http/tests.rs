@@ -112,6 +112,26 @@ async fn an_address_may_not_take_every_connection() {
     }
 }
 
+#[test]
+fn neighbours_in_one_ipv6_network_count_together() {
+    let server = Arc::new(Server {
+        config: HttpConfig { max_connections_per_ip: 1, ..HttpConfig::default() },
+        router: Router::new(),
+        slots: Arc::new(Semaphore::new(9)),
+        per_ip: Mutex::default(),
+        cancel: CancellationToken::new(),
+        tasks: TaskTracker::new(),
+    });
+    let take = |ip: &str| Place::take(Arc::clone(&server), ip.parse().unwrap());
+    let first = take("2001:db8::1").unwrap();
+    assert!(take("2001:db8::2").is_none());
+    let others = ["2001:db8:0:1::1", "192.0.2.1", "192.0.2.2"].map(|ip| take(ip).unwrap());
+    drop(first);
+    assert!(take("2001:db8::2").is_some(), "places are given back to the whole network");
+    drop(others);
+    assert!(server.per_ip.lock().unwrap().is_empty());
+}
+
 #[tokio::test]
 async fn stopping_lets_a_request_in_progress_finish() {
     let bench = start(HttpConfig::default()).await;

@@ -1,9 +1,10 @@
 //! How soon there is something: the server ready, the demo's picture on a newcomer's screen.
 
 use crate::harness::wait::holds;
-use crate::harness::{Api, Browser, Encoder, Limit, Picture, Server, Show, Visit, report, until};
+use crate::harness::{Api, Browser, Encoder, Limit, Picture, Server, Show, Visit, loopback_addresses, report, until};
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
+use std::net::SocketAddr;
 use std::time::Instant;
 
 #[tokio::test]
@@ -34,12 +35,14 @@ async fn starts_ready_and_stops_clean() -> Result<()> {
 async fn each_port_takes_ipv6_and_ipv4() -> Result<()> {
     let server = Server::start_on_both_versions(&[]).await?;
     let api = Api::of(&server)?;
-    for (name, host) in [("four", "127.0.0.1"), ("six", "[::1]")] {
+    for host in loopback_addresses() {
+        let name = if host.is_ipv6() { "six" } else { "four" };
         let show = Show::create_for(api.register(name).await?, "By one version of IP").await?;
-        let url = format!("rtmp://{host}:{}/live/{}", server.rtmp_port, show.stream_key);
+        let (rtmp, http) = (SocketAddr::new(host, server.rtmp_port), SocketAddr::new(host, server.http_port));
+        let url = format!("rtmp://{rtmp}/live/{}", show.stream_key);
         let _encoder = Encoder::ffmpeg(&Picture::CLOCK, &url, server.scratch())?;
         show.listed(&api).await?;
-        let playlist = format!("http://{host}:{}/hls/{}/index.m3u8", server.http_port, show.session_id);
+        let playlist = format!("http://{http}/hls/{}/index.m3u8", show.session_id);
         holds(Limit::MEDIA, "a playlist", async || Ok(reqwest::get(&playlist).await?.status().is_success())).await?;
     }
     let log = server.log();

@@ -3,10 +3,10 @@
 
 use crate::harness::peer::{Peer, Script, Way};
 use crate::harness::wait::holds;
-use crate::harness::{Api, Limit, Room, Server, Show, report};
+use crate::harness::{Api, Limit, Room, Server, Show, loopback_addresses, report};
 use anyhow::{Result, ensure};
 use std::collections::HashSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use str0m::net::Protocol;
 
 #[tokio::test]
@@ -57,14 +57,14 @@ async fn one_port_carries_ipv6_and_ipv4_over_udp_and_tcp() -> Result<()> {
     let settings = [("CHOBI_WEBRTC__WORKERS", "2"), ("CHOBI_WEBRTC__MAX_CONNECTING_PER_IP", "1")];
     let server = Server::start_on_both_versions(&settings).await?;
     let api = Api::of(&server)?;
-    let hosts = [IpAddr::V6(Ipv6Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::LOCALHOST)];
+    let hosts = loopback_addresses();
     let ways: Vec<_> = hosts
-        .into_iter()
-        .flat_map(|host| [Protocol::Udp, Protocol::Tcp].map(|protocol| (host, protocol)))
+        .iter()
+        .flat_map(|&host| [Protocol::Udp, Protocol::Tcp].map(|protocol| (host, protocol)))
         .map(|(host, protocol)| Way { server: SocketAddr::new(host, server.webrtc_port), protocol })
         .collect();
     // Whoever publishes one way is watched in all ways.
-    for (name, from) in [("first", ways[0]), ("second", ways[3])] {
+    for (name, from) in [("first", ways[0]), ("second", ways[ways.len() - 1])] {
         let show = Show::create_for(api.register(name).await?, "Four ways").await?;
         let key = Some(show.stream_key.as_str());
         let host = Peer::open(&format!("{}/whip", server.base()), key, Some(Script::new()), from).await?;
@@ -72,7 +72,7 @@ async fn one_port_carries_ipv6_and_ipv4_over_udp_and_tcp() -> Result<()> {
         for way in &ways {
             let url = format!("{}/whep/{}", server.base(), show.session_id);
             let viewer = Peer::open(&url, None, None, *way).await?;
-            for wanted in hosts {
+            for wanted in &hosts {
                 let offered = viewer.candidates.iter().filter(|one| one.contains(&format!(" {wanted} "))).count();
                 ensure!(offered == 2, "{wanted} over UDP and TCP: {:#?}", viewer.candidates);
             }

@@ -184,25 +184,36 @@ pub(super) async fn delete(shared: &Shared, broadcast: &BroadcastId) -> Result<(
 /// Ends the journal of a show, and those of its co-hosts, where nobody wrote down the end: the process died before. Says
 /// what the show itself has.
 async fn close_all(shared: &Shared, broadcast: &BroadcastId) -> Result<Recorded, StoreError> {
-    let recording = close(shared, broadcast).await?;
+    let recording = Recording::read(shared.keeper.archived(broadcast).await?);
+    close(shared, broadcast, &recording).await?;
     for part in recording.parts() {
         // One that is still served closes its own.
-        if shared.shows.get(part).is_none() {
-            close(shared, part).await?;
+        if shared.shows.get(part).is_some() {
+            continue;
+        }
+        if let Err(error) = close_part(shared, part).await {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(broadcast.id = %broadcast, part = %part, error, "the recording of a co-host cannot be closed");
         }
     }
     Ok(recording.recorded())
 }
 
+/// What has no end is on the disk: a journal goes to the bucket once it has one. So a co-host of whom the disk has nothing
+/// is closed, deleted or never sent anything, and a bucket that is down does not matter.
+async fn close_part(shared: &Shared, part: &BroadcastId) -> Result<(), StoreError> {
+    let recording = Recording::read(shared.keeper.journal(part).await?);
+    close(shared, part, &recording).await
+}
+
 /// Ends a journal whose end nobody wrote down.
-async fn close(shared: &Shared, broadcast: &BroadcastId) -> Result<Recording, StoreError> {
-    let recording = Recording::read(shared.keeper.archived(broadcast).await?);
+async fn close(shared: &Shared, broadcast: &BroadcastId, recording: &Recording) -> Result<(), StoreError> {
     if !recording.is_empty() && !recording.has_ended() {
         shared.keeper.note(broadcast.clone(), recording.end_entry())?;
         shared.keeper.settle().await;
         shared.recordings.forget(broadcast);
     }
-    Ok(recording)
+    Ok(())
 }
 
 async fn tell(shared: &Shared, broadcast: &BroadcastId, recorded: Recorded) {

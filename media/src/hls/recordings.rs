@@ -83,8 +83,13 @@ impl Recordings {
         broadcast: &BroadcastId,
         journal: impl Future<Output = Result<Vec<Entry>, StoreError>>,
     ) -> Result<Option<Arc<RecordingPlaylists>>, StoreError> {
-        let is_old = |known: &Known| matches!(known, Known::Nothing { until } if *until <= Instant::now());
-        self.known.remove_if(broadcast, is_old);
+        if let Some(known) = self.known.get(broadcast) {
+            if !known.is_old() {
+                return Ok(known.playlists());
+            }
+            // Only now, since nobody looks at the table while something is taken out of it.
+            self.known.remove_if(broadcast, Known::is_old);
+        }
         let place = match self.known.get_value_or_guard_async(broadcast).await {
             Ok(known) => return Ok(known.playlists()),
             Err(place) => place,
@@ -107,6 +112,10 @@ impl Recordings {
 }
 
 impl Known {
+    fn is_old(&self) -> bool {
+        matches!(self, Self::Nothing { until } if *until <= Instant::now())
+    }
+
     fn playlists(self) -> Option<Arc<RecordingPlaylists>> {
         match self {
             Self::Recorded(playlists) => Some(playlists),

@@ -337,6 +337,7 @@ fn wait_writable(socket: &UdpSocket) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::listen::loopback_hosts;
 
     fn pair(address: &str) -> (UdpSocket, UdpSocket, SocketAddr) {
         let address: SocketAddr = address.parse().unwrap();
@@ -364,9 +365,10 @@ mod tests {
 
     #[test]
     fn packets_arrive_whole_and_in_order_with_and_without_segmentation() {
-        for address in ["127.0.0.1:0", "[::1]:0"] {
+        for host in loopback_hosts() {
+            let address = SocketAddr::new(host.parse().unwrap(), 0).to_string();
             for segmentation in [true, false] {
-                let (here, there, to) = pair(address);
+                let (here, there, to) = pair(&address);
                 let mut packets: Vec<_> = (0..9_u8).map(|byte| vec![byte; 1_000]).collect();
                 packets.push(vec![9; 300]);
                 packets.extend((10..13_u8).map(|byte| vec![byte; 1_200]));

@@ -31,6 +31,10 @@ pub enum Entry {
 }
 
 impl Entry {
+    fn is_of_a_show(&self) -> bool {
+        matches!(self, Self::Epoch { .. } | Self::Segment(_) | Self::Thumbnail(_))
+    }
+
     /// What is still to be said when its object was not kept: a segment leaves a gap, and nobody misses a picture.
     pub(super) fn without_object(self) -> Option<Self> {
         match self {
@@ -39,6 +43,12 @@ impl Entry {
             other => Some(other),
         }
     }
+}
+
+/// Whether the entries tell of something that was shown. Those of a host name co-hosts also before the host was live, and
+/// on a disk that never had their show.
+pub(super) fn is_of_a_show(entries: &[Entry]) -> bool {
+    entries.iter().any(Entry::is_of_a_show)
 }
 
 /// A rendition as it is in an epoch.
@@ -168,6 +178,11 @@ pub(super) fn of_text(text: &[u8]) -> Vec<Entry> {
 /// All entries, oldest first; none where there is no journal.
 pub(super) fn read(folder: &Path) -> Result<Vec<Entry>, StoreError> {
     lines::read(&folder.join(FILE))
+}
+
+/// Whether the journal tells of something that was shown; reads no further than the first line that does.
+pub(super) fn has_a_show(folder: &Path) -> Result<bool, StoreError> {
+    lines::any(&folder.join(FILE), Entry::is_of_a_show)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::StoreError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -58,6 +58,21 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, StoreErro
         tracing::warn!(path = %path.display(), lines = torn, "lines of a journal cannot be read and are left out");
     }
     Ok(values)
+}
+
+/// Whether any line is as wanted; reads no further than the first.
+pub(super) fn any<T: DeserializeOwned>(path: &Path, is_wanted: impl Fn(&T) -> bool) -> Result<bool, StoreError> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        opened => opened.map_err(StoreError::disk("open", path))?,
+    };
+    for line in BufReader::new(file).split(b'\n') {
+        let line = line.map_err(StoreError::disk("read", path))?;
+        if serde_json::from_slice(&line).is_ok_and(|value| is_wanted(&value)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The values of all lines that have one, and how many have none.

@@ -7,7 +7,7 @@
 //! bucket that may be down.
 
 use super::uploads::{self, Uploads};
-use super::{DiskStore, ObjectKey, ObjectName, StoreError};
+use super::{DiskStore, ObjectKey, ObjectName, StoreError, journal};
 use crate::metrics;
 use crate::model::BroadcastId;
 use parking_lot::Mutex;
@@ -50,7 +50,9 @@ impl Spool {
                 }
             };
             let journal_bytes = uploads::journal_bytes(&folder);
-            if !is_known || (journal_bytes > 0 && !uploads.is_complete(journal_bytes)) {
+            let lacks = journal_bytes > 0 && !uploads.is_complete(journal_bytes);
+            // That of a host who was not live yet names co-hosts, and stays. One that cannot be read is asked again.
+            if !is_known || (lacks && journal::has_a_show(&folder).unwrap_or(true)) {
                 unfinished.push(broadcast.clone());
             }
             for object in self.disk.sizes(&broadcast).inspect_err(&refused).unwrap_or_default() {
@@ -146,6 +148,7 @@ fn tell(bytes: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::journal::Entry;
     use crate::store::uploads::Mark;
     use crate::store::{RenditionId, SegmentStore};
     use bytes::Bytes;
@@ -202,5 +205,19 @@ mod tests {
         assert!(disk.get(&key(ObjectName::Segment(3))).await.unwrap().is_none());
         spool.delete(&key(ObjectName::Init).broadcast).await.unwrap();
         assert_eq!(spool.holds.lock().bytes, 0);
+    }
+
+    #[test]
+    fn a_show_that_has_only_co_hosts_has_nothing_to_upload() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = DiskStore::new(folder.path());
+        let show = key(ObjectName::Init).broadcast;
+        let journal = disk.folder(&show);
+        let part = Entry::Part { broadcast: BroadcastId::parse("session_1-user_7").unwrap() };
+        journal::append(&journal, &part).unwrap();
+        let unfinished = || Spool::new(disk.clone(), 35).count(|error| panic!("{error}")).unwrap();
+        assert_eq!(unfinished(), []);
+        journal::append(&journal, &Entry::Epoch { number: 0, discontinuity: 0, renditions: Vec::new() }).unwrap();
+        assert_eq!(unfinished(), [show], "now it was live");
     }
 }

@@ -18,6 +18,7 @@ mod answers;
 mod faults;
 mod film;
 mod line;
+mod parts;
 mod refusals;
 mod restart;
 mod service;

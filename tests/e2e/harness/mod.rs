@@ -34,6 +34,8 @@ pub(crate) use show::Show;
 pub(crate) use stack::Stack;
 pub(crate) use wait::{Limit, until};
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
+
 /// A figure worth reading when all is well, past the test runner's capture of what passing tests print.
 macro_rules! report {
     ($($arg:tt)*) => {{
@@ -43,3 +45,14 @@ macro_rules! report {
     }};
 }
 pub(crate) use report;
+
+/// The addresses that this machine has itself by, IPv6 first. A container may be without it: then the walk goes by IPv4
+/// alone, and says so.
+pub(crate) fn loopback_addresses() -> Vec<IpAddr> {
+    let (four, six) = (IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST));
+    if TcpListener::bind((six, 0)).is_ok() {
+        return vec![six, four];
+    }
+    report!("this machine has no IPv6: left out");
+    vec![four]
+}

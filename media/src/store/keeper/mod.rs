@@ -214,11 +214,15 @@ impl Keeper {
         Ok(entries)
     }
 
-    /// The journal of a broadcast that is not live: where the disk has none of it, that of the bucket.
+    /// The journal of a broadcast that is not live: where the disk has nothing of the show, that of the bucket.
     pub async fn archived(&self, broadcast: &BroadcastId) -> Result<Vec<Entry>, StoreError> {
         let entries = self.journal(broadcast).await?;
         match &self.uploader {
-            Some(uploader) if entries.is_empty() => uploader.journal(broadcast).await,
+            Some(uploader) if !journal::is_of_a_show(&entries) => {
+                let mut archived = uploader.journal(broadcast).await?;
+                archived.extend(entries.into_iter().filter(|entry| matches!(entry, Entry::Part { .. })));
+                Ok(archived)
+            }
             _ => Ok(entries),
         }
     }

@@ -207,7 +207,7 @@ impl Uploader {
         }
         let folder = self.node.disk.folder(broadcast);
         let mut entries = disk::blocking(move || journal::read(&folder)).await?;
-        if entries.is_empty() {
+        if !journal::is_of_a_show(&entries) {
             entries = self.journal(broadcast).await?;
         }
         // The bucket first: with the folder on the disk the call can be made again. Nothing goes there without a line in the
