@@ -193,14 +193,14 @@ async fn close_all(shared: &Shared, broadcast: &BroadcastId) -> Result<Recorded,
         }
         if let Err(error) = close_part(shared, part).await {
             let error = &error as &dyn std::error::Error;
-            tracing::error!(broadcast.id = %broadcast, part = %part, error, "the recording of a co-host cannot be closed");
+            tracing::error!(broadcast.id = %broadcast, %part, error, "the recording of a co-host cannot be closed");
         }
     }
     Ok(recording.recorded())
 }
 
-/// What has no end is on the disk: a journal goes to the bucket once it has one. So a co-host of whom the disk has nothing
-/// is closed, deleted or never sent anything, and a bucket that is down does not matter.
+/// What has no end is on the disk: a journal goes to the bucket once it has one. A co-host of whom the disk has nothing
+/// is closed, was deleted or never sent anything, and a bucket that is down does not matter.
 async fn close_part(shared: &Shared, part: &BroadcastId) -> Result<(), StoreError> {
     let recording = Recording::read(shared.keeper.journal(part).await?);
     close(shared, part, &recording).await

@@ -45,8 +45,8 @@ impl Entry {
     }
 }
 
-/// Whether the entries tell of something that was shown. Those of a host name co-hosts also before the host was live, and
-/// on a disk that never had their show.
+/// Whether the entries tell of something that was shown. Those of a host name co-hosts also before the host was live,
+/// and on a disk that never had their show.
 pub(super) fn is_of_a_show(entries: &[Entry]) -> bool {
     entries.iter().any(Entry::is_of_a_show)
 }

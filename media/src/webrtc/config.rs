@@ -170,7 +170,8 @@ mod tests {
             assert!(found.len() <= CANDIDATE_ADDRESSES_MAX + 2, "{found:?}");
         }
         assert!(four.iter().all(IpAddr::is_ipv4), "nothing comes in by IPv6 there: {four:?}");
-        assert!(both.iter().any(IpAddr::is_ipv6), "{both:?}");
+        let has_ipv6 = crate::listen::loopback_hosts().len() == 2;
+        assert_eq!(both.iter().any(IpAddr::is_ipv6), has_ipv6, "{both:?}");
         assert_eq!(config.candidate_addresses(any("2001:db8::5")), [any("2001:db8::5")]);
         let outside = any("203.0.113.9");
         config.external_addresses = vec![outside];
