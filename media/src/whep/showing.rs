@@ -195,14 +195,14 @@ impl Showing {
     fn forget_backlog(&mut self, path: &mut Path) {
         let is_under_way = self.lanes[Lane::Video.index()].as_ref().is_some_and(SendLane::is_under_way);
         for forgotten in self.backlog.drain(usize::from(is_under_way).min(self.backlog.len())..) {
-            forgotten.is_over(path);
+            forgotten.leave(path);
         }
     }
 
     /// Nothing more comes of this feed.
     pub(super) fn close(&mut self, path: &mut Path) {
         self.lanes = [None, None];
-        self.backlog.drain(..).for_each(|forgotten| forgotten.is_over(path));
+        self.backlog.drain(..).for_each(|forgotten| forgotten.leave(path));
         path.waited(self.owed.len() * PACKET_BYTES);
         self.owed.clear();
     }
@@ -345,7 +345,7 @@ impl Showing {
             }
             waiting.left = waiting.left.saturating_sub(bytes);
             if is_last && let Some(whole) = self.backlog.pop_front() {
-                whole.is_over(path);
+                whole.leave(path);
             }
         }
         sent
@@ -365,7 +365,7 @@ impl Showing {
 
 impl Waiting {
     /// All of it has left, or will not leave.
-    fn is_over(self, path: &mut Path) {
+    fn leave(self, path: &mut Path) {
         if self.due == Due::Live {
             path.waited(self.left);
         }
