@@ -65,7 +65,8 @@ async fn ice_restarts_of_a_browser_keep_picture_and_peer() -> Result<()> {
         let before = decoded(&page).await?;
         let seen = sees(&page, "viewer", before + 60.0).await?;
         ensure!(seen["state"] == "connected", "{name}: {seen}");
-        until(Limit::EVENT, "the path of the new credentials", async || {
+        // The browser gathers anew first, and this page encodes and decodes in software meanwhile.
+        until(Limit::MEDIA, "the path of the new credentials", async || {
             let pair: Value = call(&page, &format!("pathOf('{name}')")).await?;
             Ok((pair == restarted["after"]).then_some(()))
         })
