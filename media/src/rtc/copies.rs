@@ -3,20 +3,14 @@
 
 use bytes::{Bytes, BytesMut};
 
-#[derive(Debug)]
+/// Nothing is allocated before the first copy.
+#[derive(Debug, Default)]
 pub(crate) struct Copies {
     chunk: BytesMut,
 }
 
 /// One copy that is kept keeps this much: some twenty-five packets of a picture, or a few seconds of sound.
 const CHUNK: usize = 32 * 1024;
-
-impl Default for Copies {
-    /// Nothing is allocated before the first copy.
-    fn default() -> Self {
-        Self { chunk: BytesMut::new() }
-    }
-}
 
 impl Copies {
     pub(crate) fn copy(&mut self, packet: &[u8]) -> Bytes {

@@ -95,6 +95,7 @@ impl Viewer {
         self.path.begin_turn(now);
         let sent = self.showings[showing].start(shelf, &mut self.path, out);
         self.sent(sent);
+        self.rest();
     }
 
     pub(crate) fn forward(&mut self, showing: usize, burst: &Arc<Burst>, now: Instant, out: &mut Outlet<'_>) {
@@ -131,6 +132,7 @@ impl Viewer {
             }
         }
         self.sent(sent);
+        self.rest();
         if now.duration_since(self.reported) >= REPORT_EVERY {
             self.reported = now;
             let wall = SystemTime::now();
@@ -188,13 +190,18 @@ impl Viewer {
             Feedback::Arrivals(body) => path.report(body),
             Feedback::Other => {}
         }
+        self.rest();
+    }
+
+    /// The pace is that of what waits, and of nothing when nothing does. A frame that is forwarded ends no wait.
+    fn rest(&mut self) {
+        if !self.showings.iter().any(Showing::waits) {
+            self.path.rest();
+        }
     }
 
     /// Media left for this viewer: it is present from the first packet on.
     fn sent(&mut self, packets: usize) {
-        if !self.showings.iter().any(Showing::waits) {
-            self.path.rest();
-        }
         if packets == 0 || !matches!(self.presence, Presence::Expected(_)) {
             return;
         }

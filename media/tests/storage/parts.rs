@@ -14,16 +14,20 @@ fn name_a_co_host(theatre: &Theatre) {
     fs::write(theatre.folder(SHOW).join(journal::FILE), line + "\n").unwrap();
 }
 
-#[tokio::test]
-async fn a_host_has_a_replay_while_the_bucket_cannot_say_what_a_co_host_left() {
-    let theatre = Theatre::new().await;
-    theatre.line.set(State::Down);
-    name_a_co_host(&theatre);
+async fn assert_host_has_a_replay(theatre: &Theatre) {
     let stage = theatre.open();
     let publisher = play(&stage).await;
     stage.end(SHOW, publisher).await;
     assert!(matches!(stage.heard.recorded(SHOW).await, Recorded::Kept { has_video: true, .. }));
     stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_host_has_a_replay_while_the_bucket_cannot_say_what_a_co_host_left() {
+    let theatre = Theatre::new().await;
+    theatre.line.set(State::Down);
+    name_a_co_host(&theatre);
+    assert_host_has_a_replay(&theatre).await;
 }
 
 #[tokio::test]
@@ -31,23 +35,14 @@ async fn a_host_has_a_replay_while_what_a_co_host_left_cannot_be_read() {
     let theatre = Theatre::new().await;
     name_a_co_host(&theatre);
     fs::create_dir_all(theatre.folder(beside(SHOW, "user_7").as_str()).join(journal::FILE)).unwrap();
-    let stage = theatre.open();
-    let publisher = play(&stage).await;
-    stage.end(SHOW, publisher).await;
-    assert!(matches!(stage.heard.recorded(SHOW).await, Recorded::Kept { has_video: true, .. }));
-    stage.stop().await;
+    assert_host_has_a_replay(&theatre).await;
 }
 
 /// The disk is new, and a co-host comes after the show.
 #[tokio::test]
 async fn a_line_about_a_co_host_hides_no_recording_that_the_bucket_has() {
     let theatre = Theatre::new().await;
-    let stage = theatre.open();
-    let publisher = play(&stage).await;
-    stage.end(SHOW, publisher).await;
-    theatre.complete().await;
-    stage.stop().await;
-    fs::remove_dir_all(theatre.data.path().join("hls")).unwrap();
+    theatre.play_and_lose_the_disk().await;
     name_a_co_host(&theatre);
 
     let stage = theatre.open();
@@ -60,12 +55,7 @@ async fn a_line_about_a_co_host_hides_no_recording_that_the_bucket_has() {
 #[tokio::test]
 async fn a_line_about_a_co_host_leaves_nothing_in_the_bucket_of_what_is_deleted() {
     let theatre = Theatre::new().await;
-    let stage = theatre.open();
-    let publisher = play(&stage).await;
-    stage.end(SHOW, publisher).await;
-    theatre.complete().await;
-    stage.stop().await;
-    fs::remove_dir_all(theatre.data.path().join("hls")).unwrap();
+    theatre.play_and_lose_the_disk().await;
     name_a_co_host(&theatre);
 
     let stage = theatre.open();

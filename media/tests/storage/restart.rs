@@ -54,13 +54,7 @@ async fn a_show_from_before_there_was_a_bucket_is_brought_to_it() {
 #[tokio::test]
 async fn a_replay_outlives_the_disk_of_the_server_and_can_be_deleted_without_it() {
     let theatre = Theatre::new().await;
-    let stage = theatre.open();
-    let publisher = play(&stage).await;
-    stage.end(SHOW, publisher).await;
-    theatre.complete().await;
-    stage.stop().await;
-    let before = theatre.spooled();
-    std::fs::remove_dir_all(theatre.data.path().join("hls")).unwrap();
+    let before = theatre.play_and_lose_the_disk().await;
 
     let stage = theatre.open();
     for rendition in ["v0", "a0"] {

@@ -103,6 +103,18 @@ impl Theatre {
         .await;
     }
 
+    /// A whole show that the bucket alone has, since the disk is new. What the disk had of it.
+    pub(crate) async fn play_and_lose_the_disk(&self) -> BTreeMap<String, Vec<u8>> {
+        let stage = self.open();
+        let publisher = play(&stage).await;
+        stage.end(SHOW, publisher).await;
+        self.complete().await;
+        stage.stop().await;
+        let had = self.spooled();
+        std::fs::remove_dir_all(self.data.path().join("hls")).unwrap();
+        had
+    }
+
     /// Every object of the disk is in the bucket, byte for byte; the playlists there list all segments and no gap.
     pub(crate) fn assert_whole(&self, segments: u64) {
         let (disk, bucket) = (self.spooled(), self.service.objects());
