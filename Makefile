@@ -49,7 +49,7 @@ test-rust: web $(browser)/node_modules/.package-lock.json
 	$(call heading,Building with lints; warnings are errors)
 	cargo build --workspace --all-targets --locked
 	$(call heading,Tests)
-	cargo test --workspace --locked --no-fail-fast
+	.ci/tests
 
 .PHONY: fuzz
 fuzz: ## Hostile bytes for the parsers of what strangers send (FUZZ_SECONDS=30 for each)
