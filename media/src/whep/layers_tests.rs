@@ -15,11 +15,12 @@ use crate::config::HubConfig;
 use crate::ejected::KnownAs;
 use crate::hub::Hub;
 use crate::model::{BroadcastId, Rid, ViewerId};
+use crate::rtc::feedback::nack::NackGenerator;
 use crate::rtc::feedback::network::{Conditions, Link};
 use crate::rtc::feedback::twcc::TwccRecorder;
 use crate::rtc::outlet::Outlet;
 use crate::rtc::route::Route;
-use crate::rtc::rtcp::{Feedback, NtpTime, blocks};
+use crate::rtc::rtcp::{Feedback, NtpTime, blocks, write_nack};
 use crate::rtc::socket::SendBatch;
 use crate::rtp::header::{RtpHeader, extensions};
 use crate::rtp::packetize::RtpPayload;
@@ -37,12 +38,13 @@ use tokio_util::task::TaskTracker;
 /// Bits per second, the smallest first.
 const LAYERS: [usize; 3] = [200_000, 800_000, 2_500_000];
 const TRANSPORT_CC: u8 = 3;
+const RTT: Duration = Duration::from_millis(50);
 
-/// One frame of a layer; the first byte of each packet names the layer.
-fn burst(layer: usize, frame: u32, first: u64) -> Burst {
+/// One frame of a layer; the first byte of each packet names the layer. A keyframe is as large as so many others.
+fn burst(layer: usize, frame: u32, first: u64, keyframe_of: usize) -> Burst {
     let keyframe = frame.is_multiple_of(GOP);
-    // A keyframe of four frames, and the others so much smaller.
-    let bytes = LAYERS[layer] / 8 / 30 * GOP as usize / (GOP as usize + 3) * if keyframe { 4 } else { 1 };
+    let gop = GOP as usize;
+    let bytes = LAYERS[layer] / 8 / 30 * gop / (gop - 1 + keyframe_of) * if keyframe { keyframe_of } else { 1 };
     let packets = bytes.div_ceil(1_150);
     let body = Bytes::from(vec![layer as u8; bytes / packets]);
     let payloads = (0..packets).map(|_| RtpPayload::new(&[], body.clone())).collect();
@@ -51,7 +53,6 @@ fn burst(layer: usize, frame: u32, first: u64) -> Burst {
 }
 
 /// What happens in a show; times in seconds.
-#[derive(Default)]
 struct Story {
     /// From then on the viewer's network carries so many bits per second.
     rates: Vec<(u64, u64)>,
@@ -59,6 +60,17 @@ struct Story {
     wishes: Vec<(u64, Wish)>,
     /// The publisher sends nothing of a layer.
     silence: Option<(usize, Range<u64>)>,
+    /// Frames that a keyframe is as large as.
+    keyframe_of: usize,
+    /// In front of the viewer's link.
+    queue_bytes: usize,
+}
+
+impl Default for Story {
+    fn default() -> Self {
+        let (rates, wishes) = (Vec::new(), Vec::new());
+        Self { rates, wishes, silence: None, keyframe_of: 4, queue_bytes: 100_000 }
+    }
 }
 
 fn rid(name: &str) -> Rid {
@@ -94,9 +106,9 @@ async fn watched(story: Story, seconds: u64) -> (Vec<u8>, u64) {
     let at = Duration::from_secs;
     let rates = story.rates.iter().map(|(from, bps)| (at(*from), *bps)).collect();
     let mut wishes = story.wishes.into_iter().peekable();
-    let mut there = Link::new(start, 1, Conditions { rates, queue_bytes: 100_000, ..Conditions::default() });
+    let mut there = Link::new(start, 1, Conditions { rates, queue_bytes: story.queue_bytes, ..Conditions::default() });
     let mut back = Link::new(start, 2, Conditions::default());
-    let mut recorder = TwccRecorder::new(start, 1);
+    let (mut recorder, mut missing) = (TwccRecorder::new(start, 1), NackGenerator::default());
     let (mut seen, mut last, mut frame, mut numbers) = (Vec::new(), 0, 0_u32, [0_u64; 3]);
     let mut now = start;
     while now < start + Duration::from_secs(seconds) {
@@ -107,7 +119,7 @@ async fn watched(story: Story, seconds: u64) -> (Vec<u8>, u64) {
                 if story.silence.as_ref().is_some_and(|(silent, span)| *silent == layer && span.contains(&second)) {
                     continue;
                 }
-                let burst = Arc::new(burst(layer, frame, *next));
+                let burst = Arc::new(burst(layer, frame, *next, story.keyframe_of));
                 *next = burst.end();
                 shelf.put(&burst, now);
                 viewer.forward(0, &burst, now, out);
@@ -117,7 +129,7 @@ async fn watched(story: Story, seconds: u64) -> (Vec<u8>, u64) {
             }
             frame += 1;
         }
-        viewer.feedback(&Feedback::RoundTrip(Duration::from_millis(50)), |_| Some(&shelf), now, out);
+        viewer.feedback(&Feedback::RoundTrip(RTT), |_| Some(&shelf), now, out);
         while let Some((_, report)) = back.receive(now) {
             let report: Vec<u8> = report;
             for block in blocks(&report) {
@@ -142,7 +154,14 @@ async fn watched(story: Story, seconds: u64) -> (Vec<u8>, u64) {
             recorder.received(at, header.ssrc, u16::from_be_bytes([number[0], number[1]]));
             if header.ssrc != RTX_SSRC {
                 last = packet[header.payload.start];
+                missing.received(at, header.sequence);
             }
+        }
+        let asked = missing.poll(now, RTT);
+        if !asked.is_empty() {
+            let mut nack = Vec::new();
+            write_nack(&mut nack, 1, SETUP.ssrc, &asked);
+            back.send(now, nack.len(), nack);
         }
         while let Some(report) = recorder.poll(now) {
             let report = report.marshal().unwrap().to_vec();
@@ -172,6 +191,22 @@ async fn a_viewer_is_sent_the_layer_that_its_network_carries() {
     assert_eq!(settled(115, 150), [2].into(), "and back: {seen:?}");
 }
 
+/// A keyframe of 123 KB every two seconds, over links whose queues hold much less.
+#[tokio::test]
+async fn a_keyframe_overruns_no_queue_and_does_not_cost_the_layer() {
+    for (mbps, queue_kb, lost_max) in
+        [(100, 32, 0), (50, 32, 0), (20, 32, 200), (20, 64, 10), (10, 64, 60), (6, 100, 50)]
+    {
+        let rates = vec![(0, mbps * 1_000_000)];
+        let story = Story { rates, keyframe_of: 12, queue_bytes: queue_kb * 1_000, ..Story::default() };
+        let (seen, lost) = watched(story, 60).await;
+        let link = format!("{mbps} Mbit/s behind {queue_kb} KB");
+        println!("{link}: {lost} of some 13 000 packets lost");
+        assert_eq!(settled(&seen, 12, 60), [2].into(), "{link}: {seen:?}");
+        assert!(lost <= lost_max, "{link}: {lost} packets lost");
+    }
+}
+
 #[tokio::test]
 async fn a_choice_is_followed_with_the_next_keyframe_and_the_way_back_is_as_short() {
     let wishes = vec![(15, wish("l")), (30, wish("m")), (45, Wish::default())];
@@ -195,7 +230,12 @@ async fn a_choice_that_the_network_does_not_carry_waits_until_it_does() {
 
 #[tokio::test]
 async fn a_chosen_layer_that_goes_leaves_the_choice_to_the_server_and_is_back_when_it_comes() {
-    let story = Story { rates: vec![(0, 6_000_000)], wishes: vec![(15, wish("m"))], silence: Some((1, 25..45)) };
+    let story = Story {
+        rates: vec![(0, 6_000_000)],
+        wishes: vec![(15, wish("m"))],
+        silence: Some((1, 25..45)),
+        ..Story::default()
+    };
     let (seen, _) = watched(story, 60).await;
     println!("layer in each second: {seen:?}");
     assert_eq!(settled(&seen, 20, 25), [1].into(), "{seen:?}");
@@ -226,7 +266,7 @@ async fn who_asks_for_what_is_not_there_hears_what_is() {
     };
     let mut shelf = Shelf::default();
     shelf.describe(formats());
-    shelf.put(&Arc::new(burst(1, 0, 0)), now);
+    shelf.put(&Arc::new(burst(1, 0, 0, 4)), now);
     let choice = |m_line, wish| Some(Choice { m_line, wish });
     let mut watching = viewer(&[LaneSetup { m_line: 2, ..SETUP }]);
     let unknown = watching.layers(choice(None, wish("x")), |_| Some(&shelf), now).unwrap_err();

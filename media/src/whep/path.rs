@@ -44,7 +44,7 @@ const RTT_FIRST: Duration = Duration::from_millis(70);
 const FACTOR: f64 = 2.5;
 /// As short as it may be: the pictures are on time, and of a larger frame not all is in front of the link at once.
 const SPREAD_MIN: Duration = Duration::from_millis(30);
-/// As long as losses make it: two of these would be seen.
+/// As long as losses, or a rate that falls, make it: two of these would be seen.
 const SPREAD_MAX: Duration = Duration::from_millis(120);
 /// So many packets lost at a time are what a queue had no room for.
 const OVERRUN: usize = 8;
@@ -106,14 +106,24 @@ impl Path {
 
     /// A report of what arrived when. One that cannot be read says nothing.
     pub(super) fn report(&mut self, body: &[u8]) {
-        if let Some((_, estimate)) = &mut self.estimate {
-            let _ = estimate.feedback(self.now, body);
+        let Some((_, estimate)) = &mut self.estimate else { return };
+        let before = estimate.bitrate();
+        let _ = estimate.feedback(self.now, body);
+        if estimate.bitrate() < before {
+            self.stretch();
         }
     }
 
     /// The viewer asks for so many packets at a time.
     pub(super) fn lost(&mut self, packets: usize) {
-        if packets >= OVERRUN && self.now.duration_since(self.spread_at) >= STRETCH_EVERY {
+        if packets >= OVERRUN {
+            self.stretch();
+        }
+    }
+
+    /// A queue on the way has filled.
+    fn stretch(&mut self) {
+        if self.now.duration_since(self.spread_at) >= STRETCH_EVERY {
             self.spread = (self.spread * 2).min(SPREAD_MAX);
             self.spread_at = self.now;
         }
@@ -162,29 +172,22 @@ impl Path {
         (self.waiting, self.live_bps) = (0, 0);
     }
 
-    /// Bytes that may leave now; of the past at `past_bps` at least. On a measured way what is live leaves at once: layers
-    /// are chosen that fit, and the estimate reads delays best where a frame is sent as one.
+    /// Bytes that may leave now; of the past at `past_bps` at least.
     pub(super) fn room(&mut self, due: Due, past_bps: u64) -> usize {
         let waits = due != Due::Live || self.waiting > 0;
-        let unmeasured = |bps| Pace { bps, at_once: AT_ONCE, waits };
-        let live_bps = self.live_bps.max(LIVE_BPS_MIN * self.pictures);
-        let (pace, more) = match (due, self.measured_bps()) {
-            (Due::Past, Some(bps)) => {
-                let bps = (bps as f64 * FACTOR) as u64;
-                (Pace { bps, at_once: AT_ONCE_MEASURED, waits }, 0)
-            }
-            (Due::Past, None) => (unmeasured(PAST_BPS.max(past_bps)), 0),
-            (Due::Live | Due::Lost, Some(_)) => return usize::MAX,
-            (Due::Live, None) => (unmeasured(live_bps), 0),
-            (Due::Lost, None) => (unmeasured(live_bps), LOST_AT_ONCE),
+        let measured_bps = self.measured_bps().map(|bps| (bps as f64 * FACTOR) as u64);
+        let live_bps = self.live_bps.max(measured_bps.unwrap_or(LIVE_BPS_MIN * self.pictures));
+        let (bps, at_once, more) = match (due, measured_bps) {
+            (Due::Past, Some(bps)) => (bps, AT_ONCE_MEASURED, 0),
+            (Due::Past, None) => (PAST_BPS.max(past_bps), AT_ONCE, 0),
+            (Due::Live, _) => (live_bps, AT_ONCE, 0),
+            (Due::Lost, _) => (live_bps, AT_ONCE, LOST_AT_ONCE),
         };
-        (self.pacer.room(self.now, pace) + more).max(0) as usize
+        (self.pacer.room(self.now, Pace { bps, at_once, waits }) + more).max(0) as usize
     }
 
     /// So many bytes left.
-    pub(super) fn spent(&mut self, due: Due, bytes: usize) {
-        if due == Due::Past || self.estimate.is_none() {
-            self.pacer.spent(bytes);
-        }
+    pub(super) fn spent(&mut self, bytes: usize) {
+        self.pacer.spent(bytes);
     }
 }

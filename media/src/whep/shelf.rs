@@ -140,11 +140,15 @@ impl Strand {
         self.gop_packets = 0;
     }
 
+    /// What came after the oldest frame, in the time since: were it counted too, keyframes two seconds apart would count twice.
     fn rate(&self, now: Instant) -> Option<u64> {
-        let ((first, _), (last, _)) = (self.history.front()?, self.history.back()?);
-        let span = now.duration_since(*first).max(RATE_SPAN_MIN);
+        let ((first, oldest), (last, _)) = (self.history.front()?, self.history.back()?);
+        let (bytes, span) = match now.duration_since(*first) {
+            span if span < RATE_SPAN_MIN => (self.kept_bytes, RATE_SPAN_MIN),
+            span => (self.kept_bytes - oldest.bytes(), span),
+        };
         let alive = now.duration_since(*last) <= ALIVE;
-        alive.then(|| (self.kept_bytes as f64 * 8.0 / span.as_secs_f64()) as u64)
+        alive.then(|| (bytes as f64 * 8.0 / span.as_secs_f64()) as u64)
     }
 }
 
@@ -169,6 +173,19 @@ mod tests {
     }
 
     #[test]
+    fn a_keyframe_counts_once_in_the_rate_of_its_layer() {
+        let (mut shelf, start) = (Shelf::default(), Instant::now());
+        let at = |frame: u64| start + Duration::from_nanos(frame * 33_333_333);
+        for frame in 0..=120 {
+            let keyframe = frame % 60 == 0;
+            let bytes = if keyframe { 100_000 } else { 4_000 };
+            shelf.put(&layer_burst(0, frame, bytes, keyframe), at(frame));
+        }
+        let bps = shelf.layer_bps(0, at(120)).unwrap();
+        assert!(bps.abs_diff((100_000 + 59 * 4_000) * 4) < 10_000, "{bps}");
+    }
+
+    #[test]
     fn a_hole_in_the_feed_ends_the_gop() {
         let (mut shelf, now) = (Shelf::default(), Instant::now());
         shelf.put(&burst(Lane::Video, 0, 2, true), now);
@@ -189,7 +206,7 @@ mod tests {
             }
         }
         let bps = |layer| shelf.layer_bps(layer, start + Duration::from_millis(1_475)).map(|bps| bps / 1_000);
-        assert_eq!((bps(0), bps(1), bps(2), shelf.layers()), (Some(32), None, None, 2));
+        assert_eq!((bps(0), bps(1), bps(2), shelf.layers()), (Some(31), None, None, 2));
         assert_eq!((shelf.gop(0).len(), shelf.gop(1).len()), (60, 10));
         assert_eq!(shelf.find(Lane::Video, 1, 3).map(|burst| burst.bytes()), Some(400));
     }

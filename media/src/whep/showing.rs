@@ -156,7 +156,7 @@ impl Showing {
             return 0;
         }
         let part = lane.send(burst, 0, room, path, out);
-        path.spent(Due::Live, part.bytes);
+        path.spent(part.bytes);
         if part.is_last {
             return part.packets;
         }
@@ -166,7 +166,7 @@ impl Showing {
             return part.packets;
         }
         let rest = lane.send(burst, 0, usize::MAX, path, out);
-        path.spent(Due::Live, rest.bytes);
+        path.spent(rest.bytes);
         part.packets + rest.packets
     }
 
@@ -329,7 +329,7 @@ impl Showing {
                 path.waited(PACKET_BYTES);
                 let lane = self.lanes[lane.index()].as_mut();
                 if let Some(bytes) = lane.and_then(|lane| lane.resend(sequence, shelf, path, out)) {
-                    path.spent(due, bytes);
+                    path.spent(bytes);
                     self.resent.increment(1);
                     sent += 1;
                 }
@@ -338,7 +338,7 @@ impl Showing {
             let Some(waiting) = self.backlog.front_mut() else { break };
             let Some(lane) = &mut self.lanes[waiting.burst.lane.index()] else { break };
             let Part { packets, bytes, is_last } = lane.send(&waiting.burst, waiting.shift, room, path, out);
-            path.spent(due, bytes);
+            path.spent(bytes);
             sent += packets;
             if due == Due::Live {
                 path.waited(bytes.min(waiting.left));
