@@ -241,7 +241,21 @@ fn public_urls(config: &Config, http: SocketAddr) -> PublicConfig {
         urls.hls_url = format!("{}/hls", urls.base_url.trim_end_matches('/'));
     }
     if derived.rtmp_url {
-        urls.rtmp_url = format!("rtmp://{}/live", authority(config.server.rtmp.listen));
+        urls.rtmp_url = format!("rtmp://{}/{}", authority(config.server.rtmp.listen), config.server.rtmp.app);
     }
     urls
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Flags, load};
+
+    #[test]
+    fn encoders_are_told_the_application_that_is_served() {
+        let environment = [("CHOBI_RTMP__APP".to_owned(), "tv".to_owned())];
+        let config = load(None, &environment, Flags::default()).unwrap().config;
+        let urls = public_urls(&config, SocketAddr::from(([127, 0, 0, 1], 3000)));
+        assert!(urls.rtmp_url.ends_with(":1935/tv"), "{}", urls.rtmp_url);
+    }
 }

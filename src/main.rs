@@ -89,8 +89,7 @@ fn with_config(
     flags: Flags,
     run: impl FnOnce(Loaded) -> anyhow::Result<()>,
 ) -> anyhow::Result<ExitCode> {
-    // The file's own name is no setting.
-    let environment: Vec<_> = std::env::vars().filter(|(name, _)| name != "CHOBI_CONFIG_FILE").collect();
+    let environment: Vec<_> = std::env::vars().collect();
     match config::load(source.config.as_deref(), &environment, flags) {
         Ok(loaded) => run(loaded).map(|()| ExitCode::SUCCESS),
         Err(faults) => {

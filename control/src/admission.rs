@@ -112,7 +112,7 @@ pub enum WatchRefusal {
     /// The session is private and the ticket forged, expired or for another session.
     #[error("the ticket is not good here")]
     BadTicket,
-    /// The session is private and no ticket was shown, or it has all the viewers it takes.
+    /// The session is private and no ticket was shown.
     #[error("not open to this viewer")]
     Forbidden,
     /// And there is no replay of it.
@@ -240,12 +240,6 @@ impl Admission {
         if co_host.is_some() && !self.sessions.is_co_host(&session, co_host.as_ref()).await.map_err(unavailable)? {
             return Err(WatchRefusal::NotFound);
         }
-        if self.sessions.is_full(&session)
-            && user_id != Some(&session.host_id)
-            && !self.sessions.is_co_host(&session, user_id).await.map_err(unavailable)?
-        {
-            return Err(WatchRefusal::Forbidden);
-        }
         Ok(WatchPermit { session_id: id, viewer, expires_at })
     }
 }
@@ -300,14 +294,14 @@ mod tests {
             let anonymous = WatchPermit { session_id: open.clone(), viewer: None, expires_at: None };
             assert_eq!(watch(&stage, open.as_str(), None).await, Ok(anonymous.clone()));
             assert_eq!(watch(&stage, open.as_str(), Some("forged")).await, Ok(anonymous), "public all the same");
-            let joined = stage.sessions.join(&caller(&fan), open.as_str(), Role::Viewer).await.unwrap();
+            let joined = stage.sessions.join(&caller(&fan), open.as_str(), Role::Viewer, None).await.unwrap();
             let permit = watch(&stage, open.as_str(), Some(joined.token.reveal())).await.unwrap();
             assert_eq!(permit.viewer, Some(ViewerIdentity::User(fan.user_id.clone())));
             assert!(permit.expires_at.is_some_and(|at| at > stage.now()));
 
             let hidden = Details { is_private: true, ..details("hidden") };
             let hidden = stage.sessions.create(&host.user_id, hidden).await.unwrap().session.id;
-            let own = stage.sessions.join(&caller(&host), hidden.as_str(), Role::Viewer).await.unwrap();
+            let own = stage.sessions.join(&caller(&host), hidden.as_str(), Role::Viewer, None).await.unwrap();
             assert!(watch(&stage, hidden.as_str(), Some(own.token.reveal())).await.is_ok());
             assert_eq!(watch(&stage, hidden.as_str(), None).await, Err(WatchRefusal::Forbidden));
             let elsewhere = joined.token.reveal();
@@ -330,14 +324,14 @@ mod tests {
             let (host, fan) = (stage.user("host").await, stage.user("fan").await);
             let id = stage.live_session(&host).await.session.id;
             let join = async |user: &SignedIn, role| {
-                stage.sessions.join(&caller(user), id.as_str(), role).await.unwrap().token
+                stage.sessions.join(&caller(user), id.as_str(), role, None).await.unwrap().token
             };
             let (own, watches) = (join(&host, Role::CoHost).await, join(&fan, Role::Viewer).await);
             let (host_id, user_id) = (host.user_id.clone(), fan.user_id.clone());
             let as_host = PublishPermit { session_id: id.clone(), host_id: host_id.clone(), co_host: None };
             assert_eq!(publish(&stage, own.clone(), Some(id.as_str())).await, Ok(as_host));
             assert_eq!(publish(&stage, watches, None).await, Err(PublishRefusal::Forbidden), "viewers do not publish");
-            let guest = stage.sessions.join(&guest(), id.as_str(), Role::Viewer).await.unwrap().token;
+            let guest = stage.sessions.join(&guest(), id.as_str(), Role::Viewer, None).await.unwrap().token;
             assert_eq!(publish(&stage, guest, None).await, Err(PublishRefusal::Forbidden));
 
             stage.co_hosts.invite(&host, id.as_str(), user_id.as_str()).await.unwrap();
@@ -385,7 +379,7 @@ mod tests {
             let hidden = Details { is_private: true, max_viewers: Some(1), ..details("hidden") };
             let id = stage.sessions.create(&host.user_id, hidden).await.unwrap().session.id;
             let name = BroadcastName::co_host(id.clone(), fan.user_id.clone()).to_string();
-            let own = stage.sessions.join(&caller(&host), id.as_str(), Role::Viewer).await.unwrap().token;
+            let own = stage.sessions.join(&caller(&host), id.as_str(), Role::Viewer, None).await.unwrap().token;
             let by_host = async || watch(&stage, &name, Some(own.reveal())).await.map(|permit| permit.session_id);
             assert_eq!(by_host().await, Err(WatchRefusal::NotFound), "nobody's");
             stage.co_hosts.invite(&host, id.as_str(), fan.user_id.as_str()).await.unwrap();
@@ -394,16 +388,16 @@ mod tests {
             assert_eq!(by_host().await, Ok(id.clone()));
             assert_eq!(watch(&stage, &name, None).await, Err(WatchRefusal::Forbidden));
             assert_eq!(watch(&stage, &name, Some("forged")).await, Err(WatchRefusal::BadTicket));
-            let theirs = stage.sessions.join(&caller(&fan), id.as_str(), Role::CoHost).await.unwrap().token;
+            let theirs = stage.sessions.join(&caller(&fan), id.as_str(), Role::CoHost, None).await.unwrap().token;
             let by_fan = async || watch(&stage, id.as_str(), Some(theirs.reveal())).await.map(|permit| permit.viewer);
             let (session_id, viewer_id) = (id.clone(), "v".to_owned());
             let (transport, at) = (Transport::Hls, stage.now());
             let joined = LiveFact::ViewerJoined { session_id, viewer_id, identity: None, transport, at };
             stage.presence.tell(joined).await;
             stage.presence.settle(&id).await;
-            assert_eq!(by_host().await, Ok(id.clone()), "full is for viewers");
+            assert_eq!(by_host().await, Ok(id.clone()));
             assert_eq!(by_fan().await, Ok(Some(ViewerIdentity::User(fan.user_id.clone()))));
-            assert!(stage.sessions.join(&caller(&fan), id.as_str(), Role::Viewer).await.is_ok());
+            assert!(stage.sessions.join(&caller(&fan), id.as_str(), Role::Viewer, None).await.is_ok());
             for nobody in [format!("{id}-{}", host.user_id), format!("{id}-"), format!("{id}-{}", UserId::generate())] {
                 assert_eq!(watch(&stage, &nobody, Some(own.reveal())).await, Err(WatchRefusal::NotFound));
             }
@@ -415,19 +409,24 @@ mod tests {
             assert_eq!(by_host().await, Err(WatchRefusal::Ended));
         }
 
-        async fn full_session_admits_its_host_alone(db: TestDatabase) {
+        async fn full_session_lets_nobody_else_join_and_cuts_nobody_off(db: TestDatabase) {
             let stage = Stage::on(db).await;
-            let host = stage.user("host").await;
+            let (host, first, second) = (stage.user("host").await, stage.user("first").await, stage.user("second").await);
             let small = Details { max_viewers: Some(1), ..details("small") };
             let id = stage.sessions.create(&host.user_id, small).await.unwrap().session.id;
-            assert!(watch(&stage, id.as_str(), None).await.is_ok());
-            let viewer_id = "v".to_owned();
-            let (session_id, transport, at) = (id.clone(), Transport::Hls, stage.now());
-            let joined = LiveFact::ViewerJoined { session_id, viewer_id, identity: None, transport, at };
+            let join = async |user| stage.sessions.join(&caller(user), id.as_str(), Role::Viewer, None).await;
+            let theirs = join(&first).await.unwrap();
+            assert!(join(&second).await.is_err(), "the place is kept");
+            let (session_id, transport, at) = (id.clone(), Transport::Whep, stage.now());
+            let identity = Some(theirs.ticket.viewer.clone());
+            let joined = LiveFact::ViewerJoined { session_id, viewer_id: "v".into(), identity, transport, at };
             stage.presence.tell(joined).await;
             stage.presence.settle(&id).await;
-            assert_eq!(watch(&stage, id.as_str(), None).await, Err(WatchRefusal::Forbidden));
-            let own = stage.sessions.join(&caller(&host), id.as_str(), Role::Viewer).await.unwrap();
+            assert!(join(&second).await.is_err(), "and taken");
+            assert!(watch(&stage, id.as_str(), Some(theirs.token.reveal())).await.is_ok(), "their connection was lost");
+            assert!(join(&first).await.is_ok());
+            assert!(watch(&stage, id.as_str(), None).await.is_ok(), "the answer that HLS keeps for all who come");
+            let own = join(&host).await.unwrap();
             assert!(watch(&stage, id.as_str(), Some(own.token.reveal())).await.is_ok());
         }
 

@@ -116,9 +116,8 @@ impl Control {
         let videos = Videos::new(db.clone(), clock.clone(), sessions.clone(), plane, config.recording);
         let chat = Chat::new(db.clone(), bus.clone(), clock.clone(), sessions.clone(), &config.chat);
         let resumable = sessions.interrupt_all().await.map_err(BuildError::Sessions)?;
-        for session_id in &resumable {
-            co_hosts.put_out_again(session_id).await.map_err(BuildError::Sessions)?;
-        }
+        let since = clock.now().minus(config.auth.ticket_ttl);
+        co_hosts.put_out_again(since).await.map_err(BuildError::Sessions)?;
 
         let table = Table::default()
             .with(auth::namespace(auth))

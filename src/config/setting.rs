@@ -70,10 +70,16 @@ fn json(value: &Spanned<DeValue<'_>>) -> Value {
     }
 }
 
+/// What other commands and tests of ours take from the environment, and the file's own name: no settings of the server.
+const OF_OTHERS: [&str; 5] = ["CONFIG_FILE", "BENCH_", "TEST_", "WHIP_", "WHEP_"];
+
 /// `CHOBI_HTTP__LISTEN=…` is `http.listen`.
 pub(super) fn from_environment(environment: &[(String, String)], settings: &mut Vec<Setting>) {
     for (name, text) in environment {
         let Some(key) = name.strip_prefix(PREFIX) else { continue };
+        if OF_OTHERS.iter().any(|other| key.starts_with(other)) {
+            continue;
+        }
         let path = key.split("__").map(str::to_ascii_lowercase).collect();
         settings.push(Setting { path, value: Value::from(text.as_str()), origin: Origin::Variable(name.clone()) });
     }

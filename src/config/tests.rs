@@ -51,6 +51,16 @@ fn flatten(above: &mut Vec<String>, tree: &Map<String, Value>, leaves: &mut Vec<
 }
 
 #[test]
+fn what_other_commands_take_from_the_environment_is_no_setting() {
+    let theirs = ["CONFIG_FILE", "BENCH_KEY", "BENCH_TOKEN", "WHIP_URL", "WHEP_TOKEN", "TEST_LOG"]
+        .map(|name| format!("CHOBI_{name}"));
+    let pairs: Vec<_> = theirs.iter().map(|name| (name.as_str(), "x")).collect();
+    assert!(load_text("", &pairs).is_ok());
+    let found = load_text("", &[("CHOBI_BENCHES", "x")]).unwrap_err();
+    assert_eq!(found[0].origin, "CHOBI_BENCHES", "and a slip is told");
+}
+
+#[test]
 fn the_environment_wins_over_the_file_and_chobi_over_the_apps_variables() {
     let file = "[auth]\naccess_token_ttl = \"2h\"\n[http]\nmax_connections = 5\n";
     let loaded = load_text(file, &[("JWT_EXPIRES_IN", "7d"), ("CHOBI_HTTP__MAX_CONNECTIONS", "9")]).unwrap();

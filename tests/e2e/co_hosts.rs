@@ -1,12 +1,13 @@
 //! Several people on air in one show: over one WHEP peer, over HLS beside the host, and from the pages.
 
 use crate::harness::api::text;
-use crate::harness::wait::holds;
+use crate::harness::wait::{absence, holds};
 use crate::harness::{Account, Api, Browser, Limit, Page, Room, Server, Show, Visit, report, until};
 use crate::webrtc::{call, stage};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::path::Path;
+use std::time::Duration;
 
 /// What the room hears of somebody's place.
 async fn co_host_in(room: &Room, is_so: impl Fn(&Value) -> bool + Clone) -> Result<Value> {
@@ -26,7 +27,7 @@ async fn ticket_of_co_host(guest: &Account, session_id: &str) -> Result<String> 
 async fn receives(page: &Page, name: &str, what: &str, is_so: impl Fn(&Value) -> bool) -> Result<Value> {
     until(Limit::MEDIA, what, async || {
         // Loudness is that of the time since the last look: each look needs some.
-        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
         let seen = call(page, &format!("lookAtStreams('{name}')")).await?;
         ensure!(is_so(&seen), "it receives {seen}");
         Ok(Some(seen))
@@ -203,6 +204,40 @@ async fn a_viewer_asks_is_let_in_and_is_on_air_from_the_page() -> Result<()> {
     let asks = theirs.evaluate("document.querySelectorAll('#booth-actions button').length").await?;
     ensure!(asks == 0, "whoever was sent away does not ask again");
     Ok(())
+}
+
+/// Where others need a ticket the host's page has one too; and a guest who goes on air on another device is not thrown out by the first.
+#[tokio::test]
+async fn a_private_show_has_its_guests_in_the_studio_and_a_guest_on_one_device_at_a_time() -> Result<()> {
+    let server = Server::start().await?;
+    let api = Api::of(&server)?;
+    let (host, fan) = (api.register("host").await?, api.register("fan").await?);
+    let browser = Browser::start()?;
+    let visit = |account| Visit { lang: Some("en"), account: Some(account), devices: true, ..Visit::default() };
+    let studio = browser.open(&format!("{}/studio", server.base()), visit(&host)).await?;
+    studio.says("studioSource", "camera").await?;
+    studio.click("#field-private").await?;
+    studio.say("#field-title", "Among us").await?;
+    studio.says("broadcastState", "live").await?;
+    let kept = studio.evaluate("JSON.parse(sessionStorage.getItem('chobi.studio.show'))").await?;
+    let id = text(&kept, "sessionId")?;
+    host.api.mutate("coHosts.invite", json!({ "sessionId": id, "userId": fan.id })).await?;
+    let address = format!("{}/watch/{id}", server.base());
+    let first = browser.open(&address, visit(&fan)).await?;
+    first.says("booth", "invited").await?;
+    first.click("#booth-actions button:first-child").await?;
+    first.says("broadcastState", "live").await?;
+    let tile = format!(".guest[data-user=\"{}\"]", fan.id);
+    tile_is(&studio, &tile, "plays", "true").await?;
+
+    let second = browser.open(&address, visit(&fan)).await?;
+    second.says("booth", "approved").await?;
+    second.click("#booth-actions button:first-child").await?;
+    second.says("broadcastState", "live").await?;
+    first.says("booth", "approved").await.context("the first one steps back")?;
+    absence(Duration::from_secs(3)).await;
+    second.says("broadcastState", "live").await.context("and does not come again")?;
+    tile_is(&studio, &tile, "plays", "true").await
 }
 
 async fn tile_is(page: &Page, tile: &str, name: &str, wanted: &str) -> Result<()> {

@@ -45,9 +45,9 @@ struct Notes {
 
 /// How long after a failure the task tries again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// Users of one session who are put out again after a restart. Passes outlive it, but not for long, and whoever was sent
-/// away last is who still has one.
-const PUT_OUT_AGAIN_MAX: u32 = 1_000;
+/// Users who are put out again after a restart. Passes outlive it, but not for long, and whoever was sent away last is who still
+/// has one.
+const PUT_OUT_AGAIN_MAX: u32 = 10_000;
 
 impl Slate {
     /// Notes that a session's list changed and, with it, what media has to do about one seat.
@@ -98,13 +98,12 @@ impl CoHosts {
         self.inner().slate.notes.lock().live.remove(session_id);
     }
 
-    /// A session of the last run goes on, and media has forgotten whom it was closed to.
-    pub(crate) async fn put_out_again(&self, session_id: &SessionId) -> Result<(), Error> {
-        let Inner { db, sessions, slate, .. } = self.inner();
-        if sessions.find(session_id).await?.is_some_and(|session| session.details.is_private) {
-            let users = store::shut_out(&mut db.reader().await?, session_id, PUT_OUT_AGAIN_MAX).await?;
-            users.into_iter().for_each(|user_id| slate.owe_access(session_id.clone(), user_id));
-        }
+    /// Media has forgotten whom private sessions of the last run were closed to. What was signed for them `since` then opens the
+    /// recording too.
+    pub(crate) async fn put_out_again(&self, since: Timestamp) -> Result<(), Error> {
+        let Inner { db, slate, .. } = self.inner();
+        let users = store::shut_out(&mut db.reader().await?, since, PUT_OUT_AGAIN_MAX).await?;
+        users.into_iter().for_each(|(session_id, user_id)| slate.owe_access(session_id, user_id));
         Ok(())
     }
 

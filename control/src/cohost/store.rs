@@ -21,11 +21,12 @@ statements! {
         limit $3";
     /// Who may ever have published there.
     EVER_SEATED = "select user_id from co_host where session_id = $1 order by user_id limit $2";
-    /// Whom the host, or they themselves, have closed the session to; the latest first.
-    SHUT_OUT = "select user_id from co_host
-        where session_id = $1 and state in ('declined', 'removed', 'left')
-        order by changed_at desc, user_id
-        limit $2";
+    /// Whom the host, or they themselves, have closed a private session to that goes on or ended not long ago; the latest first.
+    SHUT_OUT = "select session_id, user_id from co_host join session using (session_id)
+        where is_private = $1 and (session.state <> 'ended' or ended_at >= $2)
+            and co_host.state in ('declined', 'removed', 'left')
+        order by changed_at desc, session_id, user_id
+        limit $3";
     CARD = "select display_name, avatar from user_card where user_id = $1";
 }
 
@@ -109,14 +110,15 @@ pub(crate) async fn ever_seated(
     rows.iter().map(|row| row.column("user_id")).collect()
 }
 
-/// Who had a seat in a session, or was offered one, and has none now; the latest first.
+/// Who had a seat in a private session, or was offered one, and has none now, the latest first. Of the sessions that are over, those
+/// that ended since then.
 pub(super) async fn shut_out(
     connection: &mut impl Connection,
-    session_id: &SessionId,
+    since: Timestamp,
     limit: u32,
-) -> Result<Vec<UserId>, DbError> {
-    let rows = SHUT_OUT.on(connection).bind(session_id).bind(i64::from(limit)).all().await?;
-    rows.iter().map(|row| row.column("user_id")).collect()
+) -> Result<Vec<(SessionId, UserId)>, DbError> {
+    let rows = SHUT_OUT.on(connection).bind(true).bind(since).bind(i64::from(limit)).all().await?;
+    rows.iter().map(|row| Ok((row.column("session_id")?, row.column("user_id")?))).collect()
 }
 
 fn seated(row: &Row) -> Result<Seated, DbError> {

@@ -15,8 +15,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::audience::{Audience, Change, Direction, Visit};
-use super::fact::LiveFact;
+use super::audience::{Audience, Change, Direction, Person, Visit};
+use super::fact::{LiveFact, ViewerIdentity};
+use super::places::Places;
 use crate::bus::{Bus, DomainEvent};
 use crate::clock::{Clock, Timestamp};
 use crate::cohost::CoHosts;
@@ -32,8 +33,7 @@ pub struct LiveIngress {
     board: Arc<Board>,
 }
 
-/// Viewers per session, as of the last fact; only sessions somebody watches.
-type Board = RwLock<HashMap<SessionId, u64>>;
+type Board = RwLock<Places>;
 
 /// The receiving end, until [`Ingress::run`] takes it.
 #[derive(Debug)]
@@ -83,7 +83,18 @@ impl LiveIngress {
 
     /// How many people watch a session now.
     pub fn viewer_count(&self, session_id: &SessionId) -> u64 {
-        self.board.read().get(session_id).copied().unwrap_or(0)
+        self.board.read().watching(session_id)
+    }
+
+    /// A place for somebody who is about to watch a session that has only so many. `false`: all are taken.
+    pub(crate) fn keep_place(
+        &self,
+        session_id: &SessionId,
+        viewer: &ViewerIdentity,
+        places: u32,
+        now: Timestamp,
+    ) -> bool {
+        self.board.write().keep(session_id, viewer, places, now)
     }
 
     /// Returns once everything told so far about a session is in the database, or after a moment: whoever waits here has
@@ -248,6 +259,9 @@ impl Ingress {
 
     fn announce(&mut self, session_id: SessionId, changes: impl IntoIterator<Item = Change>) {
         for Change { person, direction, viewer_count, at } in changes {
+            if let Person::Known(viewer) = &person {
+                self.board.write().note(&session_id, viewer, direction);
+            }
             let (session_id, viewer) = (session_id.clone(), person.as_str().to_owned());
             self.bus.publish(match direction {
                 Direction::Joined => DomainEvent::ViewerJoined { session_id, viewer, viewer_count, at },
@@ -255,11 +269,7 @@ impl Ingress {
             });
         }
         let viewer_count = self.audience(&session_id).viewer_count();
-        let mut board = self.board.write();
-        match viewer_count {
-            0 => board.remove(&session_id),
-            _ => board.insert(session_id, viewer_count),
-        };
+        self.board.write().set_watching(session_id, viewer_count);
     }
 
     async fn warn_host(&self, session_id: SessionId, code: String, at: Timestamp) {
@@ -334,7 +344,7 @@ impl Ingress {
         self.write(&mut audiences).await;
         audiences.retain(|_, audience| !audience.is_over());
         self.audiences = audiences;
-        metrics::gauge!("chobi_viewers").set(self.board.read().values().sum::<u64>() as f64);
+        metrics::gauge!("chobi_viewers").set(self.board.read().watching_all() as f64);
     }
 
     async fn write(&mut self, audiences: &mut HashMap<SessionId, Audience>) {

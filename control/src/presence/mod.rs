@@ -7,6 +7,7 @@
 mod audience;
 mod fact;
 mod ingress;
+mod places;
 
 #[cfg(test)]
 mod tests;

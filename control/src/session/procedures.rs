@@ -7,6 +7,7 @@ use crate::caller::{Caller, SignedIn};
 use crate::clock::Timestamp;
 use crate::error::{Error, Text};
 use crate::id::{SessionId, UserId};
+use crate::secret::Secret;
 use crate::trpc::{Namespace, choices, input, output};
 
 pub(crate) fn namespace(sessions: Sessions) -> Namespace<Sessions> {
@@ -130,10 +131,15 @@ fn host_view(sessions: &Sessions, created: Created) -> StreamingSession {
     }
 }
 
+/// Ours have some 300 characters.
+const TICKET_MAX: u32 = 2_000;
+
 input! {
     pub(super) struct JoinSession {
         session_id "sessionId": String = text(),
         role "role": Role = one_of().or(Role::Viewer),
+        /// An earlier ticket to the same session: a guest who comes again is the same guest.
+        ticket "ticket": Option<String> = text().min(1).max(TICKET_MAX).optional(),
     }
 }
 
@@ -171,7 +177,7 @@ output! {
 
 async fn join_session(sessions: Sessions, caller: Caller, input: JoinSession) -> Result<SessionJoined, Error> {
     let Joined { ticket, token, at, permissions, is_private } =
-        sessions.join(&caller, &input.session_id, input.role).await?;
+        sessions.join(&caller, &input.session_id, input.role, input.ticket.map(Secret::new).as_ref()).await?;
     let playback_url = sessions.playback_url(&ticket.session_id, is_private);
     let viewer_session = ViewerSession {
         user_id: ticket.viewer.as_str().to_owned(),

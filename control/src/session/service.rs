@@ -184,19 +184,31 @@ impl Sessions {
 
     /// Admits somebody as a viewer, or as a co-host whom the host approved; the host is both in their own show. Limits on
     /// viewers are not for those who make the show.
-    pub(crate) async fn join(&self, caller: &Caller, session_id: &str, role: Role) -> Result<Joined, Error> {
+    pub(crate) async fn join(
+        &self,
+        caller: &Caller,
+        session_id: &str,
+        role: Role,
+        earlier: Option<&Secret>,
+    ) -> Result<Joined, Error> {
         let session = self.visible(session_id, caller.user_id(), None).await?;
         let is_host = caller.user_id() == Some(&session.host_id);
         if session.is_over() {
             return Err(SESSION_OVER.into());
         }
-        let refusal = if role == Role::CoHost { NOT_APPROVED } else { FULL };
-        let is_reserved = role == Role::CoHost || self.is_full(&session);
-        if is_reserved && !is_host && !self.is_co_host(&session, caller.user_id()).await? {
-            return Err(refusal.into());
-        }
         let known = caller.user_id().cloned().map(ViewerIdentity::User);
-        let viewer = known.unwrap_or_else(|| ViewerIdentity::Guest(GuestId::generate()));
+        let again = || self.ticket(&session.id, earlier?).map(|(ticket, _)| ticket.viewer);
+        let viewer = known
+            .or_else(|| again().filter(|viewer| viewer.user_id().is_none()))
+            .unwrap_or_else(|| ViewerIdentity::Guest(GuestId::generate()));
+        let by_right = is_host
+            || (role == Role::CoHost || session.details.max_viewers.is_some())
+                && self.is_co_host(&session, caller.user_id()).await?;
+        match role {
+            Role::CoHost if !by_right => return Err(NOT_APPROVED.into()),
+            Role::Viewer if !by_right && !self.has_place(&session, &viewer) => return Err(FULL.into()),
+            Role::CoHost | Role::Viewer => {}
+        }
         let signed_in = caller.user_id().is_some();
         let permissions = Permissions {
             chat: signed_in,
@@ -352,10 +364,11 @@ impl Sessions {
         if there { self.inner.recording.rewind_window } else { Duration::ZERO }
     }
 
-    /// Whether one more viewer is one too many.
-    pub(crate) fn is_full(&self, session: &Session) -> bool {
-        let watching = self.inner.presence.viewer_count(&session.id);
-        session.details.max_viewers.is_some_and(|max| watching >= u64::from(max))
+    /// Where a session takes only so many, whoever joins gets a place or none; the ticket stands for it. Who comes without one is
+    /// not counted out: the address of a public show is the same for everybody.
+    fn has_place(&self, session: &Session, viewer: &ViewerIdentity) -> bool {
+        let Inner { presence, clock, .. } = &*self.inner;
+        session.details.max_viewers.is_none_or(|max| presence.keep_place(&session.id, viewer, max, clock.now()))
     }
 
     pub(crate) async fn find(&self, id: &SessionId) -> Result<Option<Session>, Error> {

@@ -129,7 +129,7 @@ both_engines! {
         stage.sessions.end(&host, id.as_str()).await.unwrap();
         recording_ended(&stage, &id, KEPT).await;
 
-        assert_eq!(reason(stage.sessions.join(&caller(&host), id.as_str(), Role::Viewer).await), "session_over");
+        assert_eq!(reason(stage.sessions.join(&caller(&host), id.as_str(), Role::Viewer, None).await), "session_over");
         for by in [guest(), caller(&stranger)] {
             assert_eq!(reason(stage.videos.play(&by, None, Some(id.as_str())).await), "private_video");
         }

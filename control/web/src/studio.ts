@@ -25,6 +25,7 @@ import { Roster } from "./guests/roster.js";
 import { Tiles } from "./guests/tiles.js";
 import { Chat } from "./watch/chat.js";
 import { showWarning } from "./watch/host.js";
+import { Entrance } from "./watch/join.js";
 import { Room, type RoomEvent } from "./watch/room.js";
 
 /** Told with `--self-signed`, the server prints an https address that this page may have the camera at. */
@@ -108,7 +109,7 @@ async function choose(chosen: KeptShow): Promise<void> {
   onAir = new OnAir(chosen, remember, (stats) => finish(stats));
   roster = new Roster(chosen.sessionId, showGuests);
   hostDesk = new HostDesk(chosen.sessionId, roster);
-  tiles = new Tiles(() => null, (card) => hostDesk?.tools(card) ?? []);
+  tiles = new Tiles(await admitted(chosen.sessionId), (card) => hostDesk?.tools(card) ?? []);
   const invite = { label: t("inviteGuest"), drawing: "broadcast", run: (userId: string) => hostDesk?.invite(userId) } as const;
   chat = new Chat(chosen.sessionId, () => chosen.hostId, () => openAuthDialog(), invite);
   room = new Room(chosen.sessionId, () => null, hear);
@@ -118,10 +119,18 @@ async function choose(chosen: KeptShow): Promise<void> {
   if (!over && chosen.by === "browser" && (await devicesReady())) publish();
 }
 
-/** A key that was made later is the one to go on with. */
+/** A private show opens its co-hosts to its host by a ticket as to everybody else. Tiles ask again for one that could not be had. */
+async function admitted(sessionId: string): Promise<Entrance> {
+  const entrance = new Entrance(sessionId);
+  await entrance.join().catch(() => null);
+  return entrance;
+}
+
+/** A key that was made later is the one to go on with, wherever it is shown. */
 function remember(renewed: KeptShow): void {
   show = renewed;
   keep(renewed);
+  onAir?.update(renewed);
 }
 
 function publish(): void {

@@ -14,7 +14,7 @@ import { Chat } from "./watch/chat.js";
 import { startControls } from "./watch/controls.js";
 import { showHostTools, showWarning } from "./watch/host.js";
 import { Info } from "./watch/info.js";
-import { join, type Joined } from "./watch/join.js";
+import { Entrance } from "./watch/join.js";
 import { Player, type PlayerState } from "./watch/player.js";
 import { QualityChoice } from "./watch/quality-choice.js";
 import { offerReplay, Replay } from "./watch/replay.js";
@@ -33,13 +33,11 @@ const sessionId = decodeURIComponent(location.pathname.replace(/^\/watch\//, "")
 const status = new StatusCard();
 const info = new Info(sessionId, (seconds, startedAt) => rewind.allow(seconds, startedAt));
 const chat = new Chat(sessionId, () => info.hostId, () => openAuthDialog());
-let joined: Joined | null = null;
-/** Asked once, however many ask at the same time. */
-let joining: Promise<Joined> | null = null;
+const entrance = new Entrance(sessionId);
 let retry = 0;
 
 const roster = new Roster(sessionId, () => showGuests());
-const tiles = new Tiles(() => joined?.ticket ?? null, undefined, must<HTMLVideoElement>("#video"));
+const tiles = new Tiles(entrance, undefined, must<HTMLVideoElement>("#video"));
 const booth = new Booth(sessionId, roster, () => tiles.show(roster.coHosts, booth.self));
 /** One for the live picture and the replay that may follow it. */
 const quality = new QualityChoice();
@@ -51,7 +49,7 @@ const replay = new Replay(sessionId, must("#video"), chat, status, {
   onPrivate: showPrivate,
   onQualities: (qualities, chosen) => controls.setQualities(qualities, chosen),
 }, quality);
-const room = new Room(sessionId, () => joined?.ticket ?? null, hear);
+const room = new Room(sessionId, () => entrance.ticket, hear);
 
 function hear(event: RoomEvent): void {
   switch (event.kind) {
@@ -71,7 +69,7 @@ function hear(event: RoomEvent): void {
     case "status":
       return void (event.live && stand("live"));
     case "coHosts":
-      return roster.hear(event.coHosts, joined?.isHost === true);
+      return roster.hear(event.coHosts, entrance.now?.isHost === true);
     case "speaker":
       return tiles.speaks(event.userId);
     case "coHostNews":
@@ -87,10 +85,10 @@ function hear(event: RoomEvent): void {
 async function stand(now: SessionStatus): Promise<void> {
   if (now === "ended") return finish();
   window.clearTimeout(retry);
+  let joined;
   try {
-    joined = await (joining ??= join(sessionId));
+    joined = await entrance.join();
   } catch (error) {
-    joining = null;
     return refuse(codeOf(error), reasonOf(error), wording(error));
   }
   chat.permit(joined.mayChat);
@@ -100,7 +98,7 @@ async function stand(now: SessionStatus): Promise<void> {
     setState("waiting", () => status.show("waiting"));
     again(WAITING_RETRY_MS);
   } else if (player.isLoaded) player.wake();
-  else await player.load({ url: joined.playbackUrl, whepUrl: `/whep/${encodeURIComponent(sessionId)}`, ticket: joined.ticket });
+  else await player.load({ url: joined.playbackUrl, whepUrl: `/whep/${encodeURIComponent(sessionId)}`, entrance, hasBegun: now === "live" });
 }
 
 function again(afterMs: number): void {
@@ -181,7 +179,7 @@ startHeader();
 setState("loading", () => status.show("loading"));
 onAccountChange(() => {
   // Somebody else is looking now: permissions differ, and a private show may open.
-  joined = joining = null;
+  entrance.forget();
   chat.accountChanged();
   booth.close();
   room.rejoin();

@@ -35,6 +35,14 @@ fn parse(text: &str) -> Result<Arc<str>, InvalidId> {
     Ok(Arc::from(text))
 }
 
+impl ViewerId {
+    /// The name that a player without a ticket gives itself. It is not to pass for an account or a guest who was given a ticket.
+    pub(crate) fn of_player(text: &str) -> Option<Self> {
+        let is_taken = ["user_", "guest_"].iter().any(|of_people| text.starts_with(of_people));
+        Self::parse(text).ok().filter(|_| !is_taken)
+    }
+}
+
 macro_rules! text_id {
     ($name:ident) => {
         impl $name {
@@ -77,5 +85,13 @@ mod tests {
         }
         assert!(BroadcastId::parse("session_0192f3").is_ok());
         assert!(ViewerId::parse(&"x".repeat(96)).is_ok());
+    }
+
+    #[test]
+    fn a_player_takes_nobody_elses_name() {
+        for taken in ["user_0192f3", "guest_0192f3", "", "a.b"] {
+            assert_eq!(ViewerId::of_player(taken), None, "{taken}");
+        }
+        assert!(ViewerId::of_player("vlc-1").is_some());
     }
 }

@@ -99,7 +99,7 @@ impl Shared {
         let unknown = || Box::new(answer::problem(StatusCode::NOT_FOUND, "there is no such session"));
         let target = target.map(|id| BroadcastId::parse(&id)).transpose().map_err(|_| unknown())?;
         let secret = bearer(&parts.headers);
-        let name = parts.headers.get(VIEWER_HEADER).and_then(|name| ViewerId::parse(name.to_str().ok()?).ok());
+        let name = parts.headers.get(VIEWER_HEADER).and_then(|name| ViewerId::of_player(name.to_str().ok()?));
         let offer = text(body).await?;
         if self.doorkeeper.len() >= self.config.max_resources {
             let retry_after = std::time::Duration::from_secs(5);

@@ -7,6 +7,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 /// How often a condition is looked at: slower than the API lets one stranger ask.
 const EVERY: Duration = Duration::from_millis(100);
 
+/// A question that is not answered within this is asked again: a browser under load has been seen to leave one unanswered for good.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(20);
+
 /// Limits by what is waited for. They are generous: a busy machine is slow, not wrong, and a wait that succeeds early
 /// costs nothing.
 pub(crate) struct Limit;
@@ -32,7 +35,7 @@ pub(crate) async fn until<T>(
     let mut last = String::from("it was simply not so");
     loop {
         ticks.tick().await;
-        match timeout_at(deadline, probe()).await {
+        match timeout_at(deadline.min(Instant::now() + ANSWERED_WITHIN), probe()).await {
             Ok(Ok(Some(answer))) => return Ok(answer),
             Ok(Ok(None)) => {}
             Ok(Err(error)) => last = format!("{error:#}"),

@@ -204,22 +204,29 @@ both_engines! {
     }
 }
 
+/// Tickets and passes outlive the server, and open the recording too.
 #[tokio::test]
-async fn after_a_restart_media_is_told_again_whom_a_private_session_is_closed_to() {
+async fn after_a_restart_media_is_told_again_whom_private_sessions_and_their_replays_are_closed_to() {
     let served = Served::on(TestDatabase::sqlite().await).await;
     let (host, fan, other) = (served.person("host").await, served.person("fan").await, served.person("other").await);
-    let id = among_us(&served, &host, &fan).await;
-    call(&served, &host, "invite", json!({"sessionId": id, "userId": other.user.user_id})).await;
-    call(&served, &host, "remove", json!({"sessionId": id, "userId": fan.user.user_id})).await;
+    let live = among_us(&served, &host, &fan).await;
+    call(&served, &host, "invite", json!({"sessionId": live, "userId": other.user.user_id})).await;
+    call(&served, &host, "remove", json!({"sessionId": live, "userId": fan.user.user_id})).await;
+    let over = among_us(&served, &host, &fan).await;
+    call(&served, &host, "remove", json!({"sessionId": over, "userId": fan.user.user_id})).await;
+    let (status, _) = served.mutate(Some(&host), "streaming.endSession", json!({"sessionId": over})).await;
+    assert_eq!(status, StatusCode::OK);
     let again = served.restart().await;
     let told = async {
-        while again.plane.ejected.lock().is_empty() {
+        while again.plane.ejected.lock().len() < 2 {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(crate::testing::served::LIMIT, told).await.expect("an order in time");
-    let put_out = (SessionId::parse(&id).unwrap(), fan.user.user_id.to_string(), true);
-    assert_eq!(*again.plane.ejected.lock(), [put_out]);
+    tokio::time::timeout(crate::testing::served::LIMIT, told).await.expect("two orders in time");
+    let put_out = |id: &str| (SessionId::parse(id).unwrap(), fan.user.user_id.to_string(), true);
+    let mut orders = again.plane.ejected.lock().clone();
+    orders.sort();
+    assert_eq!(orders, [put_out(&live), put_out(&over)]);
 }
 
 #[tokio::test]

@@ -72,7 +72,7 @@ both_engines! {
             assert!(seen.open.is_none() && seen.co_hosts.is_empty());
             assert_eq!(seen.own, other.user_id().map(|_| SeatState::Requested));
         }
-        assert_eq!(reason(stage.sessions.join(&caller(&fan), id.as_str(), Role::CoHost).await), "not_approved");
+        assert_eq!(reason(stage.sessions.join(&caller(&fan), id.as_str(), Role::CoHost, None).await), "not_approved");
 
         let approve = async |by| stage.co_hosts.approve(by, id.as_str(), fan.user_id.as_str()).await;
         assert_eq!(reason(approve(&fan).await), "not_host");
@@ -90,7 +90,7 @@ both_engines! {
         };
         assert_eq!(*cards, [card], "the repeated request was told to nobody");
         assert_eq!(stage.co_hosts.overview(&guest(), id.as_str()).await.unwrap().co_hosts, *cards);
-        let joined = stage.sessions.join(&caller(&fan), id.as_str(), Role::CoHost).await.unwrap();
+        let joined = stage.sessions.join(&caller(&fan), id.as_str(), Role::CoHost, None).await.unwrap();
         assert!(joined.permissions.moderate && joined.permissions.chat && !joined.permissions.request_co_host);
         assert_eq!(approve(&host).await.unwrap(), SeatState::Approved);
         assert_eq!(stage.co_hosts.request(&fan, id.as_str()).await.unwrap(), SeatState::Approved);
@@ -115,7 +115,7 @@ both_engines! {
         assert!(stage.sessions.visible(id.as_str(), Some(&fan.user_id), None).await.is_ok());
         assert_eq!(reason(stage.co_hosts.accept(&other, id.as_str()).await), "private_session");
         assert_eq!(stage.co_hosts.accept(&fan, id.as_str()).await.unwrap(), SeatState::Approved);
-        let ticket = stage.sessions.join(&caller(&fan), id.as_str(), Role::CoHost).await.unwrap().token;
+        let ticket = stage.sessions.join(&caller(&fan), id.as_str(), Role::CoHost, None).await.unwrap().token;
         assert!(stage.sessions.visible(id.as_str(), None, Some(&ticket)).await.is_ok());
 
         stage.co_hosts.leave(&fan, id.as_str()).await.unwrap();
@@ -177,7 +177,7 @@ both_engines! {
         assert_eq!(removed, SeatState::Removed);
         assert!(told(&mut events, any).await.is_empty());
         assert_eq!(*stage.plane.co_hosts_ended.lock(), [(id.clone(), fan.user_id.clone())], "before the room knows");
-        assert_eq!(reason(stage.sessions.join(&caller(&fan), id.as_str(), Role::CoHost).await), "not_approved");
+        assert_eq!(reason(stage.sessions.join(&caller(&fan), id.as_str(), Role::CoHost, None).await), "not_approved");
         assert_eq!(reason(stage.co_hosts.request(&fan, id.as_str()).await), "removed_by_host");
         assert_eq!(reason(stage.co_hosts.leave(&fan, id.as_str()).await), "not_a_co_host");
         seat(&stage, &host, &id, &fan).await;

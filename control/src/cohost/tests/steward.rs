@@ -198,7 +198,7 @@ both_engines! {
             assert_eq!(reason(outcome), "session_over");
         }
         assert_eq!(reason(stage.co_hosts.mute(&host, id.as_str(), fan_id, true).await), "session_over");
-        assert_eq!(reason(stage.sessions.join(&caller(&fan), id.as_str(), Role::CoHost).await), "session_over");
+        assert_eq!(reason(stage.sessions.join(&caller(&fan), id.as_str(), Role::CoHost, None).await), "session_over");
 
         stage.presence.tell(live(&stage, &id, &fan.user_id)).await;
         let sent_away = async {

@@ -12,7 +12,7 @@ use crate::both_engines;
 use crate::bus::DomainEvent;
 use crate::error::Error;
 use crate::id::SessionId;
-use crate::presence::LiveFact;
+use crate::presence::{LiveFact, ViewerIdentity};
 use crate::secret::Secret;
 use crate::testing::stage::{Stage, avatar, caller, details, guest, next};
 
@@ -181,53 +181,73 @@ both_engines! {
         let stage = Stage::on(db).await;
         let (host, user) = (stage.user("host").await, stage.user("user").await);
         let open = stage.live_session(&host).await.session.id;
-        let joined = stage.sessions.join(&guest(), open.as_str(), Role::Viewer).await.unwrap();
+        let joined = stage.sessions.join(&guest(), open.as_str(), Role::Viewer, None).await.unwrap();
         assert!(joined.ticket.viewer.as_str().starts_with("guest_"));
         assert!(!joined.permissions.chat && !joined.permissions.send_gifts && !joined.permissions.moderate);
         let (read, expires_at) = stage.sessions.ticket(&open, &joined.token).expect("a good ticket");
         assert_eq!((read, expires_at.since(joined.at)), (joined.ticket.clone(), Duration::from_secs(3600)));
         assert!(stage.sessions.ticket(&SessionId::generate(), &joined.token).is_none(), "for this session only");
 
-        let joined = stage.sessions.join(&caller(&user), open.as_str(), Role::Viewer).await.unwrap();
+        let joined = stage.sessions.join(&caller(&user), open.as_str(), Role::Viewer, None).await.unwrap();
         assert_eq!(joined.ticket.viewer.as_str(), user.user_id.as_str());
         assert!(joined.permissions.chat && joined.permissions.request_co_host);
-        assert_eq!(reason(stage.sessions.join(&caller(&user), open.as_str(), Role::CoHost).await), "not_approved");
-        let own = stage.sessions.join(&caller(&host), open.as_str(), Role::CoHost).await.unwrap();
+        assert_eq!(reason(stage.sessions.join(&caller(&user), open.as_str(), Role::CoHost, None).await), "not_approved");
+        let own = stage.sessions.join(&caller(&host), open.as_str(), Role::CoHost, None).await.unwrap();
         assert!(own.permissions.moderate);
 
         let hidden = Details { is_private: true, max_viewers: Some(1), ..details("hidden") };
         let hidden = stage.sessions.create(&host.user_id, hidden).await.unwrap().session.id;
         for caller in [guest(), caller(&user)] {
-            assert_eq!(reason(stage.sessions.join(&caller, hidden.as_str(), Role::Viewer).await), "private_session");
+            assert_eq!(reason(stage.sessions.join(&caller, hidden.as_str(), Role::Viewer, None).await), "private_session");
         }
-        let invited = stage.sessions.join(&caller(&host), hidden.as_str(), Role::Viewer).await.unwrap();
+        let invited = stage.sessions.join(&caller(&host), hidden.as_str(), Role::Viewer, None).await.unwrap();
         assert!(stage.sessions.visible(hidden.as_str(), None, Some(&invited.token)).await.is_ok());
         assert!(stage.sessions.visible(hidden.as_str(), None, Some(&joined.token)).await.is_err());
 
         for id in ["", "nothing", SessionId::generate().as_str()] {
-            assert_eq!(reason(stage.sessions.join(&guest(), id, Role::Viewer).await), "no_such_session");
+            assert_eq!(reason(stage.sessions.join(&guest(), id, Role::Viewer, None).await), "no_such_session");
         }
         stage.sessions.end(&host, open.as_str()).await.unwrap();
-        assert_eq!(reason(stage.sessions.join(&guest(), open.as_str(), Role::Viewer).await), "session_over");
+        assert_eq!(reason(stage.sessions.join(&guest(), open.as_str(), Role::Viewer, None).await), "session_over");
+    }
+
+    async fn guest_who_comes_again_is_the_same_guest_and_passes_for_nobody_else(db: TestDatabase) {
+        let stage = Stage::on(db).await;
+        let (host, user) = (stage.user("host").await, stage.user("user").await);
+        let (here, there) = (stage.live_session(&host).await.session.id, stage.live_session(&host).await.session.id);
+        let join = async |id: &SessionId, earlier: Option<&Secret>| {
+            stage.sessions.join(&guest(), id.as_str(), Role::Viewer, earlier).await.unwrap()
+        };
+        let first = join(&here, None).await;
+        assert_eq!(join(&here, Some(&first.token)).await.ticket.viewer, first.ticket.viewer);
+        assert_ne!(join(&here, None).await.ticket.viewer, first.ticket.viewer);
+        assert_ne!(join(&there, Some(&first.token)).await.ticket.viewer, first.ticket.viewer, "of another session");
+        let of_user = stage.sessions.join(&caller(&user), here.as_str(), Role::Viewer, None).await.unwrap();
+        for ticket in [&of_user.token, &Secret::new("forged")] {
+            assert_eq!(join(&here, Some(ticket)).await.ticket.viewer.user_id(), None);
+        }
     }
 
     async fn full_session_takes_nobody_but_its_host(db: TestDatabase) {
         let stage = Stage::on(db).await;
-        let (host, user) = (stage.user("host").await, stage.user("user").await);
+        let (host, user, other) = (stage.user("host").await, stage.user("user").await, stage.user("other").await);
         let small = Details { max_viewers: Some(1), ..details("small") };
         let id = stage.sessions.create(&host.user_id, small).await.unwrap().session.id;
-        stage.sessions.join(&caller(&user), id.as_str(), Role::Viewer).await.unwrap();
+        stage.sessions.join(&caller(&user), id.as_str(), Role::Viewer, None).await.unwrap();
         let viewer = LiveFact::ViewerJoined {
             session_id: id.clone(),
             viewer_id: "v".into(),
-            identity: None,
+            identity: Some(ViewerIdentity::User(user.user_id.clone())),
             transport: crate::presence::Transport::Whep,
             at: stage.now(),
         };
         stage.presence.tell(viewer).await;
         stage.presence.settle(&id).await;
-        assert_eq!(reason(stage.sessions.join(&caller(&user), id.as_str(), Role::Viewer).await), "session_full");
-        assert!(stage.sessions.join(&caller(&host), id.as_str(), Role::Viewer).await.is_ok());
+        let join = async |who| stage.sessions.join(&who, id.as_str(), Role::Viewer, None).await;
+        assert_eq!(reason(join(caller(&other)).await), "session_full");
+        assert_eq!(reason(join(guest()).await), "session_full");
+        assert!(join(caller(&user)).await.is_ok(), "whose place it is");
+        assert!(stage.sessions.join(&caller(&host), id.as_str(), Role::Viewer, None).await.is_ok());
     }
 
     async fn restart_leaves_live_sessions_waiting_for_their_publisher(db: TestDatabase) {

@@ -161,6 +161,7 @@ export interface HostedSession {
 export interface JoinSession {
   sessionId: string;
   role?: 'viewer' | 'co-host';
+  ticket?: string;
 }
 
 export interface LoggedOut {

@@ -1,5 +1,6 @@
 // A viewer's way to a place beside the host: ask, be let in, go on air, leave. In: the roster, the viewer's hands. Out: calls of coHosts.*
 // and one WHIP publication with the co-host's ticket. Nothing is recorded before the person says so here. Tests read <html data-booth>.
+import type { CoHostCard } from "../api/app-router.js";
 import { api } from "../api/client.js";
 import { wording } from "../api/errors.js";
 import { signedInUser } from "../api/tokens.js";
@@ -13,6 +14,8 @@ import { readSettings } from "../studio/settings.js";
 import { swapIcon } from "../ui/icons.js";
 import type { Roster } from "./roster.js";
 
+/** After losing its publisher a co-host's broadcast takes a moment to say so. */
+const SETTLED_MS = 1500;
 /** Tiles are small, and eight publishers share every viewer's network. */
 const LINES = 480;
 
@@ -71,8 +74,8 @@ export class Booth {
     this.#view.hidden = place !== "onair";
     setText(this.#words, t(WORDS[place]));
     this.#actions.replaceChildren(...this.#buttons(place));
-    const own = this.roster.coHosts.find(({ userId }) => userId === signedInUser()?.id);
-    const silent = own?.isMuted === true || this.#capture.sound.isMuted;
+    const own = this.#card();
+    const silent = this.#isSilent();
     swapIcon(this.#microphone, silent ? "microphoneOff" : "microphone");
     this.#microphone.dataset["on"] = String(!silent);
     this.#microphone.disabled = own?.mute === "host";
@@ -139,7 +142,12 @@ export class Booth {
     if (fault) return this.#fail(faultText(fault));
     this.#onAir = true;
     this.#renewed = false;
-    await this.#publish();
+    try {
+      await this.#publish();
+    } catch (error) {
+      this.#stop();
+      throw error;
+    }
     this.show();
     this.onChange();
   }
@@ -163,10 +171,17 @@ export class Booth {
     this.onChange();
   }
 
-  /** The server let go of us: because somebody sent us away, or because it stops. */
+  /** The server let go of us: because somebody sent us away, because it stops, or because another device of ours is on air now; those
+   * two would throw each other out for ever. */
   async #standing(): Promise<Publishing> {
+    await new Promise((resolve) => window.setTimeout(resolve, SETTLED_MS));
     await this.roster.refresh();
-    return this.roster.own === "approved" ? "open" : "ended";
+    if (this.roster.own !== "approved") return "ended";
+    return this.#card()?.isLive ? "taken" : "open";
+  }
+
+  #card(): CoHostCard | undefined {
+    return this.roster.coHosts.find(({ userId }) => userId === signedInUser()?.id);
   }
 
   #hear(state: BroadcastState): void {
@@ -197,9 +212,15 @@ export class Booth {
     const { sound } = this.#capture;
     if (!sound.microphone) return this.#capture.microphoneChosen();
     const userId = signedInUser()?.id;
-    sound.mute(!sound.isMuted);
+    const muted = !this.#isSilent();
+    sound.mute(muted);
     this.show();
-    if (userId) await this.#do(async () => void (await api.coHosts.mute.mutate({ sessionId: this.sessionId, userId, muted: sound.isMuted })));
+    if (userId) await this.#do(async () => void (await api.coHosts.mute.mutate({ sessionId: this.sessionId, userId, muted })));
+  }
+
+  /** Here, or as everybody else hears it: before a reload they may have muted themselves. */
+  #isSilent(): boolean {
+    return this.#card()?.isMuted === true || this.#capture.sound.isMuted;
   }
 
   #showTracks(): void {

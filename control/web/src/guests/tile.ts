@@ -5,11 +5,14 @@ import { t } from "../i18n/index.js";
 import { hue, initial } from "../ui/avatar.js";
 import { icon } from "../ui/icons.js";
 import { makeEngine, type Engine, type EngineEvent } from "../watch/engine.js";
+import type { Entrance } from "../watch/join.js";
 import { start } from "../watch/start.js";
 import { TransportChoice } from "../watch/transport.js";
 
 /** Asked again after this, with a little dice. */
 const RETRY_MS = 1500;
+/** A ticket that is refused is replaced, and seldom: what is closed to us stays closed. */
+const RENEW_EVERY_MS = 60_000;
 
 export class Tile {
   readonly element: HTMLLIElement;
@@ -19,11 +22,12 @@ export class Tile {
   #engine: Engine | null = null;
   #retry = 0;
   #wanted = false;
+  #renewed = 0;
 
   constructor(
     readonly userId: string,
     private readonly broadcastId: string,
-    private readonly ticket: () => string | null,
+    private readonly entrance: Entrance,
     tools: Node[],
   ) {
     const muted = h("span", { class: "guest-muted", role: "img", "aria-label": t("guestMuted") }, icon("microphoneOff"));
@@ -66,7 +70,7 @@ export class Tile {
     if (!this.#wanted) return engine?.stop();
     this.#engine = engine;
     const id = encodeURIComponent(this.broadcastId);
-    const ticket = this.ticket();
+    const { ticket } = this.entrance;
     if (this.#choice.now === "whep") return engine?.load(`/whep/${id}`, ticket);
     engine?.load(`/hls/${id}/index.m3u8${ticket ? `?ticket=${encodeURIComponent(ticket)}` : ""}`, null);
   }
@@ -78,6 +82,8 @@ export class Tile {
       case "unfit":
         return this.#choice.giveUpWebRtc(event.reason) ? this.#again(0) : undefined;
       case "missing":
+        if (event.status === 401 || event.status === 403) return void this.#renew();
+        return this.#again(RETRY_MS * (1 + Math.random()));
       case "budding":
       case "failed":
         return this.#again(RETRY_MS * (1 + Math.random()));
@@ -85,6 +91,16 @@ export class Tile {
       case "advanced":
       case "complete":
     }
+  }
+
+  async #renew(): Promise<void> {
+    const now = performance.now();
+    const isLate = this.#renewed === 0 || now - this.#renewed > RENEW_EVERY_MS;
+    if (isLate) {
+      this.#renewed = now;
+      await this.entrance.renew().catch(() => null);
+    }
+    this.#again(isLate ? 0 : RENEW_EVERY_MS);
   }
 
   #again(afterMs: number): void {

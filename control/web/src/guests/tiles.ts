@@ -2,6 +2,7 @@
 // <html data-guests>, the number of those who are live.
 import type { CoHostCard } from "../api/app-router.js";
 import { must } from "../dom.js";
+import type { Entrance } from "../watch/join.js";
 import { Tile } from "./tile.js";
 
 export class Tiles {
@@ -9,7 +10,7 @@ export class Tiles {
   readonly #tiles = new Map<string, Tile>();
 
   constructor(
-    private readonly ticket: () => string | null,
+    private readonly entrance: Entrance,
     private readonly tools: (card: CoHostCard) => Node[] = () => [],
     private readonly main: HTMLVideoElement | null = null,
   ) {
@@ -44,7 +45,7 @@ export class Tiles {
   #tileOf(card: CoHostCard): Tile {
     const known = this.#tiles.get(card.userId);
     if (known) return known;
-    const tile = new Tile(card.userId, card.broadcastId, this.ticket, this.tools(card));
+    const tile = new Tile(card.userId, card.broadcastId, this.entrance, this.tools(card));
     if (this.main) tile.follow(this.main);
     this.#tiles.set(card.userId, tile);
     this.#row.append(tile.element);

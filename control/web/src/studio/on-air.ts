@@ -14,6 +14,7 @@ const CLOCK_MS = 1000;
 
 export class OnAir {
   #startedAt: Date | null = null;
+  #fill = (): void => undefined;
 
   constructor(
     private show: KeptShow,
@@ -45,6 +46,12 @@ export class OnAir {
     return status;
   }
 
+  /** The key is another one. */
+  update(show: KeptShow): void {
+    this.show = show;
+    this.#fill();
+  }
+
   setViewers(count: number): void {
     must<HTMLElement>("#viewers").hidden = false;
     setText(must("#viewers-short"), compact(count));
@@ -56,14 +63,14 @@ export class OnAir {
   showLines(): void {
     const details = must<HTMLDetailsElement>("#encoders");
     const body = must("#encoders-body");
-    const fill = (): void => {
+    this.#fill = (): void => {
       if (!details.open) return body.replaceChildren();
       if (this.show.streamKey) body.replaceChildren(encoderLines(this.show.rtmpUrl, this.show.streamKey));
       else body.replaceChildren(this.#keyMaker());
     };
-    details.addEventListener("toggle", fill);
+    details.addEventListener("toggle", this.#fill);
     details.open = this.show.by === "encoder";
-    fill();
+    this.#fill();
   }
 
   #keyMaker(): HTMLElement {
@@ -72,9 +79,7 @@ export class OnAir {
     make.addEventListener("click", async () => {
       make.disabled = true;
       try {
-        this.show = await withNewKey(this.show);
-        this.renewed(this.show);
-        must("#encoders-body").replaceChildren(encoderLines(this.show.rtmpUrl, this.show.streamKey ?? ""));
+        this.renewed(await withNewKey(this.show));
       } catch (error) {
         failure.textContent = wording(error);
         failure.hidden = false;

@@ -43,6 +43,8 @@ export class Chat {
   #closed = false;
   #replaying = false;
   #allowed = true;
+  /** What was sent last without an answer, and the name under which the server knows it. */
+  #draft: { message: string; id: string } | null = null;
 
   constructor(
     private readonly sessionId: string,
@@ -145,7 +147,10 @@ export class Chat {
     this.#send.disabled = true;
     this.#fail("");
     try {
-      const answer = await api.chat.sendMessage.mutate({ sessionId: this.sessionId, message });
+      // Sent again after an answer that never came, it is the same message.
+      if (this.#draft?.message !== message) this.#draft = { message, id: crypto.randomUUID?.() ?? String(Math.random()) };
+      const answer = await api.chat.sendMessage.mutate({ sessionId: this.sessionId, message, clientMessageId: this.#draft.id });
+      this.#draft = null;
       this.#field.value = "";
       this.receive(answer.message);
     } catch (error) {
@@ -170,7 +175,7 @@ export class Chat {
   #fail(text: string): void {
     this.#error.hidden = text === "";
     setText(this.#error, text);
-    this.#field.toggleAttribute("aria-invalid", text !== "");
+    this.#field.setAttribute("aria-invalid", String(text !== ""));
   }
 
   #append(message: RoomMessage): boolean {

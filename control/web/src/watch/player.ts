@@ -3,6 +3,8 @@
 // Driven by watch.ts. Tests and style sheets read <html data-player-state>, data-player-transport, data-delay-ms and data-played-ms.
 import { isLoopback } from "../address.js";
 import { makeEngine, prepareEngine, type Engine, type EngineEvent, type Quality } from "./engine.js";
+import { codeOf } from "../api/errors.js";
+import type { Entrance } from "./join.js";
 import { bufferedAhead } from "./pace.js";
 import type { QualityChoice } from "./quality-choice.js";
 import { start } from "./start.js";
@@ -30,8 +32,11 @@ export interface Source {
   /** The HLS playlist. */
   url: string;
   whepUrl: string;
-  /** With HLS presented only when the address alone is refused: a public playlist is the same for everybody and stays cacheable. */
-  ticket: string | null;
+  /** Has the ticket. With HLS it is presented only when the address alone is refused: a public playlist is the same for everybody and
+   * stays cacheable. */
+  entrance: Entrance;
+  /** The room says that it is live: where nothing comes all the same, the broadcaster is away for a moment. */
+  hasBegun: boolean;
 }
 
 const TICK_MS = 250;
@@ -52,6 +57,8 @@ const JUMP_AFTER_S = 6;
 const JUMP_EVERY_MS = 5000;
 /** A picture that stands still for so long while the playlist moves on is one that the engine will not bring back by itself. */
 const STUCK_AFTER_MS = 8000;
+/** A ticket lasts some hours, and a show or a pause may last longer. One that is this new and refused is meant. */
+const TICKET_NEW_MS = 60_000;
 const FINAL: ReadonlySet<PlayerState> = new Set(["ended", "private", "unsupported"]);
 
 export class Player {
@@ -61,6 +68,8 @@ export class Player {
   #engine: Engine | null = null;
   #source: Source | null = null;
   #withTicket = false;
+  /** When the ticket was asked for; the first one is as old as the page. */
+  #ticketAt = performance.now();
   #sameOrigin = false;
   #everPlayed = false;
   #complete = false;
@@ -185,9 +194,10 @@ export class Player {
     // Whoever looks back is taken there again, whatever made the engine begin anew.
     this.#isThere = this.#back === 0;
     this.quality.renew();
-    if (this.transport === "whep") return this.#engine.load(source.whepUrl, source.ticket);
+    if (this.transport === "whep") return this.#engine.load(source.whepUrl, source.entrance.ticket);
     const url = new URL(source.url, location.href);
-    if (this.#withTicket && source.ticket) url.searchParams.set("ticket", source.ticket);
+    const { ticket } = source.entrance;
+    if (this.#withTicket && ticket) url.searchParams.set("ticket", ticket);
     this.#engine.load(this.#sameOrigin ? url.pathname + url.search : url.href, null);
   }
 
@@ -262,7 +272,7 @@ export class Player {
   #onMissing(status: number, retryAfterMs?: number): void {
     const forbidden = status === 401 || status === 403;
     const hls = this.transport === "hls";
-    if (hls && forbidden && !this.#withTicket && this.#source?.ticket) {
+    if (hls && forbidden && !this.#withTicket && this.#source?.entrance.ticket) {
       this.#withTicket = true;
       return this.#open();
     }
@@ -271,15 +281,31 @@ export class Player {
       this.#sameOrigin = true;
       return this.#open();
     }
-    if (forbidden) return this.#set("private");
+    if (forbidden) return void this.#renewTicket();
     // HLS cannot carry the codec. WebRTC can, if it was only the moment's fault that it was given up.
     if (hls && status === 409) return this.#choice.reconsider() ? this.#reengage() : this.#onUnsupported();
     if (status === 410 || this.#complete) return this.end();
     if (status === 0) this.#set("offline");
     else if (this.#everPlayed) this.#set("interrupted");
-    else this.#set(status === 404 ? "waiting" : "offline");
+    else if (status !== 404) this.#set("offline");
+    else this.#set(this.#source?.hasBegun ? "interrupted" : "waiting");
     if (retryAfterMs !== undefined) return this.#askAgain(retryAfterMs * (1 + Math.random() / 4));
     this.#askAgain(status === 404 ? Math.min(ASK_AGAIN_MAX_MS, ASK_AGAIN_FIRST_MS * 2 ** this.#failures++) : this.#backOff());
+  }
+
+  async #renewTicket(): Promise<void> {
+    const now = performance.now();
+    const source = this.#source;
+    if (!source || now - this.#ticketAt < TICKET_NEW_MS) return this.#set("private");
+    try {
+      await source.entrance.renew();
+    } catch (error) {
+      if (["UNAUTHORIZED", "FORBIDDEN", "NOT_FOUND"].includes(codeOf(error) ?? "")) return this.#set("private");
+      this.#set("offline");
+      return this.#askAgain(this.#backOff());
+    }
+    this.#ticketAt = now;
+    this.#open();
   }
 
   #elsewhere(): boolean {

@@ -21,6 +21,8 @@ const BUFFERING_AFTER_MS = 600;
 const PREPARING_RETRY_MS = 2000;
 const BROKEN_RETRY_MS = 3000;
 const RETRY_MAX_MS = 15_000;
+/** A pause may outlast a ticket. One that is this new and refused is meant. */
+const TICKET_NEW_MS = 60_000;
 
 type ReplayState = "loading" | "playing" | "paused" | "blocked" | "buffering" | "ended" | "private" | "broken" | "unsupported";
 
@@ -41,6 +43,7 @@ export class Replay {
   #waiting = 0;
   /** Where to go on after the engine was loaded again. */
   #position = 0;
+  #ticketAt = 0;
 
   constructor(
     private readonly sessionId: string,
@@ -75,6 +78,7 @@ export class Replay {
       // Of a private show nobody says beforehand whether it has any.
       if (found.video.thumbnail || found.video.isPrivate) void this.#seekBar.preview.load(index);
       this.#listen(new ReplayChat(this.sessionId, this.chat));
+      this.#ticketAt = performance.now();
       await this.#load(addressOf(found.playbackUrl, found.video.isPrivate ? found.token : null));
     } catch (error) {
       this.#begun = false;
@@ -128,6 +132,21 @@ export class Replay {
     this.#open(url);
   }
 
+  async #renewTicket(): Promise<void> {
+    const now = performance.now();
+    if (now - this.#ticketAt < TICKET_NEW_MS) return this.#say("private", this.hooks.onPrivate);
+    this.#ticketAt = now;
+    this.#position = this.video.currentTime || this.#position;
+    this.#engine?.stop();
+    try {
+      const { playbackUrl, video, token } = await api.videos.playVideo.mutate({ sessionId: this.sessionId });
+      await this.#load(addressOf(playbackUrl, video.isPrivate ? token : null));
+    } catch (error) {
+      this.#begun = false;
+      this.#refused(error);
+    }
+  }
+
   #open(url: string): void {
     this.quality.renew();
     this.#engine?.load(url, this.#position);
@@ -139,7 +158,7 @@ export class Replay {
         this.#offer(event.qualities);
         return void this.#start();
       case "missing":
-        if (event.status === 401 || event.status === 403) return this.#say("private", this.hooks.onPrivate);
+        if (event.status === 401 || event.status === 403) return void this.#renewTicket();
         // Deleted meanwhile.
         if (event.status === 404 || event.status === 410) return this.#say("ended", () => this.status.show("ended"));
         break;

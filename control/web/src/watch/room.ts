@@ -46,6 +46,10 @@ const SILENCE_MAX_MS = 60_000;
 const RETRY_FIRST_MS = 500;
 /** Longer would feel broken to a viewer; shorter would let a full room storm a server that just restarted. */
 const RETRY_MAX_MS = 15_000;
+/** What no second asking changes. */
+const FINAL: ReadonlySet<string> = new Set(["NOT_FOUND", "BAD_REQUEST"]);
+/** Who was refused by name may be let in by the host. */
+const REFUSED_RETRY_MS = 30_000;
 
 export class Room {
   #socket: WebSocket | null = null;
@@ -56,6 +60,8 @@ export class Room {
   #heardAt = 0;
   #timer = 0;
   #pinger = 0;
+  /** In the room by this socket. */
+  #isIn = false;
 
   constructor(
     private readonly sessionId: string,
@@ -71,8 +77,8 @@ export class Room {
     window.clearTimeout(this.#timer);
     const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`);
     this.#socket = socket;
-    socket.addEventListener("open", () => void this.#join(socket));
-    socket.addEventListener("message", (event) => this.#hear(event.data));
+    socket.addEventListener("open", () => void this.#begin(socket));
+    socket.addEventListener("message", (event) => this.#hear(socket, event.data));
     socket.addEventListener("close", () => this.#lose(socket));
   }
 
@@ -98,36 +104,52 @@ export class Room {
     socket.close(1000);
   }
 
-  async #join(socket: WebSocket): Promise<void> {
+  async #begin(socket: WebSocket): Promise<void> {
     this.#heardAt = Date.now();
-    const token = await freshAccessToken();
-    if (this.#socket !== socket) return;
-    if (token) socket.send(JSON.stringify({ type: "auth", token }));
-    const ticket = this.ticket();
-    const lastEventId = this.#place;
-    socket.send(JSON.stringify({ type: "join_session", sessionId: this.sessionId, ...(ticket ? { ticket } : {}), ...(lastEventId ? { lastEventId } : {}) }));
     this.#pinger = window.setInterval(() => {
       if (Date.now() - this.#heardAt > SILENCE_MAX_MS) {
         this.#lose(socket);
         socket.close(4000);
       } else socket.send(JSON.stringify({ type: "ping" }));
     }, PING_EVERY_MS);
+    await this.#join(socket);
   }
 
-  #hear(text: unknown): void {
+  async #join(socket: WebSocket): Promise<void> {
+    const token = await freshAccessToken();
+    if (this.#socket !== socket || socket.readyState !== WebSocket.OPEN) return;
+    if (token) socket.send(JSON.stringify({ type: "auth", token }));
+    const ticket = this.ticket();
+    const lastEventId = this.#place;
+    socket.send(JSON.stringify({ type: "join_session", sessionId: this.sessionId, ...(ticket ? { ticket } : {}), ...(lastEventId ? { lastEventId } : {}) }));
+  }
+
+  /** A refusal that may pass: a busy server, a place that gets free, an invitation to come. */
+  #joinAgain(socket: WebSocket, code: string): void {
+    if (FINAL.has(code) || this.#socket !== socket) return;
+    const byName = code === "FORBIDDEN" || code === "UNAUTHORIZED" || code === "PRECONDITION_FAILED";
+    const ceiling = byName ? REFUSED_RETRY_MS : Math.min(RETRY_MAX_MS, RETRY_FIRST_MS * 2 ** this.#attempts++);
+    window.clearTimeout(this.#timer);
+    this.#timer = window.setTimeout(() => void this.#join(socket), ceiling / 2 + (Math.random() * ceiling) / 2);
+  }
+
+  #hear(socket: WebSocket, text: unknown): void {
     this.#heardAt = Date.now();
-    this.#attempts = 0;
     const frame = parse(text);
     if (frame.sessionId !== undefined && frame.sessionId !== this.sessionId) return;
     if (typeof frame.epoch === "string" && typeof frame.seq === "number") this.#place = `${frame.epoch}.${frame.seq}`;
     const data = frame.data ?? {};
     switch (frame.type) {
       case "session_joined":
+        this.#isIn = true;
+        this.#attempts = 0;
         this.on({ kind: "joined", status: statusOf(data["status"]), recovered: data["recovered"] === true });
         if (typeof data["viewerCount"] === "number") this.on({ kind: "viewers", count: data["viewerCount"] });
         break;
       case "error":
+        if (this.#isIn) break;
         this.on({ kind: "refused", code: String(data["code"]), reason: typeof data["reason"] === "string" ? data["reason"] : null });
+        this.#joinAgain(socket, String(data["code"]));
         break;
       case "ingest_warning":
         this.on({ kind: "warning", code: String(data["code"]) });
@@ -163,7 +185,9 @@ export class Room {
   #lose(socket: WebSocket): void {
     if (this.#socket !== socket) return;
     this.#socket = null;
+    this.#isIn = false;
     window.clearInterval(this.#pinger);
+    window.clearTimeout(this.#timer);
     if (this.#stopped) return;
     this.on({ kind: "lost" });
     const ceiling = Math.min(RETRY_MAX_MS, RETRY_FIRST_MS * 2 ** this.#attempts++);

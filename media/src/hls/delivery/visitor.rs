@@ -49,7 +49,7 @@ impl Visit<'_> {
     /// The id a viewer without a ticket brings along: the player's own, or our cookie.
     fn anonymous(&self) -> Option<ViewerId> {
         let own = self.headers.get(VIEWER_HEADER).and_then(|value| value.to_str().ok());
-        own.or_else(|| request::cookie(self.headers, VIEWER_COOKIE)).and_then(|id| ViewerId::parse(id).ok())
+        own.or_else(|| request::cookie(self.headers, VIEWER_COOKIE)).and_then(ViewerId::of_player)
     }
 
     /// A pass is good for as long as it says; who was put out is known here.
