@@ -11,6 +11,7 @@
 //! - Viewer figures come from presence, at most once a second.
 
 mod audience;
+mod entrance;
 mod model;
 mod procedures;
 mod service;

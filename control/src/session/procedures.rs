@@ -1,7 +1,8 @@
 //! `streaming.*`: tRPC in, service, tRPC out.
 
+use super::entrance::Joined;
 use super::model::{Details, HostCard, PublicState, Role, Session, SessionKind, SessionState, SessionStats};
-use super::service::{ActivePage, Created, Joined, Sessions};
+use super::service::{ActivePage, Created, Sessions};
 use super::store::ActiveFilter;
 use crate::caller::{Caller, SignedIn};
 use crate::clock::Timestamp;

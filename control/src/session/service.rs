@@ -3,18 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::model::{Cause, Details, EndReason, HostCard, Role, Session, SessionState, SessionStats};
+use super::model::{Cause, Details, EndReason, HostCard, Session, SessionState, SessionStats};
 use super::store::{self, ActiveFilter};
 use super::stream_key::StreamKey;
-use super::ticket::{Ticket, TicketPrinter};
+use super::ticket::TicketPrinter;
 use crate::bus::{Bus, DomainEvent};
 use crate::caller::{Caller, SignedIn};
 use crate::clock::{Clock, Timestamp};
-use crate::cohost::{self, Seat};
 use crate::config::{PublicConfig, RecordingConfig, SessionConfig};
 use crate::db::{Database, Transaction};
 use crate::error::{Code, Error, Refusal, SIGN_IN, Text};
-use crate::id::{GuestId, SessionId, UserId};
+use crate::id::{SessionId, UserId};
 use crate::plain_text::{Lines, plain};
 use crate::ports::{LivePlane, ORDER_TIMEOUT};
 use crate::presence::{LiveIngress, ViewerIdentity};
@@ -27,20 +26,10 @@ pub(crate) const SESSION_OVER: Refusal =
     Refusal::new(Code::NotFound, "session_over", Text::new("انتهى هذا البث", "This session is over"));
 pub(crate) const PRIVATE: Refusal =
     Refusal::new(Code::Forbidden, "private_session", Text::new("هذا البث خاص", "This session is private"));
-const FULL: Refusal = Refusal::new(
-    Code::PreconditionFailed,
-    "session_full",
-    Text::new("اكتمل عدد المشاهدين في هذا البث", "This session has all the viewers it takes"),
-);
 pub(crate) const NOT_HOST: Refusal = Refusal::new(
     Code::Forbidden,
     "not_host",
     Text::new("هذا الإجراء متاح لصاحب البث فقط", "Only the host of the session may do this"),
-);
-const NOT_APPROVED: Refusal = Refusal::new(
-    Code::Forbidden,
-    "not_approved",
-    Text::new("يحتاج الانضمام كمضيف مشارك إلى موافقة صاحب البث", "The host has to approve a co-host first"),
 );
 const TOO_MANY_UNFINISHED: Refusal = Refusal::new(
     Code::Conflict,
@@ -53,19 +42,19 @@ const EMPTY_TITLE: Refusal =
 /// The session slice. Clones share everything.
 #[derive(Clone)]
 pub struct Sessions {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
-struct Inner {
-    db: Database,
-    bus: Bus,
-    plane: Arc<dyn LivePlane>,
-    presence: LiveIngress,
-    tickets: TicketPrinter,
-    clock: Clock,
-    config: SessionConfig,
-    recording: RecordingConfig,
-    public: PublicConfig,
+pub(super) struct Inner {
+    pub(super) db: Database,
+    pub(super) bus: Bus,
+    pub(super) plane: Arc<dyn LivePlane>,
+    pub(super) presence: LiveIngress,
+    pub(super) tickets: TicketPrinter,
+    pub(super) clock: Clock,
+    pub(super) config: SessionConfig,
+    pub(super) recording: RecordingConfig,
+    pub(super) public: PublicConfig,
 }
 
 impl std::fmt::Debug for Sessions {
@@ -93,26 +82,6 @@ pub struct Created {
     pub session: Session,
     pub host: HostCard,
     pub stream_key: StreamKey,
-}
-
-/// A viewer's admission.
-#[derive(Debug, Clone)]
-pub(crate) struct Joined {
-    pub(crate) ticket: Ticket,
-    pub(crate) token: Secret,
-    pub(crate) at: Timestamp,
-    pub(crate) permissions: Permissions,
-    /// Whether the session is.
-    pub(crate) is_private: bool,
-}
-
-/// What somebody may do in a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Permissions {
-    pub(crate) chat: bool,
-    pub(crate) send_gifts: bool,
-    pub(crate) request_co_host: bool,
-    pub(crate) moderate: bool,
 }
 
 /// One page of what is live.
@@ -182,79 +151,9 @@ impl Sessions {
         Ok(stream_key)
     }
 
-    /// Admits somebody as a viewer, or as a co-host whom the host approved; the host is both in their own show. Limits on
-    /// viewers are not for those who make the show.
-    pub(crate) async fn join(
-        &self,
-        caller: &Caller,
-        session_id: &str,
-        role: Role,
-        earlier: Option<&Secret>,
-    ) -> Result<Joined, Error> {
-        let session = self.visible(session_id, caller.user_id(), None).await?;
-        let is_host = caller.user_id() == Some(&session.host_id);
-        if session.is_over() {
-            return Err(SESSION_OVER.into());
-        }
-        let known = caller.user_id().cloned().map(ViewerIdentity::User);
-        let again = || self.ticket(&session.id, earlier?).map(|(ticket, _)| ticket.viewer);
-        let viewer = known
-            .or_else(|| again().filter(|viewer| viewer.user_id().is_none()))
-            .unwrap_or_else(|| ViewerIdentity::Guest(GuestId::generate()));
-        let by_right = is_host
-            || (role == Role::CoHost || session.details.max_viewers.is_some())
-                && self.is_co_host(&session, caller.user_id()).await?;
-        match role {
-            Role::CoHost if !by_right => return Err(NOT_APPROVED.into()),
-            Role::Viewer if !by_right && !self.has_place(&session, &viewer) => return Err(FULL.into()),
-            Role::CoHost | Role::Viewer => {}
-        }
-        let signed_in = caller.user_id().is_some();
-        let permissions = Permissions {
-            chat: signed_in,
-            send_gifts: signed_in && !is_host,
-            request_co_host: signed_in && !is_host && role == Role::Viewer,
-            moderate: is_host || role == Role::CoHost,
-        };
-        let (at, is_private) = (self.inner.clock.now(), session.details.is_private);
-        let ticket = Ticket { session_id: session.id, viewer, role };
-        let token = self.print(&ticket, at)?;
-        Ok(Joined { ticket, token, at, permissions, is_private })
-    }
-
-    /// A ticket to the replay of a session that is open to this caller.
-    pub(crate) fn replay_ticket(&self, session: &Session, caller: &Caller) -> Result<Secret, Error> {
-        let known = caller.user_id().cloned().map(ViewerIdentity::User);
-        let viewer = known.unwrap_or_else(|| ViewerIdentity::Guest(GuestId::generate()));
-        let ticket = Ticket { session_id: session.id.clone(), viewer, role: Role::Viewer };
-        self.print(&ticket, self.inner.clock.now())
-    }
-
-    /// Where somebody takes the replay home from, by a link that is theirs for a while. Always from this server: a bucket has the
-    /// segments only.
-    pub(crate) fn download_url(&self, session: &Session, caller: &Caller) -> Result<String, Error> {
-        let known = caller.user_id().cloned().map(ViewerIdentity::User);
-        let viewer = known.unwrap_or_else(|| ViewerIdentity::Guest(GuestId::generate()));
-        let now = self.inner.clock.now();
-        let ticket = self.inner.tickets.print_download(&session.id, &viewer, now);
-        let ticket = ticket.map_err(|error| Error::Internal(error.to_string().into()))?;
-        let base = self.inner.public.base_url.trim_end_matches('/');
-        Ok(format!("{base}/hls/{}/replay/video.mp4?ticket={}", session.id, ticket.reveal()))
-    }
-
-    /// Who holds a download ticket, if it is good and for this session.
-    pub(crate) fn downloader(&self, session_id: &SessionId, ticket: &Secret) -> Option<ViewerIdentity> {
-        let (of, viewer) = self.inner.tickets.read_download(ticket.reveal()).ok()?;
-        (of == *session_id).then_some(viewer)
-    }
-
     /// The replay that may be taken home now, whoever asks.
     pub(crate) async fn replay_file(&self, session: &Session) -> Result<Option<ReplayFile>, Error> {
         Ok(video::replay_file(&mut self.inner.db.reader().await?, &session.id).await?)
-    }
-
-    fn print(&self, ticket: &Ticket, at: Timestamp) -> Result<Secret, Error> {
-        self.inner.tickets.print(ticket, at).map_err(|error| Error::Internal(error.to_string().into()))
     }
 
     /// One session with its host, whatever its state, for those who may see it.
@@ -319,40 +218,6 @@ impl Sessions {
         Err(PRIVATE.into())
     }
 
-    /// Whether a session is public or this user is its host, a co-host or invited to be one, as of now: a ticket to a
-    /// private session is worth no more than its bearer's place in it.
-    pub(crate) async fn is_open_to(&self, session: &Session, user_id: Option<&UserId>) -> Result<bool, Error> {
-        if !session.details.is_private || user_id == Some(&session.host_id) {
-            return Ok(true);
-        }
-        Ok(self.seat(session, user_id).await?.is_some_and(|seat| seat.opens_private()))
-    }
-
-    /// Whether this user is an approved co-host of a session now.
-    pub(crate) async fn is_co_host(&self, session: &Session, user_id: Option<&UserId>) -> Result<bool, Error> {
-        Ok(self.seat(session, user_id).await?.is_some_and(|seat| seat.is_approved()))
-    }
-
-    /// Where a user stands as a co-host of a session.
-    pub(crate) async fn seat(&self, session: &Session, user_id: Option<&UserId>) -> Result<Option<Seat>, Error> {
-        let Some(user_id) = user_id else { return Ok(None) };
-        Ok(cohost::seat(&mut self.inner.db.reader().await?, &session.id, user_id).await?)
-    }
-
-    /// What a ticket says, if it is good and for this session, and when it ends.
-    pub(crate) fn ticket(&self, session_id: &SessionId, ticket: &Secret) -> Option<(Ticket, Timestamp)> {
-        self.any_ticket(ticket).filter(|(ticket, _)| ticket.session_id == *session_id)
-    }
-
-    /// What a ticket says, if it is good, whichever session it is for.
-    pub(crate) fn any_ticket(&self, ticket: &Secret) -> Option<(Ticket, Timestamp)> {
-        let read = self.inner.tickets.read(ticket.reveal());
-        if let Err(cause) = &read {
-            tracing::debug!(%cause, "ticket refused");
-        }
-        read.ok()
-    }
-
     /// Whether a session that is over can still be watched.
     pub(crate) async fn has_replay(&self, session: &Session) -> Result<bool, Error> {
         Ok(video::can_be_watched(&mut self.inner.db.reader().await?, &session.id).await?)
@@ -362,13 +227,6 @@ impl Sessions {
     pub(crate) fn rewind_window(&self, session: &Session) -> Duration {
         let there = !session.is_over() && session.details.is_recorded;
         if there { self.inner.recording.rewind_window } else { Duration::ZERO }
-    }
-
-    /// Where a session takes only so many, whoever joins gets a place or none; the ticket stands for it. Who comes without one is
-    /// not counted out: the address of a public show is the same for everybody.
-    fn has_place(&self, session: &Session, viewer: &ViewerIdentity) -> bool {
-        let Inner { presence, clock, .. } = &*self.inner;
-        session.details.max_viewers.is_none_or(|max| presence.keep_place(&session.id, viewer, max, clock.now()))
     }
 
     pub(crate) async fn find(&self, id: &SessionId) -> Result<Option<Session>, Error> {
