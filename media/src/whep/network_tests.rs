@@ -3,6 +3,7 @@
 
 use super::burst::{Burst, Lane};
 use super::feed::Feeds;
+use super::forwarder::testing::burst;
 use super::path::Path;
 use super::roster::Roster;
 use super::send_lane::LaneSetup;
@@ -387,6 +388,31 @@ async fn who_comes_in_the_middle_of_a_gop_does_not_overrun_the_queue_either() {
         let watched = watched_from(late, 1, [300_000, 46_000], conditions, length).await;
         assert_eq!((watched.lost, watched.share_whole()), (0, 1.0), "{late:?} after the keyframe");
     }
+}
+
+/// A few hundred bytes name thousands of packets, and the worker that looks them up serves others too.
+#[tokio::test]
+async fn who_asks_for_everything_again_is_heard_a_little_at_a_time() {
+    let start = Instant::now();
+    let mut server = Server::new(start, BYTES).await;
+    server.admit(start);
+    let frame = burst(Lane::Video, 0, 1_500, true);
+    server.shelf.put(&frame, start);
+    let Server { viewer, sealer, batch, route, shelf, sent, .. } = &mut server;
+    let out = &mut Outlet { sealer, batch, route };
+    viewer.forward(0, &frame, start, out);
+    let mut count = || std::iter::from_fn(|| sent.try_recv().ok()).count();
+    assert_eq!(count(), 1_500);
+    let mut ask = |first: u16, count: u16, now| {
+        let (mut compound, lost) = (Vec::new(), (first..first + count).map(|at| SETUP.first_sequence + at));
+        write_nack(&mut compound, 1, SSRC, &lost.collect::<Vec<_>>());
+        let block = blocks(&compound).next().unwrap();
+        viewer.feedback(&block.feedback(NtpTime(0)), |_| Some(&*shelf), now, out);
+    };
+    (0..3).for_each(|block| ask(block * 500, 500, start));
+    assert_eq!(count(), 512, "of all that a turn brings");
+    ask(600, 900, start + Duration::from_millis(50));
+    assert_eq!(count(), 204, "and then as many as time went by");
 }
 
 /// The pictures of a stage share one way: none of them waits for the others to be done.

@@ -35,6 +35,8 @@ pub(crate) struct Path {
     spread: Duration,
     /// When it was changed last.
     spread_at: Instant,
+    /// So many lost packets more are looked up when asked for, and when that was counted.
+    hearing: (f64, Instant),
     /// When the present turn began; packets are counted as sent then.
     now: Instant,
 }
@@ -52,6 +54,10 @@ const OVERRUN: usize = 8;
 const STRETCH_EVERY: Duration = Duration::from_secs(1);
 /// Without losses it becomes shorter after this.
 const SHRINK_AFTER: Duration = Duration::from_secs(60);
+/// Of lost packets so many are looked up at once, and so many a second: more than any way loses that still shows a picture. To
+/// name them costs the viewer two bits each, and a look at each costs the worker, which serves others too.
+const HEARD_AT_ONCE: f64 = 512.0;
+const HEARD_PER_SECOND: f64 = 4_096.0;
 /// Where nothing is measured, the pace of live frames is at least this for each picture, and that of a GOP of the past this.
 const LIVE_BPS_MIN: u64 = 8_000_000;
 const PAST_BPS: u64 = 45_000_000;
@@ -75,6 +81,7 @@ impl Path {
             live_bps: 0,
             spread: SPREAD_MIN,
             spread_at: now,
+            hearing: (HEARD_AT_ONCE, now),
             now,
         }
     }
@@ -114,11 +121,17 @@ impl Path {
         }
     }
 
-    /// The viewer asks for so many packets at a time.
-    pub(super) fn lost(&mut self, packets: usize) {
+    /// The viewer asks for so many packets at a time: how many of them are looked up. For the others it asks again.
+    pub(super) fn lost(&mut self, packets: usize) -> usize {
         if packets >= OVERRUN {
             self.stretch();
         }
+        let (left, counted) = self.hearing;
+        let more = self.now.saturating_duration_since(counted).as_secs_f64() * HEARD_PER_SECOND;
+        let left = (left + more).min(HEARD_AT_ONCE);
+        let heard = packets.min(left as usize);
+        self.hearing = (left - heard as f64, self.now);
+        heard
     }
 
     /// A queue on the way has filled.
