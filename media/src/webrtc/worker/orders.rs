@@ -31,7 +31,9 @@ impl Worker {
             }
             Command::Datagram { from, datagram, via } => self.datagram(from, &datagram, Way::Worker(via)),
             Command::Belongs { from, worker } => self.learn(from, worker),
-            Command::Tcp { connection, from, datagram, reply } => self.tcp(connection, from, &datagram, reply),
+            Command::Tcp { share: _share, connection, from, datagram, reply } => {
+                self.tcp(connection, from, &datagram, reply);
+            }
             Command::Add(new) => self.add(*new),
             Command::Restart { resource, credentials } => {
                 let Some(&slot) = self.by_resource.get(&resource) else { return };
