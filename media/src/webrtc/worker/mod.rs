@@ -198,7 +198,8 @@ impl Worker {
                 DtlsEventKind::Closed => self.remove(slot, PeerEnd::Closed),
                 DtlsEventKind::Failed(error) => {
                     tracing::debug!(%error, peer = slot, "DTLS failed");
-                    self.remove(slot, PeerEnd::NeverConnected);
+                    let was_connected = matches!(self.peers.get(slot), Some(Some(Peer { keys: Some(_), .. })));
+                    self.remove(slot, if was_connected { PeerEnd::Closed } else { PeerEnd::NeverConnected });
                 }
             }
         }
