@@ -207,7 +207,8 @@ impl Shared {
         if matches.is_empty() {
             return Err(refuse(StatusCode::PRECONDITION_REQUIRED, "send If-Match with the ETag of the session"));
         }
-        let any = matches.contains(&"*");
+        // In quotes too, as the example of draft-ietf-wish-whep has it.
+        let any = matches.iter().any(|tag| matches!(*tag, "*" | "\"*\""));
         let quoted = format!("\"{etag}\"");
         if !any && !matches.contains(&quoted.as_str()) {
             return Err(refuse(
