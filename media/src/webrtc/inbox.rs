@@ -140,6 +140,16 @@ impl Inbox {
         Arc::clone(&self.shares).acquire_owned().await.expect("shares are never withdrawn")
     }
 
+    /// Tells what is made once there is room for it, in one go with its making: whoever gives up waiting has made nothing.
+    /// `None`: nothing was made, or the worker has stopped.
+    pub(crate) async fn send_made<T>(&self, make: impl FnOnce() -> Option<(Command, T)>) -> Option<T> {
+        let room = self.commands.reserve().await.ok()?;
+        let (command, made) = make()?;
+        room.send(command);
+        self.bell.ring();
+        Some(made)
+    }
+
     pub(crate) fn peers(&self) -> usize {
         self.peers.load(Ordering::Relaxed)
     }
