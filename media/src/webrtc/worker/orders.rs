@@ -25,7 +25,7 @@ impl Worker {
                         self.next_tick = self.next_tick.min(self.now + TICK);
                     }
                     if self.batch.is_full() {
-                        send(&mut self.batch, &self.parts.socket, &self.sent, &self.unsent);
+                        send(&mut self.batch, &self.parts.socket, &self.counts);
                     }
                 }
             }
