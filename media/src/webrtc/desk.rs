@@ -162,9 +162,9 @@ impl Desk {
             self.add_co_hosts(&mut line_up, &broadcast).await;
         }
         let local = self.local(&seating.credentials);
-        let (tracks, measures) = (line_up.tracks(), line_up.has_layers());
+        let (tracks, has_layers) = (line_up.tracks(), line_up.has_layers());
         let (agreement, answer) =
-            negotiate::answer_viewer(&offer, &local, tracks, measures).map_err(|error| match error {
+            negotiate::answer_viewer(&offer, &local, tracks, has_layers).map_err(|error| match error {
                 NegotiationError::NoCommonCodec { .. } => {
                     DeskError::PlaysOnlyByHls { reason: error.to_string(), hls_path: hls_path(&broadcast) }
                 }
@@ -181,10 +181,10 @@ impl Desk {
         };
         let etag = seating.credentials.ufrag.clone();
         let now = Instant::now();
-        let transport_cc = agreement.sections.iter().find_map(|section| section.transport_cc);
+        let measures = agreement.sections.iter().any(|section| section.transport_cc.is_some());
         let showings = line_up.showings(&agreement);
         let pictures = showings.iter().filter(|showing| showing.has_picture()).count();
-        let viewer = Viewer::new(showings, Path::new(transport_cc, pictures, now), seat, now);
+        let viewer = Viewer::new(showings, Path::new(measures, pictures, now), seat, now);
         let resource = self.seat(seating, &offer, Media::Viewer(Box::new(viewer))).await;
         if is_ejected() {
             // Meanwhile: the order may have passed the worker before the peer came to it.

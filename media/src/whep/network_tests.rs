@@ -46,7 +46,9 @@ pub(super) const SETUP: LaneSetup = LaneSetup {
     payload_type: PAYLOAD_TYPE,
     rtx: Some((RTX_SSRC, RTX_PAYLOAD_TYPE)),
     first_sequence: 0x7ff0,
+    transport_cc: Some(TRANSPORT_CC),
 };
+pub(super) const TRANSPORT_CC: u8 = 3;
 pub(super) const TICK: Duration = Duration::from_millis(5);
 pub(super) const FRAME: Duration = Duration::from_nanos(33_333_333);
 /// 2.5 Mbit/s at 30 frames a second with a keyframe of five frames every two seconds.
@@ -123,7 +125,7 @@ impl Server {
             Seat { events, roster: Roster::default(), broadcast, viewer, identity: None, known_as: KnownAs::default() };
         let (route, sent) = mpsc::channel(4_096);
         Self {
-            viewer: Viewer::new(vec![Showing::new(&[SETUP], lease)], Path::new(None, 1, now), seat, now),
+            viewer: Viewer::new(vec![Showing::new(&[SETUP], lease)], Path::new(false, 1, now), seat, now),
             _publisher: publisher,
             shelf: Shelf::default(),
             packetizer: Packetizer::video(&format()).unwrap(),
@@ -433,7 +435,7 @@ async fn eight_feeds_share_the_pace_of_one_way_and_none_is_late() {
     let viewer = ViewerId::parse("viewer").unwrap();
     let seat =
         Seat { events, roster: Roster::default(), broadcast, viewer, identity: None, known_as: KnownAs::default() };
-    let mut viewer = Viewer::new(showings, Path::new(None, 8, start), seat, start);
+    let mut viewer = Viewer::new(showings, Path::new(false, 8, start), seat, start);
     let (route, mut sent) = mpsc::channel(65_536);
     let (mut sealer, mut batch, route, shelf) =
         (keys().sealer(), SendBatch::default(), Route::Tcp(route), Shelf::default());

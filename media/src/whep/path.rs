@@ -20,9 +20,9 @@ pub(super) enum Due {
 
 #[derive(Debug)]
 pub(crate) struct Path {
-    /// With the id of the extension that numbers packets. Only where there is a choice of layers: a viewer of a show without
-    /// is sent what there is, and its reports would cost for nothing.
-    estimate: Option<(u8, Box<SendEstimate>)>,
+    /// Only where there is a choice of layers: a viewer of a show without is sent what there is, and its reports would cost for
+    /// nothing.
+    estimate: Option<Box<SendEstimate>>,
     pacer: Pacer,
     /// Pictures that share it evenly.
     pictures: u64,
@@ -68,9 +68,9 @@ const AT_ONCE_MEASURED: usize = 4_800;
 const LOST_AT_ONCE: i64 = 12_000;
 
 impl Path {
-    /// `transport_cc`: the id that was agreed on. `pictures` go this way.
-    pub(crate) fn new(transport_cc: Option<u8>, pictures: usize, now: Instant) -> Self {
-        let estimate = transport_cc.map(|id| (id, Box::new(SendEstimate::new(now, START_BPS))));
+    /// `measures`: transport-wide numbers were agreed on for something that goes this way. So many `pictures` do.
+    pub(crate) fn new(measures: bool, pictures: usize, now: Instant) -> Self {
+        let estimate = measures.then(|| Box::new(SendEstimate::new(now, START_BPS)));
         let pictures = pictures.max(1) as u64;
         Self {
             estimate,
@@ -100,20 +100,21 @@ impl Path {
 
     pub(super) fn round_trip(&mut self, rtt: Duration) {
         self.rtt = rtt;
-        if let Some((_, estimate)) = &mut self.estimate {
+        if let Some(estimate) = &mut self.estimate {
             estimate.round_trip(rtt);
         }
     }
 
-    /// Counts a packet of so many bytes that leaves now.
-    pub(super) fn stamp(&mut self, bytes: usize) -> Option<Stamp> {
-        let now = self.now;
-        self.estimate.as_mut().map(|(id, estimate)| Stamp { id: *id, sequence: estimate.sent(now, bytes) })
+    /// Counts a packet of so many bytes that leaves now, with the id of the extension that numbers it. Without one it has no
+    /// number and is not counted: nothing would be said of it, and that would read as its loss.
+    pub(super) fn stamp(&mut self, id: Option<u8>, bytes: usize) -> Option<Stamp> {
+        let (id, estimate) = (id?, self.estimate.as_mut()?);
+        Some(Stamp { id, sequence: estimate.sent(self.now, bytes) })
     }
 
     /// A report of what arrived when. One that cannot be read says nothing.
     pub(super) fn report(&mut self, body: &[u8]) {
-        let Some((_, estimate)) = &mut self.estimate else { return };
+        let Some(estimate) = &mut self.estimate else { return };
         let before = estimate.bitrate();
         let _ = estimate.feedback(self.now, body);
         if estimate.bitrate() < before {
@@ -147,14 +148,14 @@ impl Path {
             self.spread /= 2;
             self.spread_at = self.now;
         }
-        if let Some((_, estimate)) = &mut self.estimate {
+        if let Some(estimate) = &mut self.estimate {
             estimate.tick(self.now);
         }
     }
 
     /// What the way carries, where that is known.
     pub(super) fn measured_bps(&self) -> Option<u64> {
-        self.estimate.as_ref().map(|(_, estimate)| estimate.bitrate())
+        self.estimate.as_ref().map(|estimate| estimate.bitrate())
     }
 
     /// What it carries of each picture.
@@ -165,7 +166,7 @@ impl Path {
     /// The size of a packet that should leave, to learn whether the way carries `wanted_bps` of each picture.
     pub(super) fn poll_probe(&mut self, wanted_bps: u64) -> Option<usize> {
         let (now, wanted_bps) = (self.now, wanted_bps.saturating_mul(self.pictures));
-        self.estimate.as_mut().and_then(|(_, estimate)| estimate.poll_probe(now, wanted_bps)).map(|probe| probe.bytes)
+        self.estimate.as_mut().and_then(|estimate| estimate.poll_probe(now, wanted_bps)).map(|probe| probe.bytes)
     }
 
     /// So many bytes of live frames or lost packets wait from here on.
