@@ -201,10 +201,11 @@ impl Receiver {
                 continue;
             };
             wish.by_viewer |= self.to_hub.track_of(layer).is_some_and(|track| asked_by_viewers.contains(track));
-            let small = self.to_hub.leads(layer) || self.to_hub.wants_keyframes();
+            let awaited = self.to_hub.awaits_keyframe(layer);
+            let small = self.to_hub.leads(layer) || self.to_hub.wants_keyframes() || awaited;
             let pause = if small { SMALL_KEYFRAME_EVERY } else { KEYFRAME_EVERY };
             let lately = wish.asked.is_some_and(|at| now.duration_since(at) < pause);
-            if (all || wish.by_viewer || track.needs_keyframe()) && !lately {
+            if (all || awaited || wish.by_viewer || track.needs_keyframe()) && !lately {
                 wish.asked = Some(now);
                 out.rtcp(|arena| write_pli(arena, self.ssrc, ssrc));
             }
