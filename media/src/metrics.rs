@@ -63,6 +63,8 @@ pub(crate) const WEBRTC_DROPPED: &str = "chobi_webrtc_dropped_datagrams_total";
 pub(crate) const WEBRTC_SENT: &str = "chobi_webrtc_sent_packets_total";
 /// Packets the system would not take, and commands a busy worker had no room for.
 pub(crate) const WEBRTC_SEND_FAILED: &str = "chobi_webrtc_unsent_packets_total";
+/// Messages of several packets that the system would not cut, as where a peer's way takes smaller packets; they went singly.
+pub(crate) const WEBRTC_UNCUT: &str = "chobi_webrtc_uncut_messages_total";
 /// Bursts a busy worker had no room for; its viewers go on with the next keyframe.
 pub(crate) const WEBRTC_BURSTS_DROPPED: &str = "chobi_webrtc_dropped_bursts_total";
 /// Packets sent again because a viewer missed them.

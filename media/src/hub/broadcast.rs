@@ -32,7 +32,7 @@ pub struct Broadcast {
     keyframes: KeyframeRequests,
 }
 
-/// What subscribers ask of a publisher whose protocol can be asked. Several askers are one request.
+/// What subscribers ask of a publisher who can be asked. Several askers are one request.
 #[derive(Debug, Default)]
 struct KeyframeRequests {
     /// The present publisher can make a keyframe when asked.
@@ -92,14 +92,18 @@ impl Broadcast {
         })
     }
 
-    /// Asks the publisher for a keyframe of one track. `false`: its protocol has no such request, the next one comes when
-    /// it comes.
+    /// Asks the publisher for a keyframe of one track. `false`: it cannot be asked, the next one comes when it comes.
     pub fn request_keyframe(&self, track: TrackId) -> bool {
         let possible = self.keyframes.possible.load(Ordering::Relaxed);
         if possible {
             self.keyframes.wanted.fetch_or(bit(track), Ordering::Relaxed);
         }
         possible
+    }
+
+    /// Whether the present publisher can be asked. For its ingest, which knows its protocol and what was agreed on.
+    pub(crate) fn keyframes_on_request(&self, possible: bool) {
+        self.keyframes.possible.store(possible, Ordering::Relaxed);
     }
 
     /// The keyframes asked for since the last call. For the publisher's ingest.
@@ -190,7 +194,8 @@ impl Broadcast {
             Slot::Vacant(side) => {
                 let (revoke, revoked) = watch::channel(None);
                 *slot = Slot::Held { identity: identity.to_owned(), protocol, revoke };
-                self.keyframes.possible.store(protocol == Protocol::Whip, Ordering::Relaxed);
+                // Until it says otherwise.
+                self.keyframes_on_request(false);
                 self.situation.send_modify(|situation| situation.publisher = Presence::Connected);
                 Ok(Some(Publisher::new(Arc::clone(self), side, revoked)))
             }

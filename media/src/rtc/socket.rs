@@ -2,17 +2,21 @@
 //!
 //! In: packets written into a reused arena. Out: one `sendmmsg` per flush, in which the packets of one frame for one
 //! peer are a single message that the kernel cuts (UDP segmentation offload): half the cost of a packet is then saved.
-//! Where the kernel cannot, packets go one by one. A socket for both versions speaks to IPv4 by mapped addresses (RFC
+//! Where the kernel cannot, packets go one by one; so do those of a single message that it will not cut, as where the way
+//! to the peer takes smaller packets only. A socket for both versions speaks to IPv4 by mapped addresses (RFC
 //! 4291 section 2.5.5.2); outside of this file an IPv4 address is one. The standard library has no batch calls, hence
 //! the unsafe code.
 #![allow(unsafe_code)]
 
 use crate::listen::canonical;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
 use std::io;
 use std::mem::{MaybeUninit, size_of, zeroed};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::LazyLock;
+use std::time::Duration;
 
 /// A bound, non-blocking UDP socket.
 #[derive(Debug)]
@@ -30,8 +34,17 @@ pub(crate) struct SendBatch {
     vectors: Vec<libc::iovec>,
     addresses: Vec<SockAddr>,
     controls: Vec<Control>,
+    /// Packets are joined.
     segmentation: bool,
+    /// A message of several packets was taken.
+    proved: bool,
+    /// Such messages that were not taken because the device cannot, while none was.
+    incapable: u32,
+    call: SendCall,
 }
+
+/// `sendmmsg`; a test puts another kernel here.
+type SendCall = unsafe fn(RawFd, *mut libc::mmsghdr, libc::c_uint) -> libc::c_int;
 
 /// Neighbouring packets of one size for one address; the last may be shorter.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +62,8 @@ pub(crate) struct SendReport {
     pub(crate) packets: usize,
     /// Packets the system did not take.
     pub(crate) dropped: usize,
+    /// Messages of several packets that it would not cut, and their packets went one by one.
+    pub(crate) uncut: usize,
 }
 
 /// Datagrams read at once.
@@ -70,6 +85,10 @@ const RECEIVE_AT_ONCE: usize = 64;
 const SEGMENTS_MAX: usize = 64;
 const RUN_BYTES_MAX: usize = 62_000;
 const MESSAGES_MAX: usize = 1_024;
+/// After so many messages that the device did not cut, and none that it did, none is tried any more.
+const INCAPABLE_MAX: u32 = 64;
+/// A packet to ourselves is there at once.
+const PROBE_MAX: Duration = Duration::from_millis(200);
 /// A turn's worth; beyond it the batch is flushed in between.
 const ARENA_BYTES: usize = 4 << 20;
 /// A burst to some hundred viewers must fit.
@@ -114,6 +133,12 @@ unsafe impl Send for SendBatch {}
 
 impl Default for SendBatch {
     fn default() -> Self {
+        Self::new(kernel_cuts())
+    }
+}
+
+impl SendBatch {
+    fn new(segmentation: bool) -> Self {
         Self {
             arena: Vec::with_capacity(ARENA_BYTES),
             runs: Vec::with_capacity(MESSAGES_MAX),
@@ -121,12 +146,13 @@ impl Default for SendBatch {
             vectors: Vec::with_capacity(MESSAGES_MAX),
             addresses: Vec::with_capacity(MESSAGES_MAX),
             controls: Vec::with_capacity(MESSAGES_MAX),
-            segmentation: true,
+            segmentation,
+            proved: false,
+            incapable: 0,
+            call: send_messages,
         }
     }
-}
 
-impl SendBatch {
     /// Where the next packet begins in the arena.
     pub(crate) fn begin(&self) -> usize {
         self.arena.len()
@@ -178,23 +204,27 @@ impl SendBatch {
             let count = (self.headers.len() - at).min(MESSAGES_MAX);
             // SAFETY: `headers[at..at + count]` were filled by `prepare`; what they point to (addresses, vectors, controls,
             // arena) is owned by self and not touched until the call returns.
-            let sent = unsafe {
-                libc::sendmmsg(socket.fd(), self.headers[at..].as_mut_ptr(), count as u32, libc::MSG_DONTWAIT)
-            };
+            let sent = unsafe { (self.call)(socket.fd(), self.headers[at..].as_mut_ptr(), count as u32) };
             if sent > 0 {
                 let sent = sent as usize;
-                report.packets += self.runs[at..at + sent].iter().map(|run| run.packets).sum::<usize>();
+                let packets = self.runs[at..at + sent].iter().map(|run| run.packets).sum::<usize>();
+                report.packets += packets;
+                self.proved |= packets > sent;
                 at += sent;
                 retried = false;
                 continue;
             }
             let error = io::Error::last_os_error();
-            let refused_segments = matches!(error.raw_os_error(), Some(libc::EIO | libc::EINVAL));
-            if refused_segments && self.segmentation && self.runs[at].packets > 1 {
-                tracing::info!("this kernel does not cut UDP messages; packets are sent one by one");
-                self.segmentation = false;
-                self.split_runs(at);
-                self.prepare(socket.is_v6);
+            // The device cannot (EIO), or a packet is longer than the way to this peer takes (EINVAL, of newer kernels
+            // EMSGSIZE): alone it would be sent in fragments. What one peer's way is like says nothing about the others'.
+            let refused = matches!(error.raw_os_error(), Some(libc::EIO | libc::EINVAL | libc::EMSGSIZE));
+            if refused && self.runs[at].packets > 1 {
+                self.incapable += u32::from(error.raw_os_error() == Some(libc::EIO) && !self.proved);
+                if self.incapable == INCAPABLE_MAX && std::mem::take(&mut self.segmentation) {
+                    tracing::info!("no device here cuts UDP messages; packets are sent one by one");
+                }
+                self.send_singly(at, socket, &mut report);
+                at += 1;
                 continue;
             }
             if error.kind() == io::ErrorKind::WouldBlock && !retried {
@@ -211,15 +241,23 @@ impl SendBatch {
         report
     }
 
-    /// Cuts every run from `at` on into its packets.
-    fn split_runs(&mut self, at: usize) {
-        let whole = self.runs.split_off(at);
-        for run in whole {
-            for packet in 0..run.packets {
-                let start = run.start + packet * run.segment;
-                let length = run.segment.min(run.start + run.length - start);
-                self.runs.push(Run { start, length, segment: length, packets: 1, ..run });
+    /// Sends the packets of a run one by one, by the header that was made for all of them.
+    fn send_singly(&mut self, at: usize, socket: &UdpSocket, report: &mut SendReport) {
+        let Run { start, length, segment, .. } = self.runs[at];
+        report.uncut += 1;
+        self.headers[at].msg_hdr.msg_control = std::ptr::null_mut();
+        self.headers[at].msg_hdr.msg_controllen = 0;
+        for packet in self.arena[start..start + length].chunks(segment) {
+            self.vectors[at] = libc::iovec { iov_base: packet.as_ptr().cast_mut().cast(), iov_len: packet.len() };
+            // SAFETY: the header is as `prepare` made it, without its control message; its vector points to a part of the
+            // arena, which is not touched until the call returns.
+            let mut send = || unsafe { (self.call)(socket.fd(), &raw mut self.headers[at], 1) };
+            let mut sent = send();
+            if sent < 0 && io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock {
+                wait_writable(socket);
+                sent = send();
             }
+            *(if sent > 0 { &mut report.packets } else { &mut report.dropped }) += 1;
         }
     }
 
@@ -327,11 +365,52 @@ fn as_v6(address: SocketAddr) -> SocketAddr {
     }
 }
 
+/// # Safety
+/// As for `sendmmsg`: there are `count` headers, and what they point to lives until this returns.
+unsafe fn send_messages(fd: RawFd, headers: *mut libc::mmsghdr, count: libc::c_uint) -> libc::c_int {
+    // SAFETY: the caller's.
+    unsafe { libc::sendmmsg(fd, headers, count, libc::MSG_DONTWAIT) }
+}
+
+/// Whether this kernel cuts messages, asked once: two packets to ourselves. One that knows nothing of it (before 4.18) would
+/// send them as one.
+fn kernel_cuts() -> bool {
+    static CUTS: LazyLock<bool> = LazyLock::new(|| {
+        let cuts = try_cutting().unwrap_or_else(|error| {
+            tracing::debug!(%error, "whether this kernel cuts UDP messages shows when the first is sent");
+            true
+        });
+        if !cuts {
+            tracing::info!("this kernel does not cut UDP messages; packets are sent one by one");
+        }
+        cuts
+    });
+    *CUTS
+}
+
+fn try_cutting() -> io::Result<bool> {
+    let socket = UdpSocket::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), false)?;
+    let (mut batch, to) = (SendBatch::new(true), socket.local_addr()?);
+    for byte in 0..2 {
+        let start = batch.begin();
+        batch.arena().push(byte);
+        batch.commit(start, to);
+    }
+    let report = batch.flush(&socket);
+    wait_for(&socket, PollFlags::IN, PROBE_MAX);
+    let mut received = ReceiveBatch::default();
+    received.receive(&socket)?;
+    Ok(report.uncut == 0 && received.datagrams().all(|(_, datagram)| datagram.len() == 1))
+}
+
 /// Waits at most a millisecond for room in the socket's buffer.
 fn wait_writable(socket: &UdpSocket) {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let timeout = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
-    let _ = poll(&mut [PollFd::new(&socket.socket, PollFlags::OUT)], Some(&timeout));
+    wait_for(socket, PollFlags::OUT, Duration::from_millis(1));
+}
+
+fn wait_for(socket: &UdpSocket, event: PollFlags, patience: Duration) {
+    let timeout = Timespec { tv_sec: patience.as_secs() as i64, tv_nsec: i64::from(patience.subsec_nanos()) };
+    let _ = poll(&mut [PollFd::new(&socket.socket, event)], Some(&timeout));
 }
 
 #[cfg(test)]
@@ -372,10 +451,10 @@ mod tests {
                 let mut packets: Vec<_> = (0..9_u8).map(|byte| vec![byte; 1_000]).collect();
                 packets.push(vec![9; 300]);
                 packets.extend((10..13_u8).map(|byte| vec![byte; 1_200]));
-                let mut batch = SendBatch { segmentation, ..SendBatch::default() };
+                let mut batch = SendBatch::new(segmentation);
                 queue(&mut batch, to, &packets);
                 assert_eq!(batch.runs.len(), if segmentation { 2 } else { 13 });
-                assert_eq!(batch.flush(&here), SendReport { packets: 13, dropped: 0 });
+                assert_eq!(batch.flush(&here), SendReport { packets: 13, ..SendReport::default() });
                 assert_eq!(read_all(&there), packets, "{address} {segmentation}");
                 assert_eq!(batch.flush(&here), SendReport::default(), "nothing is sent twice");
             }
@@ -388,8 +467,63 @@ mod tests {
         let mut batch = SendBatch::default();
         queue(&mut batch, "0.0.0.1:9".parse().unwrap(), &[vec![1; 100], vec![1; 100]]);
         queue(&mut batch, to, &[vec![2; 100]]);
-        assert_eq!(batch.flush(&here), SendReport { packets: 1, dropped: 2 });
+        assert_eq!(batch.flush(&here), SendReport { packets: 1, dropped: 2, uncut: 1 });
         assert_eq!(read_all(&there), [vec![2; 100]]);
+    }
+
+    thread_local! {
+        /// What the kernel says to messages of several packets for this port.
+        static REFUSED: std::cell::Cell<(u16, i32)> = const { std::cell::Cell::new((0, 0)) };
+    }
+
+    unsafe fn refuse_to_cut(fd: RawFd, headers: *mut libc::mmsghdr, count: libc::c_uint) -> libc::c_int {
+        let (port, error) = REFUSED.get();
+        // SAFETY: as for `sendmmsg`; names are IPv4 addresses here.
+        unsafe {
+            let is_refused = |header: &libc::mmsghdr| {
+                let to = header.msg_hdr.msg_name.cast::<libc::sockaddr_in>().read_unaligned();
+                header.msg_hdr.msg_controllen > 0 && u16::from_be(to.sin_port) == port
+            };
+            match std::slice::from_raw_parts(headers, count as usize).iter().position(is_refused) {
+                Some(0) => {
+                    *libc::__errno_location() = error;
+                    -1
+                }
+                first => send_messages(fd, headers, first.map_or(count, |at| at as u32)),
+            }
+        }
+    }
+
+    #[test]
+    fn what_one_peers_way_does_not_take_in_one_is_sent_singly_and_the_others_notice_nothing() {
+        for error in [libc::EINVAL, libc::EMSGSIZE, libc::EIO] {
+            let ((here, narrow, to_narrow), (_, wide, to_wide)) = (pair("127.0.0.1:0"), pair("127.0.0.1:0"));
+            let packets = |byte| vec![vec![byte; 900], vec![byte; 900], vec![byte; 30]];
+            let mut batch = SendBatch { call: refuse_to_cut, ..SendBatch::new(true) };
+            REFUSED.set((to_narrow.port(), error));
+            for round in 0..100 {
+                for (to, byte) in [(to_wide, 1), (to_narrow, 2), (to_wide, 3)] {
+                    queue(&mut batch, to, &packets(byte));
+                }
+                assert_eq!(batch.runs.len(), 3, "{error} in round {round}");
+                assert_eq!(batch.flush(&here), SendReport { packets: 9, dropped: 0, uncut: 1 });
+                assert_eq!(read_all(&narrow), packets(2));
+                assert_eq!(read_all(&wide), [packets(1), packets(3)].concat());
+            }
+        }
+    }
+
+    #[test]
+    fn a_device_that_never_cuts_is_asked_no_more() {
+        let (here, there, to) = pair("127.0.0.1:0");
+        let mut batch = SendBatch { call: refuse_to_cut, ..SendBatch::new(true) };
+        REFUSED.set((to.port(), libc::EIO));
+        for round in 1..=100 {
+            queue(&mut batch, to, &[vec![1; 900], vec![2; 900]]);
+            let SendReport { packets, dropped, uncut } = batch.flush(&here);
+            assert_eq!((packets, dropped, uncut), (2, 0, usize::from(round <= INCAPABLE_MAX)));
+            assert_eq!(read_all(&there).len(), 2);
+        }
     }
 
     #[test]
@@ -408,6 +542,7 @@ mod tests {
         let from: Vec<_> = received.datagrams().map(|(from, _)| from).collect();
         assert_eq!(from, [four.local_addr().unwrap()], "and sees IPv4 addresses");
     }
+
     #[test]
     fn an_address_is_what_it_was_sent_from_scope_and_all() {
         let from: SocketAddr = "[fe80::1%3]:4000".parse().unwrap();

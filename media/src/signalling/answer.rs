@@ -90,6 +90,11 @@ fn link(server: &IceServer) -> String {
     value
 }
 
+/// The tag is not that of the present ICE session.
+pub(super) fn stale() -> Response {
+    problem(StatusCode::PRECONDITION_FAILED, "this ICE session was restarted since; its ETag is another")
+}
+
 /// The answer to a restart (RFC 9725 section 4.3.3).
 pub(super) fn restarted(fragment: String, etag: &str) -> Response {
     body(with(base(StatusCode::OK), ETAG, &format!("\"{etag}\"")), FRAGMENT, fragment)
@@ -173,6 +178,7 @@ pub(super) fn failed(error: DeskError, presented: bool, direction: Direction) ->
             later(StatusCode::SERVICE_UNAVAILABLE, detail, retry_after)
         }
         DeskError::Ejected => problem(StatusCode::FORBIDDEN, "you were removed from this show"),
+        DeskError::Restarted => stale(),
         DeskError::Gone => problem(StatusCode::NOT_FOUND, "there is no such connection (any more)"),
         DeskError::Refused(refusal) => match refusal {
             Refusal::BadCredentials => unauthorized(presented, direction),

@@ -16,8 +16,14 @@ pub(crate) trait Desk: Send + Sync + 'static {
     async fn open(&self, request: OpenRequest) -> Result<Opened, DeskError>;
     /// Candidates of the client.
     async fn trickle(&self, resource: &ResourceId, fragment: &SdpFragment) -> Result<(), DeskError>;
-    /// New credentials of the client for new ones of ours.
-    async fn restart(&self, resource: &ResourceId, fragment: &SdpFragment) -> Result<Restarted, DeskError>;
+    /// New credentials of the client for new ones of ours, in the ICE session of this tag. Nothing is waited for once the
+    /// tag is another.
+    async fn restart(
+        &self,
+        resource: &ResourceId,
+        before: &str,
+        fragment: &SdpFragment,
+    ) -> Result<Restarted, DeskError>;
     async fn close(&self, resource: &ResourceId) -> Result<(), DeskError>;
     /// What a viewer's pictures are made of; before that it makes a choice.
     async fn layers(&self, resource: &ResourceId, choice: Option<Choice>) -> Result<Vec<PictureLayers>, DeskError>;
@@ -90,5 +96,7 @@ pub(crate) enum DeskError {
     Crowded {
         retry_after: Duration,
     },
+    /// Another restart was first.
+    Restarted,
     Gone,
 }

@@ -207,13 +207,11 @@ impl Shared {
         if matches.is_empty() {
             return Err(refuse(StatusCode::PRECONDITION_REQUIRED, "send If-Match with the ETag of the session"));
         }
-        let any = matches.contains(&"*");
+        // In quotes too, as the example of draft-ietf-wish-whep has it.
+        let any = matches.iter().any(|tag| matches!(*tag, "*" | "\"*\""));
         let quoted = format!("\"{etag}\"");
         if !any && !matches.contains(&quoted.as_str()) {
-            return Err(refuse(
-                StatusCode::PRECONDITION_FAILED,
-                "this ICE session was restarted since; its ETag is another",
-            ));
+            return Err(Box::new(answer::stale()));
         }
         let fragment = SdpFragment::parse(&text(body).await?)
             .ok_or_else(|| refuse(StatusCode::BAD_REQUEST, "this is not an SDP fragment (RFC 8840 section 9)"))?;
@@ -225,7 +223,7 @@ impl Shared {
                     "If-Match: * is an ICE restart, which needs a=ice-ufrag and a=ice-pwd; candidates need the ETag";
                 return Err(refuse(StatusCode::PRECONDITION_REQUIRED, detail));
             }
-            let restarted = self.desk.restart(resource, &fragment).await.map_err(failed)?;
+            let restarted = self.desk.restart(resource, etag, &fragment).await.map_err(failed)?;
             self.doorkeeper.restarted(resource, &restarted.etag);
             return Ok(answer::restarted(restarted.fragment, &restarted.etag));
         }

@@ -20,6 +20,8 @@ pub(super) struct Stage {
     draining: AtomicBool,
     restarts: AtomicUsize,
     closed: AtomicUsize,
+    /// Another restart is always first.
+    raced: AtomicBool,
     /// Connections end as soon as they are made.
     short_lived: AtomicBool,
     pub(super) wish: Mutex<Wish>,
@@ -56,7 +58,11 @@ impl Desk for TestDesk {
         }
     }
 
-    async fn restart(&self, _: &ResourceId, _: &SdpFragment) -> Result<Restarted, DeskError> {
+    async fn restart(&self, _: &ResourceId, before: &str, _: &SdpFragment) -> Result<Restarted, DeskError> {
+        if self.0.raced.load(Ordering::Relaxed) {
+            return Err(DeskError::Restarted);
+        }
+        assert_eq!(before, format!("ice-{}", self.0.restarts.load(Ordering::Relaxed)));
         let number = self.0.restarts.fetch_add(1, Ordering::Relaxed) + 1;
         Ok(Restarted { etag: format!("ice-{number}"), fragment: "a=ice-ufrag:new\r\n".to_owned() })
     }
@@ -235,15 +241,26 @@ async fn section_4_3_patch_follows_the_rules_of_if_match() {
 
 #[tokio::test]
 async fn section_4_3_3_a_restart_is_200_with_a_fragment_and_a_new_etag() {
+    for any in ["*", "\"*\""] {
+        let client = Client::new();
+        let at = client.opened().await;
+        let response = client.patch(&at, Some(any), RESTART).await;
+        assert_eq!((response.status(), header(&response, "etag")), (StatusCode::OK, "\"ice-1\"".to_owned()), "{any}");
+        assert_eq!(header(&response, "content-type"), TRICKLE);
+        assert!(text(response).await.contains("a=ice-ufrag:new"));
+        let stale = client.patch(&at, Some("\"ice-0\""), CANDIDATE).await;
+        assert_eq!(stale.status(), StatusCode::PRECONDITION_FAILED);
+        assert_eq!(client.patch(&at, Some("\"ice-1\""), CANDIDATE).await.status(), StatusCode::NO_CONTENT);
+    }
+}
+
+#[tokio::test]
+async fn a_restart_that_another_overtook_is_412_and_leaves_the_tag_to_that() {
     let client = Client::new();
     let at = client.opened().await;
-    let response = client.patch(&at, Some("*"), RESTART).await;
-    assert_eq!((response.status(), header(&response, "etag")), (StatusCode::OK, "\"ice-1\"".to_owned()));
-    assert_eq!(header(&response, "content-type"), TRICKLE);
-    assert!(text(response).await.contains("a=ice-ufrag:new"));
-    let stale = client.patch(&at, Some("\"ice-0\""), CANDIDATE).await;
-    assert_eq!(stale.status(), StatusCode::PRECONDITION_FAILED);
-    assert_eq!(client.patch(&at, Some("\"ice-1\""), CANDIDATE).await.status(), StatusCode::NO_CONTENT);
+    client.stage.raced.store(true, Ordering::Relaxed);
+    assert_eq!(client.patch(&at, Some("*"), RESTART).await.status(), StatusCode::PRECONDITION_FAILED);
+    assert_eq!(client.patch(&at, Some("\"ice-0\""), CANDIDATE).await.status(), StatusCode::NO_CONTENT);
 }
 
 #[tokio::test]

@@ -90,9 +90,11 @@ impl Desk {
         let (index, worker) = fewest.expect("there is at least one worker");
         let (worker_index, worker) = (index as u8, worker.clone());
         let mid = offer.sections.first().map(|section| section.mid.clone()).unwrap_or_default();
-        let entry = Entry { worker: worker.clone(), worker_index, remote_ufrag: offer.ice_ufrag.clone(), mid };
+        let credentials = credentials_on(worker_index);
+        let (tag, remote_ufrag) = (credentials.ufrag.clone(), offer.ice_ufrag.clone());
+        let entry = Entry { worker: worker.clone(), worker_index, tag, remote_ufrag, mid };
         let reservation = self.parts.directory.reserve(entry, self.parts.max_peers).ok_or_else(full)?;
-        Ok(Seating { reservation, place, worker, credentials: credentials_on(worker_index) })
+        Ok(Seating { reservation, place, worker, credentials })
     }
 
     /// The peer comes to its worker.
@@ -160,9 +162,9 @@ impl Desk {
             self.add_co_hosts(&mut line_up, &broadcast).await;
         }
         let local = self.local(&seating.credentials);
-        let (tracks, measures) = (line_up.tracks(), line_up.has_layers());
+        let (tracks, has_layers) = (line_up.tracks(), line_up.has_layers());
         let (agreement, answer) =
-            negotiate::answer_viewer(&offer, &local, tracks, measures).map_err(|error| match error {
+            negotiate::answer_viewer(&offer, &local, tracks, has_layers).map_err(|error| match error {
                 NegotiationError::NoCommonCodec { .. } => {
                     DeskError::PlaysOnlyByHls { reason: error.to_string(), hls_path: hls_path(&broadcast) }
                 }
@@ -179,10 +181,10 @@ impl Desk {
         };
         let etag = seating.credentials.ufrag.clone();
         let now = Instant::now();
-        let transport_cc = agreement.sections.iter().find_map(|section| section.transport_cc);
+        let measures = agreement.sections.iter().any(|section| section.transport_cc.is_some());
         let showings = line_up.showings(&agreement);
         let pictures = showings.iter().filter(|showing| showing.has_picture()).count();
-        let viewer = Viewer::new(showings, Path::new(transport_cc, pictures, now), seat, now);
+        let viewer = Viewer::new(showings, Path::new(measures, pictures, now), seat, now);
         let resource = self.seat(seating, &offer, Media::Viewer(Box::new(viewer))).await;
         if is_ejected() {
             // Meanwhile: the order may have passed the worker before the peer came to it.
@@ -233,15 +235,25 @@ impl signalling::Desk for Desk {
         }
     }
 
-    async fn restart(&self, resource: &ResourceId, fragment: &SdpFragment) -> Result<Restarted, DeskError> {
+    async fn restart(
+        &self,
+        resource: &ResourceId,
+        before: &str,
+        fragment: &SdpFragment,
+    ) -> Result<Restarted, DeskError> {
         let entry = self.parts.directory.get(resource).ok_or(DeskError::Gone)?;
         let ufrag = fragment.ufrag().ok_or_else(|| DeskError::BadOffer("a=ice-ufrag is missing".to_owned()))?;
         let credentials = credentials_on(entry.worker_index);
         let text =
             signalling::answer_fragment(&credentials.ufrag, &credentials.pwd, &entry.mid, &self.parts.candidates);
-        let etag = credentials.ufrag.clone();
-        self.parts.directory.restarted(resource, ufrag.to_owned());
-        entry.worker.send(Command::Restart { resource: resource.clone(), credentials }).await;
+        let (directory, worker) = (&self.parts.directory, &entry.worker);
+        // The worker hears of the tags in the order in which they follow each other here.
+        let told = worker.send_made(|| {
+            let etag = credentials.ufrag.clone();
+            let is_next = directory.restarted(resource, before, etag.clone(), ufrag.to_owned());
+            is_next.then(|| (Command::Restart { resource: resource.clone(), credentials }, etag))
+        });
+        let etag = told.await.ok_or(DeskError::Restarted)?;
         Ok(Restarted { etag, fragment: text })
     }
 

@@ -15,6 +15,8 @@ pub(crate) struct Directory {
 pub(crate) struct Entry {
     pub(crate) worker: Inbox,
     pub(crate) worker_index: u8,
+    /// Our ufrag, which is the tag of the ICE session: that of the answer, or of the latest restart.
+    pub(crate) tag: String,
     /// Ufrag and password that the client's offer, or its latest restart, named.
     pub(crate) remote_ufrag: String,
     /// The m-line that candidates stand under.
@@ -65,13 +67,36 @@ impl Directory {
         self.entries.lock().get(resource).cloned()
     }
 
-    pub(crate) fn restarted(&self, resource: &ResourceId, remote_ufrag: String) {
-        if let Some(entry) = self.entries.lock().get_mut(resource) {
-            entry.remote_ufrag = remote_ufrag;
-        }
+    /// Another ICE session takes the place of `before`. `false`: that is not the present one (any more).
+    pub(crate) fn restarted(&self, resource: &ResourceId, before: &str, tag: String, remote_ufrag: String) -> bool {
+        let mut entries = self.entries.lock();
+        let Some(entry) = entries.get_mut(resource).filter(|entry| entry.tag == before) else { return false };
+        (entry.tag, entry.remote_ufrag) = (tag, remote_ufrag);
+        true
     }
 
     pub(crate) fn remove(&self, resource: &ResourceId) {
         self.entries.lock().remove(resource);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::webrtc::inbox;
+
+    #[test]
+    fn of_two_restarts_at_once_the_first_counts() {
+        let directory = Directory::default();
+        let (worker, _receiver) = inbox::channel().unwrap();
+        let entry =
+            Entry { worker, worker_index: 0, tag: "one".into(), remote_ufrag: "them".into(), mid: "0".to_owned() };
+        let peer = directory.reserve(entry, 1).unwrap();
+        let restarted = |before, tag: &str| directory.restarted(peer.resource(), before, tag.into(), tag.into());
+        assert!(restarted("one", "two"));
+        assert!(!restarted("one", "three"), "it was asked for before the first was done");
+        let entry = directory.get(peer.resource()).unwrap();
+        assert_eq!((entry.tag.as_str(), entry.remote_ufrag.as_str()), ("two", "two"));
+        assert!(restarted("two", "three"));
     }
 }

@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 pub(crate) enum Command {
     Add(Box<NewPeer>),
@@ -57,8 +57,9 @@ pub(crate) enum Command {
         from: SocketAddr,
         worker: u8,
     },
-    /// A frame of an ICE-TCP connection, with the way back.
+    /// A frame of an ICE-TCP connection, with the way back, and its share of [`FRAMES_MAX`].
     Tcp {
+        share: OwnedSemaphorePermit,
         connection: u64,
         from: SocketAddr,
         datagram: Bytes,
@@ -72,6 +73,8 @@ pub(crate) enum Command {
 pub(crate) struct Inbox {
     commands: mpsc::Sender<Command>,
     bell: Arc<Bell>,
+    /// For frames of ICE-TCP.
+    shares: Arc<Semaphore>,
     /// Peers of this worker, for choosing the one with the fewest.
     peers: Arc<AtomicUsize>,
 }
@@ -95,13 +98,17 @@ struct Bell {
 /// Several hundred milliseconds of a busy worker. When full, a burst is dropped (its viewers go on with the next
 /// keyframe); whoever sends anything else waits.
 const QUEUE: usize = 8_192;
+/// Of them, those that are frames of ICE-TCP. Whoever sends more of them waits, and with its task its connection: the
+/// others find room.
+const FRAMES_MAX: usize = 1_024;
 
 pub(crate) fn channel() -> io::Result<(Inbox, Receiver)> {
     let (sender, receiver) = mpsc::channel(QUEUE);
     let fd = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
     let bell = Arc::new(Bell { fd, rung: AtomicBool::new(false) });
     let peers = Arc::<AtomicUsize>::default();
-    let inbox = Inbox { commands: sender, bell: Arc::clone(&bell), peers: Arc::clone(&peers) };
+    let shares = Arc::new(Semaphore::new(FRAMES_MAX));
+    let inbox = Inbox { commands: sender, bell: Arc::clone(&bell), shares, peers: Arc::clone(&peers) };
     Ok((inbox, Receiver { commands: receiver, bell, peers }))
 }
 
@@ -128,6 +135,21 @@ impl Inbox {
         self.bell.ring();
     }
 
+    /// Waits until a frame of ICE-TCP may be sent.
+    pub(crate) async fn share(&self) -> OwnedSemaphorePermit {
+        Arc::clone(&self.shares).acquire_owned().await.expect("shares are never withdrawn")
+    }
+
+    /// Tells what is made once there is room for it, in one go with its making: whoever gives up waiting has made nothing.
+    /// `None`: nothing was made, or the worker has stopped.
+    pub(crate) async fn send_made<T>(&self, make: impl FnOnce() -> Option<(Command, T)>) -> Option<T> {
+        let room = self.commands.reserve().await.ok()?;
+        let (command, made) = make()?;
+        room.send(command);
+        self.bell.ring();
+        Some(made)
+    }
+
     pub(crate) fn peers(&self) -> usize {
         self.peers.load(Ordering::Relaxed)
     }
@@ -137,6 +159,11 @@ impl Receiver {
     /// The next command, without waiting.
     pub(crate) fn take(&mut self) -> Option<Command> {
         self.commands.try_recv().ok()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.commands.len()
     }
 
     /// Looked at from here on: what comes later rings again.

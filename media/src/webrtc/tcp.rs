@@ -2,20 +2,22 @@
 //!
 //! In: connections on the port of the UDP socket. Out: datagrams to the worker that a connection's first check names, and
 //! its answers back. One task per connection; only such peers cost one. A connection lives for as long as its worker
-//! answers: it does so only to checks of somebody who knows a password, and not once that peer is gone.
+//! answers: it does so only to checks of somebody who knows a password, and not once that peer is gone. Until the first
+//! answer only a few frames are heard; then it is read as fast as the worker takes its frames.
 
 use super::inbox::{Command, Inbox};
 use super::ufrag::worker_of;
 use crate::listen::canonical;
 use crate::metrics;
 use crate::places::{NoPlace, PlaceGuard, PlaceLimits, Places};
+use crate::rtc::datagram::{Kind, classify};
 use crate::rtc::ice::BindingRequest;
 use bytes::{Bytes, BytesMut};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -33,6 +35,8 @@ pub(super) struct Limits {
 /// Packets that wait for a slow connection: about half a second of video. Beyond it they are lost, as on a full network.
 const QUEUE: usize = 256;
 const FRAME_MAX: usize = 2_048;
+/// Checks that a client sends until the first answer comes; browsers repeat them every 50 ms.
+const STRANGER_FRAMES: usize = 32;
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
 impl Default for Limits {
@@ -101,6 +105,9 @@ async fn serve(
     let _ = socket.set_nodelay(true);
     let (mut reader, mut writer) = socket.into_split();
     let (reply, mut replies) = mpsc::channel::<Bytes>(QUEUE);
+    // Closed by the first answer.
+    let strangers = Semaphore::new(STRANGER_FRAMES);
+    let known = &strangers;
     let write = async move {
         let mut framed = BytesMut::with_capacity(FRAME_MAX);
         let mut deadline = Instant::now() + limits.stranger;
@@ -119,6 +126,9 @@ async fn serve(
             };
             let Some(datagram) = datagram else { return };
             place.handshake_done();
+            if !known.is_closed() {
+                known.close();
+            }
             deadline = Instant::now() + limits.silence;
             framed.clear();
             let Ok(length) = u16::try_from(datagram.len()) else { continue };
@@ -139,7 +149,11 @@ async fn serve(
             }
             // What does not begin with a check for one of our peers is nobody we know.
             let Some(worker) = worker else { return };
-            worker.try_command(Command::Tcp { connection, from, datagram, reply: reply.clone() });
+            if let Ok(one) = known.acquire().await {
+                one.forget();
+            }
+            let share = worker.share().await;
+            worker.send(Command::Tcp { share, connection, from, datagram, reply: reply.clone() }).await;
         }
     };
     tokio::select! {
@@ -152,15 +166,15 @@ fn dropped(reason: &'static str) {
     ::metrics::counter!(metrics::WEBRTC_DROPPED, "reason" => reason).increment(1);
 }
 
-/// One frame; `None` when the connection ends or the frame is longer than any datagram of ours.
+/// One frame; `None` when the connection ends or the frame is no datagram of ours.
 async fn frame(reader: &mut (impl AsyncReadExt + Unpin)) -> Option<Bytes> {
     let length = usize::from(reader.read_u16().await.ok()?);
-    if length > FRAME_MAX {
+    if !(1..=FRAME_MAX).contains(&length) {
         return None;
     }
     let mut datagram = vec![0; length];
     reader.read_exact(&mut datagram).await.ok()?;
-    Some(Bytes::from(datagram))
+    (classify(&datagram) != Kind::Unknown).then(|| Bytes::from(datagram))
 }
 
 #[cfg(test)]
@@ -213,12 +227,16 @@ mod tests {
         }
     }
 
+    async fn checks(connection: &mut TcpStream, count: usize) -> std::io::Result<()> {
+        let mut frame = vec![0, 0];
+        write_request(&mut frame, &[7; 12], "00guessed:theirs", b"guessed", 1);
+        let length = (frame.len() - 2) as u16;
+        frame[..2].copy_from_slice(&length.to_be_bytes());
+        connection.write_all(&frame.repeat(count)).await
+    }
+
     async fn check(connection: &mut TcpStream) -> std::io::Result<()> {
-        let mut datagram = vec![0, 0];
-        write_request(&mut datagram, &[7; 12], "00guessed:theirs", b"guessed", 1);
-        let length = (datagram.len() - 2) as u16;
-        datagram[..2].copy_from_slice(&length.to_be_bytes());
-        connection.write_all(&datagram).await
+        checks(connection, 1).await
     }
 
     #[tokio::test]
@@ -245,6 +263,47 @@ mod tests {
         while stage.worker.take().is_some() {}
         check(&mut known).await.unwrap();
         stage.heard().await;
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_frames_waits_at_its_connection_and_a_strangers_is_not_heard() {
+        let mut stage = Stage::new(Limits { stranger: 2 * LIMIT, ..Limits::default() }).await;
+        let told = async |stage: &Stage, count| {
+            let told = async {
+                while stage.worker.waiting() < count {
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+            };
+            timeout(LIMIT, told).await.expect("told in time");
+            // What is told too much comes at once.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            assert_eq!(stage.worker.waiting(), count);
+        };
+        let mut connection = stage.connect().await;
+        checks(&mut connection, 10_000).await.unwrap();
+        told(&stage, STRANGER_FRAMES).await;
+        let reply = stage.heard().await;
+        while stage.worker.take().is_some() {}
+        reply.send(Bytes::from_static(b"answer")).await.unwrap();
+        told(&stage, 1_024).await;
+        // Each that is taken makes room for one.
+        assert!(stage.worker.take().is_some());
+        told(&stage, 1_024).await;
+    }
+
+    #[tokio::test]
+    async fn what_is_no_datagram_of_ours_ends_its_connection() {
+        let mut stage = Stage::new(Limits { stranger: 2 * LIMIT, ..Limits::default() }).await;
+        for frame in [&[0, 0][..], b"\x00\x05GET /", &[0x08, 0x01]] {
+            let mut connection = stage.connect().await;
+            check(&mut connection).await.unwrap();
+            stage.heard().await;
+            connection.write_all(frame).await.unwrap();
+            let mut byte = [0];
+            let read = timeout(LIMIT, connection.read(&mut byte)).await.expect("closed");
+            assert!(matches!(read, Ok(0) | Err(_)), "{frame:?}: {read:?}");
+            assert_eq!(stage.worker.waiting(), 0, "{frame:?}");
+        }
     }
 
     #[tokio::test]

@@ -2,8 +2,10 @@
 //! browser would send.
 
 use super::burst::{Burst, Lane};
-use super::feed::Feeds;
-use super::network_tests::{FRAME, GOP, RTX_SSRC, SETUP, TICK, keys};
+use super::feed::{Feeds, Tracks};
+use super::forwarder;
+use super::line_up::LineUp;
+use super::network_tests::{FRAME, GOP, RTX_SSRC, SETUP, TICK, TRANSPORT_CC, keys};
 use super::path::Path;
 use super::roster::Roster;
 use super::send_lane::LaneSetup;
@@ -14,10 +16,11 @@ use super::wish::{Choice, LayerFormat, NoSuchLayer, Wish};
 use crate::config::HubConfig;
 use crate::ejected::KnownAs;
 use crate::hub::Hub;
-use crate::model::{BroadcastId, Rid, ViewerId};
+use crate::model::{BroadcastId, Rid, VideoCodec, ViewerId};
 use crate::rtc::feedback::nack::NackGenerator;
 use crate::rtc::feedback::network::{Conditions, Link};
 use crate::rtc::feedback::twcc::TwccRecorder;
+use crate::rtc::negotiate::{Offer, answer_viewer, testing};
 use crate::rtc::outlet::Outlet;
 use crate::rtc::route::Route;
 use crate::rtc::rtcp::{Feedback, NtpTime, blocks, write_nack};
@@ -37,7 +40,6 @@ use tokio_util::task::TaskTracker;
 
 /// Bits per second, the smallest first.
 const LAYERS: [usize; 3] = [200_000, 800_000, 2_500_000];
-const TRANSPORT_CC: u8 = 3;
 const RTT: Duration = Duration::from_millis(50);
 
 /// One frame of a layer; the first byte of each packet names the layer. A keyframe is as large as so many others.
@@ -98,7 +100,7 @@ async fn watched(story: Story, seconds: u64) -> (Vec<u8>, u64) {
     let viewer = ViewerId::parse("viewer").unwrap();
     let seat =
         Seat { events, roster: Roster::default(), broadcast, viewer, identity: None, known_as: KnownAs::default() };
-    let mut viewer = Viewer::new(vec![showing], Path::new(Some(TRANSPORT_CC), 1, start), seat, start);
+    let mut viewer = Viewer::new(vec![showing], Path::new(true, 1, start), seat, start);
     let (route, mut sent) = mpsc::channel(4_096);
     let (mut sealer, mut opener, route) = (keys().sealer(), keys().opener(), Route::Tcp(route));
     let (mut batch, mut shelf) = (SendBatch::default(), Shelf::default());
@@ -262,7 +264,7 @@ async fn who_asks_for_what_is_not_there_hears_what_is() {
             identity: None,
             known_as: KnownAs::default(),
         };
-        Viewer::new(vec![showing], Path::new(Some(TRANSPORT_CC), 1, now), seat, now)
+        Viewer::new(vec![showing], Path::new(true, 1, now), seat, now)
     };
     let mut shelf = Shelf::default();
     shelf.describe(formats());
@@ -283,4 +285,42 @@ async fn who_asks_for_what_is_not_there_hears_what_is() {
     let mut listening = viewer(&[LaneSetup { lane: Lane::Audio, ..SETUP }]);
     assert_eq!(listening.layers(choice(None, wish("m")), |_| Some(&shelf), now), Err(NoSuchLayer::NoPicture));
     assert_eq!(listening.layers(None, |_| Some(&shelf), now), Ok(Vec::new()));
+}
+
+/// As Firefox offers it. Sound that nobody reports about would be taken for lost, and the picture would pay for it.
+#[tokio::test]
+async fn only_what_was_agreed_to_have_them_has_transport_wide_numbers() {
+    let now = Instant::now();
+    let events: Arc<dyn EventSink> = Arc::new(Deaf);
+    let (hub, _opened) = Hub::new(HubConfig::default(), Arc::clone(&events));
+    let broadcast = BroadcastId::parse("session_1").unwrap();
+    let publisher = hub.claim(PublishGrant::of_host(broadcast.clone(), "host"), Protocol::Whip).await.unwrap();
+    let feeds = Feeds::new(Vec::new(), TaskTracker::new(), CancellationToken::new());
+    let both = include_str!("../rtc/negotiate/testdata/chromium-156-receives.sdp");
+    let picture_only = both.replace("a=rtcp-fb:111 transport-cc", "a=rtcp-fb:111 nack");
+    for (offer, numbered) in [(both, [3, 2]), (picture_only.as_str(), [3, 0])] {
+        let profile = Some([0x42, 0xe0, 0x1f]);
+        let tracks = Tracks { video: Some(VideoCodec::H264), profile, audio: true, layers: 3 };
+        let line_up = LineUp::new(feeds.attach(publisher.broadcast()), &tracks);
+        let offer = Offer::parse(offer).unwrap();
+        let (agreement, _) = answer_viewer(&offer, &testing::local(), line_up.tracks(), true).unwrap();
+        let (events, viewer) = (Arc::clone(&events), ViewerId::parse("viewer").unwrap());
+        let (broadcast, roster, known_as) = (broadcast.clone(), Roster::default(), KnownAs::default());
+        let seat = Seat { events, roster, broadcast, viewer, identity: None, known_as };
+        let mut viewer = Viewer::new(line_up.showings(&agreement), Path::new(true, 1, now), seat, now);
+        let (route, mut sent) = mpsc::channel(64);
+        let (mut sealer, mut batch, route) = (keys().sealer(), SendBatch::default(), Route::Tcp(route));
+        for burst in
+            [forwarder::testing::burst(Lane::Video, 0, 3, true), forwarder::testing::burst(Lane::Audio, 0, 2, true)]
+        {
+            viewer.forward(0, &burst, now, &mut Outlet { sealer: &mut sealer, batch: &mut batch, route: &route });
+        }
+        let (mut packets, mut with_number) = ([0, 0], [0, 0]);
+        while let Ok(packet) = sent.try_recv() {
+            let lane = usize::from(packet[1] & 0x7f == 111);
+            packets[lane] += 1;
+            with_number[lane] += usize::from(extensions(&packet).any(|(id, _)| id == 4));
+        }
+        assert_eq!((packets, with_number), ([3, 2], numbered));
+    }
 }

@@ -70,6 +70,7 @@ impl LineUp {
                         payload_type: section.payload_type,
                         rtx: track.rtx_ssrc.zip(section.rtx_payload_type),
                         first_sequence: rand::random::<u16>() & 0x3fff,
+                        transport_cc: section.transport_cc,
                     }
                 })
                 .collect();

@@ -15,6 +15,7 @@ mod layers_tests;
 pub(crate) mod line_up;
 #[cfg(test)]
 pub(crate) mod network_tests;
+mod owed;
 pub(crate) mod path;
 pub(crate) mod roster;
 pub(crate) mod selector;

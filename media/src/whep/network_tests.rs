@@ -3,6 +3,7 @@
 
 use super::burst::{Burst, Lane};
 use super::feed::Feeds;
+use super::forwarder::testing::burst;
 use super::path::Path;
 use super::roster::Roster;
 use super::send_lane::LaneSetup;
@@ -45,7 +46,9 @@ pub(super) const SETUP: LaneSetup = LaneSetup {
     payload_type: PAYLOAD_TYPE,
     rtx: Some((RTX_SSRC, RTX_PAYLOAD_TYPE)),
     first_sequence: 0x7ff0,
+    transport_cc: Some(TRANSPORT_CC),
 };
+pub(super) const TRANSPORT_CC: u8 = 3;
 pub(super) const TICK: Duration = Duration::from_millis(5);
 pub(super) const FRAME: Duration = Duration::from_nanos(33_333_333);
 /// 2.5 Mbit/s at 30 frames a second with a keyframe of five frames every two seconds.
@@ -122,7 +125,7 @@ impl Server {
             Seat { events, roster: Roster::default(), broadcast, viewer, identity: None, known_as: KnownAs::default() };
         let (route, sent) = mpsc::channel(4_096);
         Self {
-            viewer: Viewer::new(vec![Showing::new(&[SETUP], lease)], Path::new(None, 1, now), seat, now),
+            viewer: Viewer::new(vec![Showing::new(&[SETUP], lease)], Path::new(false, 1, now), seat, now),
             _publisher: publisher,
             shelf: Shelf::default(),
             packetizer: Packetizer::video(&format()).unwrap(),
@@ -389,6 +392,31 @@ async fn who_comes_in_the_middle_of_a_gop_does_not_overrun_the_queue_either() {
     }
 }
 
+/// A few hundred bytes name thousands of packets, and the worker that looks them up serves others too.
+#[tokio::test]
+async fn who_asks_for_everything_again_is_heard_a_little_at_a_time() {
+    let start = Instant::now();
+    let mut server = Server::new(start, BYTES).await;
+    server.admit(start);
+    let frame = burst(Lane::Video, 0, 1_500, true);
+    server.shelf.put(&frame, start);
+    let Server { viewer, sealer, batch, route, shelf, sent, .. } = &mut server;
+    let out = &mut Outlet { sealer, batch, route };
+    viewer.forward(0, &frame, start, out);
+    let mut count = || std::iter::from_fn(|| sent.try_recv().ok()).count();
+    assert_eq!(count(), 1_500);
+    let mut ask = |first: u16, count: u16, now| {
+        let (mut compound, lost) = (Vec::new(), (first..first + count).map(|at| SETUP.first_sequence + at));
+        write_nack(&mut compound, 1, SSRC, &lost.collect::<Vec<_>>());
+        let block = blocks(&compound).next().unwrap();
+        viewer.feedback(&block.feedback(NtpTime(0)), |_| Some(&*shelf), now, out);
+    };
+    (0..3).for_each(|block| ask(block * 500, 500, start));
+    assert_eq!(count(), 512, "of all that a turn brings");
+    ask(600, 900, start + Duration::from_millis(50));
+    assert_eq!(count(), 204, "and then as many as time went by");
+}
+
 /// The pictures of a stage share one way: none of them waits for the others to be done.
 #[tokio::test]
 async fn eight_feeds_share_the_pace_of_one_way_and_none_is_late() {
@@ -407,7 +435,7 @@ async fn eight_feeds_share_the_pace_of_one_way_and_none_is_late() {
     let viewer = ViewerId::parse("viewer").unwrap();
     let seat =
         Seat { events, roster: Roster::default(), broadcast, viewer, identity: None, known_as: KnownAs::default() };
-    let mut viewer = Viewer::new(showings, Path::new(None, 8, start), seat, start);
+    let mut viewer = Viewer::new(showings, Path::new(false, 8, start), seat, start);
     let (route, mut sent) = mpsc::channel(65_536);
     let (mut sealer, mut batch, route, shelf) =
         (keys().sealer(), SendBatch::default(), Route::Tcp(route), Shelf::default());

@@ -20,9 +20,9 @@ pub(super) enum Due {
 
 #[derive(Debug)]
 pub(crate) struct Path {
-    /// With the id of the extension that numbers packets. Only where there is a choice of layers: a viewer of a show without
-    /// is sent what there is, and its reports would cost for nothing.
-    estimate: Option<(u8, Box<SendEstimate>)>,
+    /// Only where there is a choice of layers: a viewer of a show without is sent what there is, and its reports would cost for
+    /// nothing.
+    estimate: Option<Box<SendEstimate>>,
     pacer: Pacer,
     /// Pictures that share it evenly.
     pictures: u64,
@@ -35,6 +35,8 @@ pub(crate) struct Path {
     spread: Duration,
     /// When it was changed last.
     spread_at: Instant,
+    /// So many lost packets more are looked up when asked for, and when that was counted.
+    hearing: (f64, Instant),
     /// When the present turn began; packets are counted as sent then.
     now: Instant,
 }
@@ -52,6 +54,10 @@ const OVERRUN: usize = 8;
 const STRETCH_EVERY: Duration = Duration::from_secs(1);
 /// Without losses it becomes shorter after this.
 const SHRINK_AFTER: Duration = Duration::from_secs(60);
+/// Of lost packets so many are looked up at once, and so many a second: more than any way loses that still shows a picture. To
+/// name them costs the viewer two bits each, and a look at each costs the worker, which serves others too.
+const HEARD_AT_ONCE: f64 = 512.0;
+const HEARD_PER_SECOND: f64 = 4_096.0;
 /// Where nothing is measured, the pace of live frames is at least this for each picture, and that of a GOP of the past this.
 const LIVE_BPS_MIN: u64 = 8_000_000;
 const PAST_BPS: u64 = 45_000_000;
@@ -62,9 +68,9 @@ const AT_ONCE_MEASURED: usize = 4_800;
 const LOST_AT_ONCE: i64 = 12_000;
 
 impl Path {
-    /// `transport_cc`: the id that was agreed on. `pictures` go this way.
-    pub(crate) fn new(transport_cc: Option<u8>, pictures: usize, now: Instant) -> Self {
-        let estimate = transport_cc.map(|id| (id, Box::new(SendEstimate::new(now, START_BPS))));
+    /// `measures`: transport-wide numbers were agreed on for something that goes this way. So many `pictures` do.
+    pub(crate) fn new(measures: bool, pictures: usize, now: Instant) -> Self {
+        let estimate = measures.then(|| Box::new(SendEstimate::new(now, START_BPS)));
         let pictures = pictures.max(1) as u64;
         Self {
             estimate,
@@ -75,6 +81,7 @@ impl Path {
             live_bps: 0,
             spread: SPREAD_MIN,
             spread_at: now,
+            hearing: (HEARD_AT_ONCE, now),
             now,
         }
     }
@@ -93,20 +100,21 @@ impl Path {
 
     pub(super) fn round_trip(&mut self, rtt: Duration) {
         self.rtt = rtt;
-        if let Some((_, estimate)) = &mut self.estimate {
+        if let Some(estimate) = &mut self.estimate {
             estimate.round_trip(rtt);
         }
     }
 
-    /// Counts a packet of so many bytes that leaves now.
-    pub(super) fn stamp(&mut self, bytes: usize) -> Option<Stamp> {
-        let now = self.now;
-        self.estimate.as_mut().map(|(id, estimate)| Stamp { id: *id, sequence: estimate.sent(now, bytes) })
+    /// Counts a packet of so many bytes that leaves now, with the id of the extension that numbers it. Without one it has no
+    /// number and is not counted: nothing would be said of it, and that would read as its loss.
+    pub(super) fn stamp(&mut self, id: Option<u8>, bytes: usize) -> Option<Stamp> {
+        let (id, estimate) = (id?, self.estimate.as_mut()?);
+        Some(Stamp { id, sequence: estimate.sent(self.now, bytes) })
     }
 
     /// A report of what arrived when. One that cannot be read says nothing.
     pub(super) fn report(&mut self, body: &[u8]) {
-        let Some((_, estimate)) = &mut self.estimate else { return };
+        let Some(estimate) = &mut self.estimate else { return };
         let before = estimate.bitrate();
         let _ = estimate.feedback(self.now, body);
         if estimate.bitrate() < before {
@@ -114,11 +122,17 @@ impl Path {
         }
     }
 
-    /// The viewer asks for so many packets at a time.
-    pub(super) fn lost(&mut self, packets: usize) {
+    /// The viewer asks for so many packets at a time: how many of them are looked up. For the others it asks again.
+    pub(super) fn lost(&mut self, packets: usize) -> usize {
         if packets >= OVERRUN {
             self.stretch();
         }
+        let (left, counted) = self.hearing;
+        let more = self.now.saturating_duration_since(counted).as_secs_f64() * HEARD_PER_SECOND;
+        let left = (left + more).min(HEARD_AT_ONCE);
+        let heard = packets.min(left as usize);
+        self.hearing = (left - heard as f64, self.now);
+        heard
     }
 
     /// A queue on the way has filled.
@@ -134,14 +148,14 @@ impl Path {
             self.spread /= 2;
             self.spread_at = self.now;
         }
-        if let Some((_, estimate)) = &mut self.estimate {
+        if let Some(estimate) = &mut self.estimate {
             estimate.tick(self.now);
         }
     }
 
     /// What the way carries, where that is known.
     pub(super) fn measured_bps(&self) -> Option<u64> {
-        self.estimate.as_ref().map(|(_, estimate)| estimate.bitrate())
+        self.estimate.as_ref().map(|estimate| estimate.bitrate())
     }
 
     /// What it carries of each picture.
@@ -152,7 +166,7 @@ impl Path {
     /// The size of a packet that should leave, to learn whether the way carries `wanted_bps` of each picture.
     pub(super) fn poll_probe(&mut self, wanted_bps: u64) -> Option<usize> {
         let (now, wanted_bps) = (self.now, wanted_bps.saturating_mul(self.pictures));
-        self.estimate.as_mut().and_then(|(_, estimate)| estimate.poll_probe(now, wanted_bps)).map(|probe| probe.bytes)
+        self.estimate.as_mut().and_then(|estimate| estimate.poll_probe(now, wanted_bps)).map(|probe| probe.bytes)
     }
 
     /// So many bytes of live frames or lost packets wait from here on.

@@ -58,6 +58,8 @@ pub(crate) struct LaneSetup {
     /// SSRC and payload type of retransmissions (RFC 4588); without it nothing is sent again.
     pub(crate) rtx: Option<(u32, u8)>,
     pub(crate) first_sequence: u16,
+    /// The id of transport-wide numbers, where its section has them.
+    pub(crate) transport_cc: Option<u8>,
 }
 
 impl SendLane {
@@ -88,11 +90,11 @@ impl SendLane {
         let none = Part { packets: 0, bytes: 0, is_last: true };
         let begun = self.under_way.take().or_else(|| self.begin(burst, shift));
         let Some((Placed { index, timestamp }, begun)) = begun else { return none };
-        let LaneSetup { ssrc, payload_type, .. } = self.setup;
+        let LaneSetup { ssrc, payload_type, transport_cc, .. } = self.setup;
         let (mut next, mut bytes) = (begun, 0);
         while next < burst.packets.len() && bytes < room {
             let packet = &burst.packets[next];
-            let stamp = path.stamp(packet.len() + OVERHEAD);
+            let stamp = path.stamp(transport_cc, packet.len() + OVERHEAD);
             let header = SentHeader { payload_type, marker: packet.marker, timestamp, ssrc, stamp };
             out.rtp(&header, index + next as u64, |arena| packet.write(arena));
             next += 1;
@@ -154,7 +156,7 @@ impl SendLane {
         let &Found { packet, timestamp, .. } = found;
         let index = self.rtx_index;
         self.rtx_index += 1;
-        let stamp = path.stamp(packet.len() + OVERHEAD);
+        let stamp = path.stamp(self.setup.transport_cc, packet.len() + OVERHEAD);
         let header = SentHeader { payload_type, marker: packet.marker, timestamp, ssrc, stamp };
         out.rtp(&header, index, |arena| {
             // The original sequence number stands before the payload (section 4).
@@ -194,8 +196,15 @@ mod tests {
     use crate::rtc::srtp::{SessionKeys, SrtpProfile};
     use std::time::Instant;
 
-    const SETUP: LaneSetup =
-        LaneSetup { lane: Lane::Video, m_line: 0, ssrc: 7, payload_type: 96, rtx: Some((8, 97)), first_sequence: 1 };
+    const SETUP: LaneSetup = LaneSetup {
+        lane: Lane::Video,
+        m_line: 0,
+        ssrc: 7,
+        payload_type: 96,
+        rtx: Some((8, 97)),
+        first_sequence: 1,
+        transport_cc: Some(3),
+    };
 
     /// From a frame to the system call, for 200 viewers: nothing is allocated once the batch has its size.
     #[test]
@@ -205,7 +214,7 @@ mod tests {
         let route = Route::Udp(there.local_addr().unwrap());
         let keys = SessionKeys::from_exporter(SrtpProfile::AeadAes128Gcm, &[7; 56]);
         // With transport-wide numbers and an estimate: the costly half of the viewers.
-        let path = || Path::new(Some(3), 1, Instant::now());
+        let path = || Path::new(true, 1, Instant::now());
         let mut viewers: Vec<_> = (0..200).map(|_| (SendLane::new(SETUP), keys.sealer(), path())).collect();
         let mut batch = SendBatch::default();
         let frames: Vec<_> = (0..50_u64).map(|frame| burst(Lane::Video, frame * 8, 8, frame == 0)).collect();
@@ -228,7 +237,7 @@ mod tests {
         let keys = SessionKeys::from_exporter(SrtpProfile::AeadAes128Gcm, &[7; 56]);
         let (mut lane, mut sealer, mut batch) = (SendLane::new(SETUP), keys.sealer(), SendBatch::default());
         let (mut shelf, now) = (Shelf::default(), Instant::now());
-        let mut path = Path::new(None, 1, now);
+        let mut path = Path::new(false, 1, now);
         let frame = burst(Lane::Video, 100, 3, true);
         shelf.put(&frame, now);
         let mut out = Outlet { sealer: &mut sealer, batch: &mut batch, route: &route };

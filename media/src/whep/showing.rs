@@ -5,6 +5,7 @@
 
 use super::burst::{Burst, LAYERS_MAX, Lane};
 use super::feed::FeedLease;
+use super::owed::Owed;
 use super::path::{AT_ONCE, Due, Path};
 use super::selector::{Layer, Selector};
 use super::send_lane::{LaneSetup, Part, SendLane};
@@ -26,7 +27,7 @@ pub(crate) struct Showing {
     /// While it is not empty, new video queues behind it.
     backlog: VecDeque<Waiting>,
     /// Lost packets that are to be sent again.
-    owed: VecDeque<(Lane, u16)>,
+    owed: Owed,
     resent: ::metrics::Counter,
     caught_up: Option<Instant>,
     selector: Selector,
@@ -48,8 +49,6 @@ struct Waiting {
 
 /// Bursts that may queue behind a catch-up. Beyond it the viewer waits for the next keyframe.
 const BACKLOG_MAX: usize = 1_024;
-/// Lost packets that may wait; a viewer asks again for what it still misses.
-const OWED_MAX: usize = 512;
 /// A longer GOP is not sent again to mend a loss; the next keyframe is nearer.
 const MEND_PACKETS_MAX: usize = 400;
 /// Catching up again is a burst; once a second is often enough.
@@ -75,7 +74,7 @@ impl Showing {
             lease,
             lanes,
             backlog: VecDeque::new(),
-            owed: VecDeque::new(),
+            owed: Owed::default(),
             resent: ::metrics::counter!(metrics::WHEP_RESENT),
             caught_up: None,
             selector: Selector::default(),
@@ -243,10 +242,9 @@ impl Showing {
             return true;
         }
         let lane = lane.setup.lane;
-        path.lost(sequences.clone().count());
-        for sequence in sequences.clone().take(OWED_MAX - self.owed.len()) {
-            if !self.owed.contains(&(lane, sequence)) {
-                self.owed.push_back((lane, sequence));
+        let heard = path.lost(sequences.clone().count());
+        for sequence in sequences.clone().take(heard) {
+            if self.owed.push(lane, sequence) {
                 path.wait(PACKET_BYTES);
             }
         }
@@ -325,7 +323,7 @@ impl Showing {
                 break;
             }
             if due == Due::Lost {
-                let Some((lane, sequence)) = self.owed.pop_front() else { break };
+                let Some((lane, sequence)) = self.owed.pop() else { break };
                 path.waited(PACKET_BYTES);
                 let lane = self.lanes[lane.index()].as_mut();
                 if let Some(bytes) = lane.and_then(|lane| lane.resend(sequence, shelf, path, out)) {

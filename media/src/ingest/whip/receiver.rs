@@ -192,17 +192,20 @@ impl Receiver {
     }
 
     fn ask_for_keyframes(&mut self, now: Instant, out: &mut Outlet<'_>) {
-        let asked_by_viewers = self.publisher.broadcast().take_keyframe_requests();
+        let broadcast = self.publisher.broadcast();
+        broadcast.keyframes_on_request(self.tracks.iter().any(|track| track.is_video() && track.hears_pli()));
+        let asked_by_viewers = broadcast.take_keyframe_requests();
         let all = self.to_hub.wants_keyframes() || now.duration_since(self.keyframe_seen) >= GOP_MAX;
         for (track, wish) in self.tracks.iter().zip(&mut self.keyframes) {
             let (Source::Layer(layer), Some(ssrc), true) = (track.source, track.ssrc(), track.hears_pli()) else {
                 continue;
             };
             wish.by_viewer |= self.to_hub.track_of(layer).is_some_and(|track| asked_by_viewers.contains(track));
-            let small = self.to_hub.leads(layer) || self.to_hub.wants_keyframes();
+            let awaited = self.to_hub.awaits_keyframe(layer);
+            let small = self.to_hub.leads(layer) || self.to_hub.wants_keyframes() || awaited;
             let pause = if small { SMALL_KEYFRAME_EVERY } else { KEYFRAME_EVERY };
             let lately = wish.asked.is_some_and(|at| now.duration_since(at) < pause);
-            if (all || wish.by_viewer || track.needs_keyframe()) && !lately {
+            if (all || awaited || wish.by_viewer || track.needs_keyframe()) && !lately {
                 wish.asked = Some(now);
                 out.rtcp(|arena| write_pli(arena, self.ssrc, ssrc));
             }
@@ -224,3 +227,42 @@ impl Receiver {
 
 /// A stereo packet of 20 ms.
 const STEREO_TOC: u8 = 0xfc;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::HubConfig;
+    use crate::hub::Hub;
+    use crate::model::{BroadcastId, TrackId};
+    use crate::rtc::negotiate::{Offer, answer_publisher, testing};
+    use crate::rtc::route::Route;
+    use crate::rtc::socket::SendBatch;
+    use crate::rtc::srtp::{SessionKeys, SrtpProfile};
+    use crate::rtp::header::SentHeader;
+    use crate::seam::{Deaf, Protocol, PublishGrant};
+    use std::sync::Arc;
+
+    #[tokio::test]
+    async fn viewers_are_told_whether_this_publisher_can_be_asked_for_keyframes() {
+        let pli = include_str!("../../rtc/negotiate/testdata/aiortc-1.16-sends.sdp");
+        for (offer, hears) in [(pli.to_owned(), true), (pli.replace(" nack pli", " goog-remb"), false)] {
+            let (agreement, _) = answer_publisher(&Offer::parse(&offer).unwrap(), &testing::local()).unwrap();
+            let (hub, _opened) = Hub::new(HubConfig::default(), Arc::new(Deaf));
+            let show = PublishGrant::of_host(BroadcastId::parse("session_1").unwrap(), "host");
+            let publisher = hub.claim(show, Protocol::Whip).await.unwrap();
+            let (broadcast, now) = (Arc::clone(publisher.broadcast()), Instant::now());
+            let payload_type = agreement.sections[0].codecs[0].payload_type;
+            let mut receiver = Receiver::new(&agreement, publisher, now);
+            assert!(!broadcast.request_keyframe(TrackId(0)), "what it sends is not known");
+            let mut packet = Vec::new();
+            SentHeader { payload_type, marker: true, timestamp: 0, ssrc: 100, stamp: None }.write(1, &mut packet);
+            packet.extend_from_slice(&[0x10, 1, 2, 3]);
+            receiver.rtp(&packet, now);
+            let mut sealer = SessionKeys::from_exporter(SrtpProfile::AeadAes128Gcm, &[7; 56]).sealer();
+            let (mut batch, (route, _sent)) = (SendBatch::default(), tokio::sync::mpsc::channel(64));
+            let out = &mut Outlet { sealer: &mut sealer, batch: &mut batch, route: &Route::Tcp(route) };
+            assert_eq!(receiver.tick(now, out), None);
+            assert_eq!(broadcast.request_keyframe(TrackId(0)), hears);
+        }
+    }
+}

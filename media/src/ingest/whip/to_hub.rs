@@ -62,6 +62,8 @@ struct Lane {
 struct Running {
     track: TrackId,
     last_dts: i64,
+    /// Nothing of this epoch can be decoded yet: its keyframe was lost, or came before that of the leader.
+    awaits_keyframe: bool,
 }
 
 /// A camera that shows nothing for so long does not keep the sound from viewers.
@@ -96,6 +98,12 @@ impl ToHub {
     /// Every layer should begin anew, so that an epoch can.
     pub(super) fn wants_keyframes(&self) -> bool {
         self.renew || self.zero.is_none()
+    }
+
+    /// Whether a layer has had no keyframe in this epoch.
+    pub(super) fn awaits_keyframe(&self, layer: u8) -> bool {
+        let lane = self.lanes.layers.get(usize::from(layer));
+        lane.and_then(|lane| lane.running.as_ref()).is_some_and(|running| running.awaits_keyframe)
     }
 
     /// The track that a layer is now.
@@ -191,7 +199,7 @@ impl ToHub {
             lane.running = media.map(|media| {
                 let (id, timescale) = (TrackId(tracks.len() as u8), Timescale::new(lane.clock.rate));
                 tracks.push(Arc::new(TrackFormat { id, rid: lane.rid.clone(), timescale, media }));
-                Running { track: id, last_dts: -1 }
+                Running { track: id, last_dts: -1, awaits_keyframe: lane.format.is_some() }
             });
         };
         let shown = if source == Source::Audio { Vec::new() } else { self.lanes.by_size(elapsed) };
@@ -224,6 +232,7 @@ impl ToHub {
         // Layers of one moment are stamped a few milliseconds apart; none may stand before the epoch.
         let dts = dts.max(running.last_dts + 1);
         running.last_dts = dts;
+        running.awaits_keyframe &= !unit.keyframe;
         let keyframe = unit.keyframe || source == Source::Audio;
         sink.write(Frame { track: running.track, dts, pts: dts, keyframe, payload: unit.payload });
     }
@@ -345,6 +354,27 @@ mod tests {
         let seen = |epoch: &Epoch| epoch.tracks.iter().map(|track| track.rid.clone()).collect::<Vec<_>>();
         let [h, l] = names;
         assert_eq!(heard.epochs.iter().map(seen).collect::<Vec<_>>(), [vec![l, h.clone()], vec![h]]);
+    }
+
+    #[test]
+    fn a_layer_whose_keyframe_came_before_the_epoch_is_asked_for_another() {
+        let names = ["h", "l"].map(|name| Rid::parse(name).ok());
+        let (mut to_hub, mut heard) = (ToHub::new(names, stereo()), Heard::default());
+        to_hub.take(&mut heard, Source::Layer(0), unit(0, true, Some(video(320))), at(0));
+        to_hub.take(&mut heard, Source::Layer(1), unit(0, true, Some(video(160))), at(10));
+        assert_eq!([0, 1].map(|layer| to_hub.awaits_keyframe(layer)), [true, false], "it came before the leader's");
+        to_hub.take(&mut heard, Source::Layer(0), unit(3_000, true, None), at(40));
+        to_hub.take(&mut heard, Source::Layer(1), unit(3_000, false, None), at(40));
+        assert_eq!([0, 1].map(|layer| to_hub.awaits_keyframe(layer)), [false, false]);
+        // The leader is another size: all begin anew. Its own keyframe is late, for it lost a packet.
+        to_hub.take(&mut heard, Source::Layer(0), unit(90_000, true, None), at(1_000));
+        to_hub.take(&mut heard, Source::Layer(1), unit(90_000, true, Some(video(200))), at(1_060));
+        assert_eq!(heard.epochs.len(), 2);
+        to_hub.take(&mut heard, Source::Layer(0), unit(93_000, false, None), at(1_070));
+        assert_eq!([0, 1].map(|layer| to_hub.awaits_keyframe(layer)), [true, false]);
+        assert!(!to_hub.wants_keyframes(), "the leader needs none");
+        to_hub.take(&mut heard, Source::Layer(0), unit(96_000, true, None), at(1_100));
+        assert!(!to_hub.awaits_keyframe(0));
     }
 
     #[test]

@@ -83,7 +83,7 @@ impl Track {
         self.rid.as_deref().and_then(|rid| Rid::parse(rid).ok())
     }
 
-    fn is_video(&self) -> bool {
+    pub(super) fn is_video(&self) -> bool {
         matches!(self.source, Source::Layer(_))
     }
 

@@ -21,6 +21,7 @@ use rtc::dtls::endpoint::{Endpoint, EndpointEvent};
 use rtc::dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 use rtc::dtls::state::State;
 use rtc::shared::TransportProtocol;
+use rtc::shared::error::Error;
 use std::collections::{HashMap, VecDeque};
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -248,8 +249,15 @@ impl DtlsServer {
         if let Some(flight) = flight {
             flight.heard();
         }
-        let events = self.endpoint.read(now, address, None, datagram).map_err(protocol)?;
-        for event in events {
+        let read = self.endpoint.read(now, address, None, datagram);
+        if matches!(read, Err(Error::ErrAlertFatalOrClose)) {
+            // Nothing more comes of it: the peer has given up, or was told that we have. Once the handshake is done, nobody
+            // else can say so.
+            let kind = DtlsEventKind::Failed(protocol(Error::ErrAlertFatalOrClose));
+            self.events.push_back(DtlsEvent { peer, kind });
+            return Ok(());
+        }
+        for event in read.map_err(protocol)? {
             match event {
                 EndpointEvent::HandshakeComplete => {
                     let done = self.shaking.extract_if(.., |(shaking, _)| *shaking == peer).next();

@@ -214,6 +214,30 @@ fn goodbyes_are_heard_in_both_directions_and_nothing_is_left_behind() {
 }
 
 #[test]
+fn who_gives_up_on_the_handshake_is_not_waited_for_and_nobody_ends_a_connection_of_others() {
+    let (_dir, identity) = server();
+    let (mut server, peer, now) = (DtlsServer::new(&identity), PeerKey::from_index(5), Instant::now());
+    let mut client = client(now, peer);
+    // handshake_failure, fatal; without a key anybody could have written it.
+    let alert = [21, 254, 253, 0, 0, 0, 0, 0, 0, 1, 0, 0, 2, 2, 40];
+    shake(&mut server, &mut client, peer, |_| false);
+    let _ = server.handle_datagram(now, peer, &alert);
+    assert!(server.poll_event().is_none());
+    server.close(now, peer);
+    while server.poll_transmit().is_some() {}
+
+    let mut client = client_with(now, peer, &[SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm]);
+    while let Some(record) = client.poll_transmit() {
+        server.handle_datagram(now, peer, &record.message).unwrap();
+    }
+    assert!(server.handle_datagram(now, peer, &alert).is_ok());
+    assert!(matches!(server.poll_event().map(|event| event.kind), Some(DtlsEventKind::Failed(_))));
+    server.close(now, peer);
+    while server.poll_transmit().is_some() {}
+    assert!(server.is_empty());
+}
+
+#[test]
 fn the_certificate_is_the_same_after_a_restart_and_a_broken_one_is_named() {
     let (dir, identity) = server();
     assert_eq!(Identity::load_or_create(dir.path()).unwrap().fingerprint, identity.fingerprint);

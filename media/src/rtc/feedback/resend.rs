@@ -38,11 +38,14 @@ impl ResendPolicy {
         let since = self.filled.map_or(Duration::ZERO, |at| now.duration_since(at));
         self.filled = Some(now);
         self.budget = (self.budget + since.as_secs_f64() * BYTES_PER_SECOND).min(BUDGET_MAX);
+        if self.budget < bytes as f64 {
+            return false;
+        }
         let pause = (rtt * 3 / 4).max(AGAIN_AFTER);
         let now_ms = now.duration_since(*self.start.get_or_insert(now)).as_millis() as u32;
         let is_recent = |at: u32| u128::from(now_ms.wrapping_sub(at)) < pause.as_millis();
         let too_soon = self.lately.iter().flatten().any(|(sent, at)| *sent == number as u32 && is_recent(*at));
-        if too_soon || self.budget < bytes as f64 {
+        if too_soon {
             return false;
         }
         self.budget -= bytes as f64;

@@ -14,7 +14,7 @@ use crate::metrics;
 use crate::rtc::copies::Copies;
 use crate::rtc::dtls::{DtlsEvent, DtlsEventKind, DtlsServer};
 use crate::rtc::outlet::finish;
-use crate::rtc::socket::{ReceiveBatch, SendBatch, UdpSocket};
+use crate::rtc::socket::{ReceiveBatch, SendBatch, SendReport, UdpSocket};
 use crate::rtc::srtp::SessionKeys;
 use crate::signalling::{Doorkeeper, ResourceId};
 use crate::whep::feed::{FeedId, Standing};
@@ -61,8 +61,14 @@ pub(crate) struct Worker {
     /// fifteenth of this thread's time.
     restless: Vec<usize>,
     now: Instant,
+    counts: Counts,
+}
+
+/// What became of packets.
+struct Counts {
     sent: ::metrics::Counter,
     unsent: ::metrics::Counter,
+    uncut: ::metrics::Counter,
 }
 
 /// What this worker keeps of a feed, and who of its peers watches it.
@@ -102,8 +108,11 @@ impl Worker {
             next_sweep: now,
             restless: Vec::new(),
             now,
-            sent: ::metrics::counter!(metrics::WEBRTC_SENT),
-            unsent: ::metrics::counter!(metrics::WEBRTC_SEND_FAILED),
+            counts: Counts {
+                sent: ::metrics::counter!(metrics::WEBRTC_SENT),
+                unsent: ::metrics::counter!(metrics::WEBRTC_SEND_FAILED),
+                uncut: ::metrics::counter!(metrics::WEBRTC_UNCUT),
+            },
         }
     }
 
@@ -173,7 +182,7 @@ impl Worker {
     }
 
     fn flush(&mut self) {
-        send(&mut self.batch, &self.parts.socket, &self.sent, &self.unsent);
+        send(&mut self.batch, &self.parts.socket, &self.counts);
     }
 
     /// Sends what DTLS has to say and acts on what it learnt.
@@ -198,7 +207,8 @@ impl Worker {
                 DtlsEventKind::Closed => self.remove(slot, PeerEnd::Closed),
                 DtlsEventKind::Failed(error) => {
                     tracing::debug!(%error, peer = slot, "DTLS failed");
-                    self.remove(slot, PeerEnd::NeverConnected);
+                    let was_connected = matches!(self.peers.get(slot), Some(Some(Peer { keys: Some(_), .. })));
+                    self.remove(slot, if was_connected { PeerEnd::Closed } else { PeerEnd::NeverConnected });
                 }
             }
         }
@@ -340,13 +350,12 @@ fn shelf<'a>(feeds: &'a HashMap<FeedId, FeedState>, showing: &Showing) -> Option
 }
 
 /// Sends what is batched and counts what became of it.
-fn send(batch: &mut SendBatch, socket: &UdpSocket, sent: &::metrics::Counter, unsent: &::metrics::Counter) {
-    let report = batch.flush(socket);
-    if report.packets > 0 {
-        sent.increment(report.packets as u64);
-    }
-    if report.dropped > 0 {
-        unsent.increment(report.dropped as u64);
+fn send(batch: &mut SendBatch, socket: &UdpSocket, counts: &Counts) {
+    let SendReport { packets, dropped, uncut } = batch.flush(socket);
+    for (counter, count) in [(&counts.sent, packets), (&counts.unsent, dropped), (&counts.uncut, uncut)] {
+        if count > 0 {
+            counter.increment(count as u64);
+        }
     }
 }
 

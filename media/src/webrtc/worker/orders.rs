@@ -25,13 +25,15 @@ impl Worker {
                         self.next_tick = self.next_tick.min(self.now + TICK);
                     }
                     if self.batch.is_full() {
-                        send(&mut self.batch, &self.parts.socket, &self.sent, &self.unsent);
+                        send(&mut self.batch, &self.parts.socket, &self.counts);
                     }
                 }
             }
             Command::Datagram { from, datagram, via } => self.datagram(from, &datagram, Way::Worker(via)),
             Command::Belongs { from, worker } => self.learn(from, worker),
-            Command::Tcp { connection, from, datagram, reply } => self.tcp(connection, from, &datagram, reply),
+            Command::Tcp { share: _share, connection, from, datagram, reply } => {
+                self.tcp(connection, from, &datagram, reply);
+            }
             Command::Add(new) => self.add(*new),
             Command::Restart { resource, credentials } => {
                 let Some(&slot) = self.by_resource.get(&resource) else { return };

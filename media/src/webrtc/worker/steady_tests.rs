@@ -47,9 +47,17 @@ const VIDEO_LANE: LaneSetup = LaneSetup {
     payload_type: 96,
     rtx: Some((RTX, 97)),
     first_sequence: 100,
+    transport_cc: Some(TRANSPORT_CC),
 };
-const AUDIO_LANE: LaneSetup =
-    LaneSetup { lane: Lane::Audio, m_line: 1, ssrc: AUDIO, payload_type: 111, rtx: None, first_sequence: 100 };
+const AUDIO_LANE: LaneSetup = LaneSetup {
+    lane: Lane::Audio,
+    m_line: 1,
+    ssrc: AUDIO,
+    payload_type: 111,
+    rtx: None,
+    first_sequence: 100,
+    transport_cc: Some(TRANSPORT_CC),
+};
 const VIEWERS: usize = 6;
 /// Of them, those that measure their ways.
 const MEASURING: usize = 3;
@@ -100,7 +108,7 @@ impl Client {
         // Their ways get narrow and wide again, once before anything is counted and once after.
         let at = Duration::from_secs;
         let rates = if number < MEASURING {
-            vec![(at(0), 6_000_000), (at(6), 1_300_000), (at(12), 6_000_000), (at(36), 1_300_000), (at(44), 6_000_000)]
+            vec![(at(0), 6_000_000), (at(6), 1_300_000), (at(12), 6_000_000), (at(36), 500_000), (at(44), 6_000_000)]
         } else {
             Vec::new()
         };
@@ -187,7 +195,7 @@ fn connect(worker: &mut Worker, number: usize, at: SocketAddr, lease: FeedLease,
         known_as: KnownAs::default(),
     };
     let showing = Showing::new(&[VIDEO_LANE, AUDIO_LANE], lease);
-    let path = Path::new((number < MEASURING).then_some(TRANSPORT_CC), 1, now);
+    let path = Path::new(number < MEASURING, 1, now);
     let resource = ResourceId::generate();
     worker.add(NewPeer {
         resource: resource.clone(),
@@ -277,8 +285,8 @@ async fn nothing_is_allocated_per_packet_while_viewers_lose_measure_and_change_l
     let mut sent = 0;
     for (number, (client, (packets, repeated, layers))) in clients.iter().zip(counted_from).enumerate() {
         sent += client.packets - packets;
-        assert!(client.repeated - repeated > 50, "{} packets were sent again", client.repeated - repeated);
-        assert!(client.packets - packets > 3_000, "{} packets arrived", client.packets - packets);
+        assert!(client.repeated - repeated > 30, "{} packets were sent again", client.repeated - repeated);
+        assert!(client.packets - packets > 2_000, "{} packets arrived", client.packets - packets);
         let changes = client.layers.len() > layers;
         assert_eq!(changes, number < MEASURING, "layers {:?}, of which {layers} before", client.layers);
     }

@@ -97,7 +97,7 @@ impl Stage {
             known_as: KnownAs::default(),
         };
         let now = Instant::now();
-        let viewer = Viewer::new(line_up.showings(&agreement), Path::new(None, 0, now), seat, now);
+        let viewer = Viewer::new(line_up.showings(&agreement), Path::new(false, 0, now), seat, now);
         NewPeer {
             resource: ResourceId::generate(),
             credentials: Credentials { ufrag: ufrag.to_owned(), ..Credentials::generate() },

@@ -42,6 +42,8 @@ pub(crate) struct SendEstimate {
     reference: CounterUnwrapper<24>,
     /// The highest number that a report spoke of.
     reported: Option<u64>,
+    /// So many packets more may be told of, and how many had been sent when that was counted.
+    credit: (u64, u64),
     /// When the last report came, or silence was last answered.
     heard: Instant,
     rtt: Duration,
@@ -67,6 +69,11 @@ const TICKS_PER_REFERENCE: i64 = 256;
 /// Reports come every 100 ms or so. When they stay away this long the network carries nothing.
 const SILENCE: Duration = Duration::from_secs(1);
 const SILENCE_FACTOR: f64 = 0.8;
+/// How often a packet may be told of: browsers tell once, and again of the last half second where packets overtake each other.
+/// Without a limit a few hundred bytes would be walked for a millisecond, over and over.
+const TOLD_MAX: u64 = 8;
+/// As many as may be told of at once.
+const CREDIT_MAX: u64 = 16_384;
 /// After a decrease there is nothing to probe for.
 const CALM: Duration = Duration::from_secs(3);
 
@@ -82,6 +89,7 @@ impl SendEstimate {
             prober: Prober::new(now),
             reference: CounterUnwrapper::default(),
             reported: None,
+            credit: (0, 0),
             heard: now,
             rtt: RTT_FIRST,
         }
@@ -125,6 +133,7 @@ impl SendEstimate {
         let report = Report::parse(body)?;
         let mut acked = Acked::default();
         let Some(base) = self.history.number(report.base) else { return Ok(acked) };
+        self.charge(base, report.count)?;
         let reference = self.reference.unwrap_counter(report.reference) * TICKS_PER_REFERENCE;
         let mut found = 0;
         for status in report.statuses() {
@@ -162,6 +171,20 @@ impl SendEstimate {
         self.adjust(now);
         acked.changed = before != self.bitrate();
         Ok(acked)
+    }
+
+    /// Whether a report is worth walking through.
+    fn charge(&mut self, base: u64, told: u16) -> Result<(), ReportError> {
+        let next = self.history.next();
+        let known = next - base;
+        if u64::from(told) > known {
+            return Err(ReportError::Unsent { told, known });
+        }
+        let (credit, counted) = self.credit;
+        let credit = (credit + (next - counted) * TOLD_MAX).min(CREDIT_MAX);
+        let left = credit.checked_sub(told.into());
+        self.credit = (left.unwrap_or(credit), next);
+        left.map(|_| ()).ok_or(ReportError::Again { told })
     }
 
     /// Acts on silence; call at every turn, or at least every second. `true`: the estimate is another than before.

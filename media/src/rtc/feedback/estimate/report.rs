@@ -21,7 +21,8 @@ pub(super) struct Report<'a> {
     pub(super) base: u16,
     /// 64 ms each, modulo 2^24.
     pub(super) reference: u32,
-    count: u16,
+    /// Of packets that are spoken of.
+    pub(super) count: u16,
     chunks: &'a [u8],
     deltas: &'a [u8],
 }
@@ -47,6 +48,10 @@ pub(crate) enum ReportError {
     Chunks { told: u16, promised: u16 },
     #[error("the arrivals take {needed} bytes, the report has {found}")]
     Deltas { needed: usize, found: usize },
+    #[error("the report tells of {told} packets, of which {known} were sent")]
+    Unsent { told: u16, known: u64 },
+    #[error("the reports tell of {told} packets more than once too often")]
+    Again { told: u16 },
 }
 
 const FIXED_BYTES: usize = 16;

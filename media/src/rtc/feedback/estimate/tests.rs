@@ -343,6 +343,37 @@ fn reports_that_lie_leave_it_within_its_bounds() {
     }
 }
 
+/// Of a few dozen bytes that tell of so many packets from the first on: all of them arrived, nobody says when.
+fn untimed(told: u16) -> Vec<u8> {
+    let mut body = vec![0; 10];
+    body.extend_from_slice(&told.to_be_bytes());
+    body.extend_from_slice(&[0; 4]);
+    (0..told.div_ceil(0x1fff)).for_each(|_| body.extend_from_slice(&0x7fff_u16.to_be_bytes()));
+    body
+}
+
+#[test]
+fn reports_of_more_packets_than_were_sent_or_of_the_same_over_and_over_are_not_walked_through() {
+    let now = Instant::now();
+    let mut estimate = SendEstimate::new(now, START_BPS);
+    for _ in 0..1_000 {
+        estimate.sent(now, PACKET_BYTES);
+    }
+    let told = 65_528;
+    assert_eq!(estimate.feedback(now, &untimed(told)), Err(ReportError::Unsent { told, known: 1_000 }));
+    assert_eq!((estimate.reported, estimate.credit.0), (None, 0), "nothing is believed of it");
+    let mut arrived = 0;
+    let walked =
+        (0..50).filter(|_| estimate.feedback(now, &untimed(1_000)).map(|acked| arrived += acked.arrived).is_ok());
+    assert_eq!(walked.count(), 8);
+    assert_eq!(arrived, 1_000);
+    for _ in 0..250 {
+        estimate.sent(now, PACKET_BYTES);
+    }
+    assert!(estimate.feedback(now, &untimed(1_250)).is_ok(), "what is sent may be told of");
+    assert_eq!(estimate.feedback(now, &untimed(1_250)), Err(ReportError::Again { told: 1_250 }));
+}
+
 #[test]
 fn it_takes_sixteen_kilobytes_once() {
     let start = Instant::now();
