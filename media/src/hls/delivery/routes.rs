@@ -2,7 +2,7 @@
 //!
 //! In: HTTP requests. Out: playlists and media. Driven by the binary's listener.
 
-use super::super::packager::{Alternative, ShowState};
+use super::super::packager::Alternative;
 use super::super::remux::Unfit;
 use super::super::service::Shared;
 use super::super::show::{Channel, Show, Stage};
@@ -233,11 +233,8 @@ impl Visit<'_> {
                 Err(error) => return self.not_held(error),
             },
         };
-        let caching = match (snapshot.state, visitor.private) {
-            (ShowState::Ended, false) => Caching::Ended,
-            (ShowState::Ended | ShowState::Live | ShowState::Interrupted, true) => Caching::FreshPrivate,
-            (ShowState::Live | ShowState::Interrupted, false) => Caching::Fresh,
-        };
+        // Also of one that has ended: the whole recording is about to take its place under the same address.
+        let caching = if visitor.private { Caching::FreshPrivate } else { Caching::Fresh };
         let text = if directives.skip { snapshot.delta_playlist() } else { snapshot.playlist() };
         answer::playlist(text, request::encoding(self.headers), caching)
     }
