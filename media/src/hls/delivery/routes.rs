@@ -38,9 +38,13 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
         (&Method::OPTIONS, _) => return answer::preflight(),
         (&Method::GET | &Method::HEAD, Some(target)) => {
             what = target.resource.kind();
-            let query = parts.uri.query().unwrap_or("");
-            let visit = Visit { shared: &shared, target, query, headers: &parts.headers, method: &parts.method };
-            visit.serve().await
+            if let Resource::Download(part) = target.resource {
+                download::serve(&shared, &target.broadcast, part, &parts).await
+            } else {
+                let query = parts.uri.query().unwrap_or("");
+                let visit = Visit { shared: &shared, target, query, headers: &parts.headers, method: &parts.method };
+                visit.serve().await
+            }
         }
         (&Method::GET | &Method::HEAD, None) => {
             what = "unknown";
@@ -92,10 +96,6 @@ pub(super) const NOT_LIVE_RETRY: Duration = Duration::from_secs(2);
 
 impl Visit<'_> {
     async fn serve(&self) -> Response {
-        if let Resource::Download(part) = self.target.resource {
-            let Self { shared, target, query, headers, method } = self;
-            return download::serve(shared, &target.broadcast, part, query, headers, method).await;
-        }
         let visitor = match self.admit().await {
             Ok(visitor) => visitor,
             Err(refusal) => return refused(&refusal),
