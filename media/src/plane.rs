@@ -18,6 +18,7 @@ use bytes::Bytes;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -76,7 +77,7 @@ impl Media {
         let (hub, opened) = Hub::new(config.hub, Arc::clone(&events));
         let hls = hls::Service::start(
             config.hls,
-            hls::Shelf { data_dir: &config.data_dir, storage: config.storage },
+            hls::Shelf { data_dir: &config.data_dir, storage: config.storage, clock: SystemTime::now },
             opened,
             (Arc::clone(&admission), ejected.clone()),
             Arc::clone(&events),

@@ -14,12 +14,13 @@ use super::show::{Ending, LatestThumbnail, Show, Stage};
 use super::thumbnails::{Photographer, Place};
 use crate::hub::{Broadcast, Feed, Phase, Subscriber};
 use crate::metrics;
+use crate::model::BroadcastId;
 use crate::seam::{MediaEvent, WarningCode};
-use crate::store::journal::Entry;
+use crate::store::journal::{Entry, ThumbnailEntry};
 use crate::store::{ObjectKey, ObjectName, StoreError};
 use crate::thumbnail::Thumbnail;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Feed items handled before readers are told: a burst of cached frames is one news, and a flood cannot hold it back.
 const BATCH: usize = 64;
@@ -34,7 +35,7 @@ pub(super) async fn run(shared: Arc<Shared>, broadcast: Arc<Broadcast>, subscrib
         // Whoever closes the host's recording closes this one too, should this process not live to do it.
         let _ = shared.keeper.note(host.clone(), Entry::Part { broadcast: show.id.clone() });
     }
-    let packager = open(&shared, &show, keeps).await;
+    let (packager, pictured) = open(&shared, &show, keeps).await;
     let ready = packager.is_ready();
     let HlsConfig { thumbnail_interval, thumbnail_width, .. } = shared.config;
     let photographer = Photographer::new(shared.darkroom.clone(), thumbnail_interval, thumbnail_width);
@@ -50,7 +51,11 @@ pub(super) async fn run(shared: Arc<Shared>, broadcast: Arc<Broadcast>, subscrib
         has_told_picture: false,
     };
     task.publish();
-    task.drive(subscriber).await;
+    tokio::select! {
+        () = task.drive(subscriber) => {}
+        // It may come late or never; the show does not wait for it.
+        () = recall(&shared, &show, pictured) => {}
+    }
     match broadcast.phase() {
         Phase::Ended(reason) => {
             tracing::debug!(?reason, "recording ends");
@@ -77,39 +82,74 @@ pub(super) async fn run(shared: Arc<Shared>, broadcast: Arc<Broadcast>, subscrib
     show.set_ending(Ending::Gone);
 }
 
-/// Begins a show, or takes it up where the disk says it stopped.
-async fn open(shared: &Shared, show: &Show, keeps: bool) -> Packager {
+/// Begins a show, or takes it up where the disk says it stopped. Answers its newest picture too, which is still to be read.
+async fn open(shared: &Shared, show: &Show, keeps: bool) -> (Packager, Option<ThumbnailEntry>) {
     let mut config = shared.config.clone();
     if !keeps {
         // What leaves the window is nowhere.
         config.dvr_window = Duration::ZERO;
     }
-    let resume = async {
-        let recording = Recording::read(shared.keeper.journal(&show.id).await?);
-        if recording.is_empty() {
-            return Ok(None);
-        }
-        if let Some(newest) = recording.newest_thumbnail() {
-            let key = newest.key(&show.id);
-            if let Some(chunks) = shared.keeper.get(&key).await? {
-                show.set_thumbnail(LatestThumbnail { jpeg: chunks.concat().into(), tag: key.entity_tag() });
-            }
-        }
-        recording.resume(&show.id, &config, &shared.keeper).await.map(Some)
+    let recording = Recording::read(read_journal(shared, &show.id).await);
+    let pictured = recording.newest_thumbnail().copied();
+    // A clock that was set back makes no number that the journal has, and a journal that is lost none that the clock made.
+    let number = recording.next_epoch().max(epoch_number((shared.clock)()));
+    let mut packager = if recording.is_empty() {
+        Packager::new(config)
+    } else {
+        tracing::info!(broadcast.id = %show.id, epoch = number, "show is taken up from the disk");
+        let resume = recording.resume(&show.id, &config, &shared.keeper).await;
+        Packager::resume(config, resume)
     };
-    match resume.await {
-        Ok(Some(resume)) => {
-            tracing::info!(broadcast.id = %show.id, epoch = resume.next_epoch, "show is taken up from the disk");
-            Packager::resume(config, resume)
+    packager.number_epochs_from(number);
+    (packager, pictured)
+}
+
+/// What the disk knows of a show. A disk that cannot be read is asked again for a moment; then the show goes on without,
+/// as if it began: its epochs have other numbers than those before, so it takes nothing from them.
+async fn read_journal(shared: &Shared, broadcast: &BroadcastId) -> Vec<Entry> {
+    let read = async {
+        loop {
+            match shared.keeper.journal(broadcast).await {
+                Ok(entries) => return entries,
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(broadcast.id = %broadcast, error, "the journal of a show cannot be read");
+                }
+            }
+            tokio::time::sleep(JOURNAL_AGAIN).await;
         }
-        Ok(None) => Packager::new(config),
-        Err(error) => {
-            let error = &error as &dyn std::error::Error;
-            tracing::error!(broadcast.id = %show.id, error, "the disk cannot be read; the show's numbers begin again");
-            Packager::new(config)
+    };
+    tokio::time::timeout(JOURNAL_WITHIN, read).await.unwrap_or_else(|_| {
+        tracing::error!(broadcast.id = %broadcast, "the disk cannot be read; a show that was there before begins anew, and its replay has both");
+        Vec::new()
+    })
+}
+
+/// Shows the picture of a show that was taken up until there is a newer one. Never ends.
+async fn recall(shared: &Shared, show: &Show, pictured: Option<ThumbnailEntry>) {
+    if let Some(newest) = pictured {
+        let key = newest.key(&show.id);
+        let read = tokio::time::timeout(PICTURE_WITHIN, shared.keeper.get(&key)).await;
+        if let (Ok(Ok(Some(chunks))), None) = (read, show.thumbnail()) {
+            show.set_thumbnail(LatestThumbnail { jpeg: chunks.concat().into(), tag: key.entity_tag() });
         }
     }
+    std::future::pending().await
 }
+
+/// The number of an epoch that begins now: greater than that of any that began before, as long as the clock goes forward and
+/// a publisher comes back less than a thousand times a second.
+fn epoch_number(now: SystemTime) -> u64 {
+    let since = now.duration_since(UNIX_EPOCH + YEAR_2020).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(0)
+}
+
+/// Keys are shorter for it.
+const YEAR_2020: Duration = Duration::from_secs(1_577_836_800);
+const JOURNAL_AGAIN: Duration = Duration::from_millis(200);
+/// Frames wait meanwhile; the hub holds more.
+const JOURNAL_WITHIN: Duration = Duration::from_secs(2);
+const PICTURE_WITHIN: Duration = Duration::from_secs(30);
 
 struct Packaging {
     shared: Arc<Shared>,

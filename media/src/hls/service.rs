@@ -22,7 +22,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -46,6 +46,7 @@ pub(super) struct Shared {
     pub(super) films: Arc<Films>,
     pub(super) audience: Audience,
     pub(super) keeper: Keeper,
+    pub(super) clock: fn() -> SystemTime,
     pub(super) darkroom: Darkroom,
     pub(super) admission: Arc<dyn Admission>,
     pub(super) gates: Gates,
@@ -75,6 +76,8 @@ pub struct Shelf<'a> {
     pub data_dir: &'a Path,
     /// Where this names a bucket, they go on to it.
     pub storage: StorageConfig,
+    /// The wall clock. It numbers what begins, so that no key is used twice even where nothing is known of what was before.
+    pub clock: fn() -> SystemTime,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -94,7 +97,7 @@ impl Service {
     /// Starts the packager of every broadcast that `opened` brings. Who may watch is what admission says, but for the ejected.
     pub fn start(
         config: HlsConfig,
-        Shelf { data_dir, storage }: Shelf<'_>,
+        Shelf { data_dir, storage, clock }: Shelf<'_>,
         opened: mpsc::Receiver<Arc<Broadcast>>,
         (admission, ejected): (Arc<dyn Admission>, Ejected),
         events: Arc<dyn EventSink>,
@@ -125,6 +128,7 @@ impl Service {
             films: Films::open(&keeper, &tasks, &cancel),
             audience: Audience::new(tasks.clone(), cancel.clone()),
             keeper,
+            clock,
             darkroom,
             admission,
             gates: Gates::default(),

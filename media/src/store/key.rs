@@ -1,5 +1,6 @@
 //! Names of stored objects. Immutable: a key includes the epoch, and no epoch number is ever used twice, so no key ever
-//! stands for different bytes.
+//! stands for different bytes. Epochs are numbered by the wall clock and by what is known of those before, so that is so also
+//! where a disk was lost.
 
 use crate::model::BroadcastId;
 use std::fmt;

@@ -36,7 +36,10 @@ pub struct S3Store {
 /// How long a playlist may be kept by those between the bucket and its players.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PlaylistAge {
+    /// Another takes its place soon: of a show that is live, or is over and about to be a recording.
     Live,
+    Lingering,
+    /// Of a recording.
     Ended,
 }
 
@@ -108,7 +111,7 @@ impl S3Store {
     ) -> Result<(), StoreError> {
         let key = format!("{}{broadcast}/{path}", self.prefix);
         let caching = match age {
-            PlaylistAge::Live => "no-cache",
+            PlaylistAge::Live | PlaylistAge::Lingering => "no-cache",
             PlaylistAge::Ended => "max-age=300",
         };
         let kind = if path.ends_with(".vtt") { "text/vtt; charset=utf-8" } else { PLAYLIST };
@@ -123,7 +126,7 @@ impl S3Store {
         age: PlaylistAge,
     ) -> Result<(), StoreError> {
         let caching = match age {
-            PlaylistAge::Live => "max-age=5",
+            PlaylistAge::Live | PlaylistAge::Lingering => "max-age=5",
             PlaylistAge::Ended => "max-age=300",
         };
         self.put_as(format!("{}{broadcast}/{THUMBNAIL}", self.prefix), jpeg, "image/jpeg", caching).await

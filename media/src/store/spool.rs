@@ -101,7 +101,11 @@ impl Spool {
         while gone < bytes {
             let oldest = self.holds.lock().spare.pop_front();
             let Some((key, size)) = oldest else { break };
-            self.disk.remove(&key).await?;
+            if let Err(error) = self.disk.remove(&key).await {
+                // It takes its room as before. Behind the others, for they need not be refused as well.
+                self.holds.lock().spare.push_back((key, size));
+                return Err(error);
+            }
             self.release(size);
             gone += size;
         }
@@ -185,6 +189,32 @@ mod tests {
         assert!(!there(1).await && there(3).await);
         assert!(write(&spool, &segment(6)).await.is_err(), "nothing is left that the bucket has");
         assert!(disk.get(&init).await.unwrap().is_some(), "an init stays");
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_removed_takes_its_room_until_it_can() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = DiskStore::new(folder.path());
+        let spool = Spool::new(disk.clone(), 30);
+        spool.open();
+        let segment = |number| key(ObjectName::Segment(number));
+        for number in 1..=3 {
+            write(&spool, &segment(number)).await.unwrap();
+            spool.is_uploaded(segment(number), 10);
+        }
+        // A file that is a folder cannot be removed as one.
+        let path = folder.path().join(segment(1).to_string());
+        std::fs::rename(&path, path.with_extension("aside")).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        assert!(matches!(write(&spool, &segment(4)).await, Err(StoreError::Disk { .. })));
+        assert_eq!(spool.holds.lock().bytes, 30);
+        write(&spool, &segment(5)).await.unwrap();
+        write(&spool, &segment(6)).await.unwrap();
+        std::fs::remove_dir(&path).unwrap();
+        std::fs::rename(path.with_extension("aside"), &path).unwrap();
+        write(&spool, &segment(7)).await.unwrap();
+        assert!(disk.get(&segment(1)).await.unwrap().is_none());
+        assert_eq!(spool.holds.lock().bytes, 30);
     }
 
     #[tokio::test]

@@ -1,10 +1,13 @@
 //! The server stops and starts again, in good order or not; a show is over and played from the disk.
 
-use super::clip::CLIP;
-use super::stage::{FIRST, SHOW, Stage, id, uris, write};
+use super::clip::{CLIP, OTHER_CLIP};
+use super::stage::{FIRST, LIMIT, SHOW, Stage, id, later, uris, write};
+use chobi_media::config::StorageConfig;
+use chobi_media::hls::HlsConfig;
 use chobi_media::seam::Recorded;
 use http::StatusCode;
 use std::io::Write;
+use std::time::Duration;
 
 fn numbers(playlist: &str) -> Vec<u64> {
     let number = |uri: &String| uri.split_once('/').unwrap().1.strip_suffix(".m4s").unwrap().parse().unwrap();
@@ -146,4 +149,95 @@ async fn a_show_whose_end_was_missed_can_be_closed() {
     stage.service.settle_recording(&id(SHOW)).await.unwrap();
     assert_eq!(journal(), closed, "it has its end");
     assert!(stage.fetch_text(&path).await.ends_with("#EXT-X-ENDLIST\n"));
+}
+
+/// What a process leaves that is killed before its first segment is whole: an init, and the line of its epoch.
+#[tokio::test]
+async fn an_epoch_that_was_killed_before_its_first_segment_gives_its_number_to_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = Stage::new(folder.path());
+    let mut publisher = stage.publish(SHOW).await;
+    write(&mut publisher, CLIP.epoch(), &CLIP.frames[..40]).await;
+    stage.stop().await;
+    drop(publisher);
+    let show = folder.path().join("hls").join(SHOW);
+    let journal = std::fs::read_to_string(show.join("index.jsonl")).unwrap();
+    let begun: Vec<_> = journal.lines().filter(|line| line.contains(r#""entry":"epoch""#)).collect();
+    assert_eq!(begun.len(), 1, "{journal}");
+    std::fs::write(show.join("index.jsonl"), format!("{}\n", begun[0])).unwrap();
+    let init = std::fs::read(show.join("v0/0/init.mp4")).unwrap();
+
+    let stage = Stage::new(folder.path());
+    let mut publisher = stage.publish(SHOW).await;
+    write(&mut publisher, OTHER_CLIP.epoch(), &OTHER_CLIP.frames).await;
+    let playlist = stage.playlist_with("v0", FIRST).await;
+    assert_eq!(uris(&playlist, "")[0], format!("1/{FIRST}.m4s"), "{playlist}");
+    assert!(playlist.contains("#EXT-X-DISCONTINUITY-SEQUENCE:0\n"), "{playlist}");
+    assert!(stage.fetch(&format!("/hls/{SHOW}/v0/1/init.mp4")).await != init);
+    assert_eq!(std::fs::read(show.join("v0/0/init.mp4")).unwrap(), init, "what it stood for it stands for still");
+}
+
+#[tokio::test]
+async fn a_picture_that_cannot_be_read_takes_nothing_from_the_show() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = Stage::new(folder.path());
+    let mut publisher = stage.publish(SHOW).await;
+    write(&mut publisher, CLIP.epoch(), &CLIP.frames).await;
+    stage.playlist_with("v0", 3).await;
+    let picture = folder.path().join("hls").join(SHOW).join("v0/0/1.jpg");
+    let begun = std::time::Instant::now();
+    while !picture.exists() {
+        assert!(begun.elapsed() < LIMIT, "no picture was kept");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    stage.stop().await;
+    drop(publisher);
+    // A file that is a folder: the read fails.
+    std::fs::remove_file(&picture).unwrap();
+    std::fs::create_dir(&picture).unwrap();
+
+    let stage = Stage::new(folder.path());
+    stage.expect(SHOW).await;
+    let waiting = stage.fetch_text(&format!("/hls/{SHOW}/v0/index.m3u8")).await;
+    assert_eq!(numbers(&waiting), (FIRST..=4).collect::<Vec<_>>(), "{waiting}");
+}
+
+/// For as long as the show takes to begin, and some seconds more.
+#[tokio::test]
+async fn a_journal_that_cannot_be_read_loses_neither_what_it_tells_of_nor_what_follows() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = Stage::new(folder.path());
+    let mut publisher = stage.publish(SHOW).await;
+    write(&mut publisher, CLIP.epoch(), &CLIP.frames).await;
+    stage.playlist_with("v0", 3).await;
+    stage.stop().await;
+    drop(publisher);
+    let show = folder.path().join("hls").join(SHOW);
+    let (journal, aside) = (show.join("index.jsonl"), show.join("aside"));
+    std::fs::rename(&journal, &aside).unwrap();
+    std::fs::create_dir(&journal).unwrap();
+    let first = std::fs::read(show.join("v0/0/1.m4s")).unwrap();
+
+    let stage = Stage::at(later, folder.path(), HlsConfig::default(), StorageConfig::default());
+    let mut publisher = stage.publish(SHOW).await;
+    write(&mut publisher, OTHER_CLIP.epoch(), &OTHER_CLIP.frames).await;
+    let live = stage.playlist_with("v0", FIRST + 1).await;
+    assert_eq!(uris(&live, "")[..2], ["7/1.m4s", "7/2.m4s"], "{live}");
+    std::fs::remove_dir(&journal).unwrap();
+    std::fs::rename(&aside, &journal).unwrap();
+    stage.end(SHOW, publisher).await;
+    assert!(matches!(stage.heard.recorded(SHOW).await, Recorded::Kept { .. }));
+    for rendition in ["v0", "a0"] {
+        let replay = stage.fetch_text(&format!("/hls/{SHOW}/replay/{rendition}/index.m3u8")).await;
+        let listed = uris(&replay, "");
+        assert_eq!(listed[..5], ["0/1.m4s", "0/2.m4s", "0/3.m4s", "0/4.m4s", "7/1.m4s"], "{replay}");
+        assert!(listed.len() >= 7 && !replay.contains("GAP"), "{replay}");
+        let seam = replay.split_once("0/4.m4s\n").unwrap().1;
+        assert!(seam.starts_with("#EXT-X-DISCONTINUITY\n#EXT-X-MAP:URI=\"7/init.mp4\""), "{replay}");
+        for uri in listed {
+            assert!(!stage.fetch(&format!("/hls/{SHOW}/replay/{rendition}/{uri}")).await.is_empty());
+        }
+    }
+    assert_eq!(std::fs::read(show.join("v0/0/1.m4s")).unwrap(), first);
+    stage.stop().await;
 }

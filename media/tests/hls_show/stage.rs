@@ -17,7 +17,7 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -165,13 +165,17 @@ impl Stage {
     }
 
     pub(crate) fn with_storage(data_dir: &Path, config: HlsConfig, storage: StorageConfig) -> Self {
+        Self::at(clock, data_dir, config, storage)
+    }
+
+    pub(crate) fn at(clock: fn() -> SystemTime, data_dir: &Path, config: HlsConfig, storage: StorageConfig) -> Self {
         let heard = Arc::new(Heard(watch::Sender::new(Vec::new()), AtomicBool::new(false)));
         let door = Arc::new(Door::default());
         let cancel = CancellationToken::new();
         let events = Arc::clone(&heard) as Arc<dyn EventSink>;
         let (hub, opened) = Hub::new(HubConfig::default(), Arc::clone(&events));
         let admission = Arc::clone(&door) as Arc<dyn Admission>;
-        let (shelf, ejected) = (Shelf { data_dir, storage }, Ejected::default());
+        let (shelf, ejected) = (Shelf { data_dir, storage, clock }, Ejected::default());
         let service =
             Service::start(config, shelf, opened, (admission, ejected.clone()), events, cancel.clone()).unwrap();
         Self { hub, router: service.router(), service, heard, door, ejected, cancel }
@@ -301,6 +305,16 @@ impl Stage {
         self.cancel.cancel();
         tokio::time::timeout(LIMIT, self.service.stopped()).await.expect("stops in time");
     }
+}
+
+/// Stands still at the moment from which epochs are counted: the first is 0, and those after it follow what the disk knows.
+fn clock() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_577_836_800)
+}
+
+/// The same clock, seven milliseconds later: an epoch that nothing is known of is numbered by it.
+pub(crate) fn later() -> SystemTime {
+    clock() + Duration::from_millis(7)
 }
 
 /// Lets the other tasks of this thread take what was sent to them.

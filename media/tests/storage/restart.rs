@@ -1,6 +1,6 @@
 //! The server stops in the middle of it all and starts again over the same data.
 
-use super::clip::CLIP;
+use super::clip::{CLIP, OTHER_CLIP};
 use super::line::State;
 use super::stage::{SHOW, Stage, beside, id, uris, write};
 use super::theatre::{PREFIX, SEGMENTS, Theatre, WHOLE, play, play_and_stop, watch};
@@ -259,4 +259,28 @@ async fn a_show_longer_than_its_window_loses_nothing_by_a_restart() {
 
 fn number(uri: &str) -> u64 {
     uri.rsplit('/').next().unwrap().strip_suffix(".m4s").unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_disk_that_is_lost_in_mid_show_has_no_key_stand_for_other_bytes() {
+    let theatre = Theatre::new().await;
+    let stage = theatre.open();
+    let publisher = play(&stage).await;
+    watch(&stage, WHOLE).await;
+    stage.stop().await;
+    drop(publisher);
+    let first = format!("{PREFIX}/{SHOW}/v0/0/1.m4s");
+    theatre.eventually("a segment in the bucket", |theatre| theatre.service.objects().contains_key(&first)).await;
+    let before = theatre.service.objects()[&first].clone();
+    std::fs::remove_dir_all(theatre.data.path().join("hls")).unwrap();
+
+    let stage = theatre.open_later();
+    stage.expect(SHOW).await;
+    let mut publisher = stage.publish(SHOW).await;
+    write(&mut publisher, OTHER_CLIP.epoch(), &OTHER_CLIP.frames).await;
+    stage.end(SHOW, publisher).await;
+    theatre.complete().await;
+    assert!(theatre.service.objects()[&first] == before);
+    theatre.service.assert_never_wrong();
+    stage.stop().await;
 }

@@ -66,6 +66,8 @@ struct Seen {
     bytes: BTreeMap<String, Bytes>,
     /// Every text a playlist had.
     playlists: BTreeMap<String, Vec<String>>,
+    /// And its headers.
+    of_playlists: BTreeMap<String, Vec<HeaderMap>>,
     refused: usize,
     /// Keys whose upload was kept and not answered.
     unanswered: BTreeSet<String>,
@@ -157,6 +159,13 @@ impl Service {
         self.watcher.seen.lock().unwrap().playlists.get(key).cloned().unwrap_or_default()
     }
 
+    /// A header of each upload of a playlist, oldest first.
+    pub(crate) fn values(&self, key: &str, name: &str) -> Vec<String> {
+        let seen = self.watcher.seen.lock().unwrap();
+        let value = |headers: &HeaderMap| headers.get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
+        seen.of_playlists.get(key).into_iter().flatten().map(value).collect()
+    }
+
     /// A playlist never named what was not there, and no key was ever given other bytes.
     pub(crate) fn assert_never_wrong(&self) {
         let seen = self.watcher.seen.lock().unwrap();
@@ -246,11 +255,12 @@ impl Watcher {
     fn look_at(&self, key: &str, headers: HeaderMap) {
         let bytes = Bytes::from(std::fs::read(self.root.join(key)).unwrap());
         let mut seen = self.seen.lock().unwrap();
-        seen.headers.insert(key.to_owned(), headers);
+        seen.headers.insert(key.to_owned(), headers.clone());
         if key.ends_with(".m3u8") {
             let text = String::from_utf8(bytes.to_vec()).unwrap();
             seen.wrong.extend(missing(&self.root, key, &text));
             seen.playlists.entry(key.to_owned()).or_default().push(text);
+            seen.of_playlists.entry(key.to_owned()).or_default().push(headers);
         // The journal grows, and the picture of a show is its newest.
         } else if !key.ends_with("/index.jsonl")
             && !key.ends_with("/thumbnail.jpg")

@@ -92,6 +92,14 @@ async fn each_object_has_its_type_and_may_be_kept_as_long_as_it_lasts() {
     for path in ["index.m3u8", "v0/index.m3u8"] {
         assert_eq!(header(path, "cache-control"), "max-age=300", "{path}");
     }
+    // The last list of what was live gives way to that of the whole show, under the same name: nobody may keep it.
+    let (key, name) = (format!("{PREFIX}/{SHOW}/v0/index.m3u8"), "cache-control");
+    let mut ended = theatre.service.texts(&key).into_iter().zip(theatre.service.values(&key, name));
+    ended.by_ref().find(|(text, _)| text.ends_with("#EXT-X-ENDLIST\n") && !text.contains("VOD")).map_or_else(
+        || panic!("no list of what was live said that it is over"),
+        |(_, caching)| assert_eq!(caching, "no-cache"),
+    );
+    assert_eq!(ended.next_back().map(|(_, caching)| caching).as_deref(), Some("max-age=300"));
 }
 
 #[tokio::test]

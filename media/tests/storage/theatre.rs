@@ -3,7 +3,7 @@
 use super::clip::CLIP;
 use super::line::Line;
 use super::service::{BUCKET, KEY, KEY_ID, Service};
-use super::stage::{FIRST, LIMIT, SHOW, Stage, uris, write};
+use super::stage::{FIRST, LIMIT, SHOW, Stage, later, uris, write};
 use chobi_media::config::StorageConfig;
 use chobi_media::hls::HlsConfig;
 use chobi_media::hub::Publisher;
@@ -48,9 +48,12 @@ impl Theatre {
     }
 
     pub(crate) fn open_with(&self, config: HlsConfig) -> Stage {
-        // The live playlist gives way to the recording soon, and every read is one of the disk or the bucket.
-        let config = HlsConfig { end_linger: Duration::from_millis(200), replay_cache_bytes: 0, ..config };
-        Stage::with_storage(self.data.path(), config, self.storage.clone())
+        Stage::with_storage(self.data.path(), brief(config), self.storage.clone())
+    }
+
+    /// The server starts again, and its clock has gone on.
+    pub(crate) fn open_later(&self) -> Stage {
+        Stage::at(later, self.data.path(), brief(HlsConfig::default()), self.storage.clone())
     }
 
     /// What the disk has of the show: inits, segments and pictures, by key.
@@ -132,6 +135,11 @@ impl Theatre {
         }
         self.service.assert_never_wrong();
     }
+}
+
+/// The live playlist gives way to the recording soon, and every read is one of the disk or the bucket.
+fn brief(config: HlsConfig) -> HlsConfig {
+    HlsConfig { end_linger: Duration::from_millis(200), replay_cache_bytes: 0, ..config }
 }
 
 /// A viewer asks the server itself for all that the live playlist lists, and gets it: whatever the bucket does.

@@ -11,8 +11,11 @@ use super::request::{self, DownloadPart};
 use super::routes::refused;
 use crate::metrics;
 use crate::model::BroadcastId;
+use crate::places::NoPlace;
 use crate::seam::{DownloadGrant, WatchRequest};
 use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::http::request::Parts;
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
@@ -22,6 +25,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,14 +38,8 @@ const BUSY_RETRY: Duration = Duration::from_secs(10);
 /// What a file system takes as a name, with room for an ending.
 const MAX_NAME: usize = 80;
 
-pub(super) async fn serve(
-    shared: &Shared,
-    broadcast: &BroadcastId,
-    part: DownloadPart,
-    query: &str,
-    headers: &HeaderMap,
-    method: &Method,
-) -> Response {
+pub(super) async fn serve(shared: &Shared, broadcast: &BroadcastId, part: DownloadPart, asked: &Parts) -> Response {
+    let (query, headers) = (asked.uri.query().unwrap_or_default(), &asked.headers);
     let request = WatchRequest { broadcast: broadcast.clone(), ticket: request::ticket(query, headers) };
     let grant = match shared.admission.admit_download(request).await {
         Ok(grant) => grant,
@@ -51,7 +49,7 @@ pub(super) async fn serve(
     let showing = shared.films.ask(broadcast, patience).await;
     match (part, showing) {
         (DownloadPart::Progress, showing) => progress(&showing),
-        (DownloadPart::File, Showing::Ready(film)) => file(shared, broadcast, film, &grant, headers, method),
+        (DownloadPart::File, Showing::Ready(film)) => file(shared, broadcast, film, &grant, asked),
         (DownloadPart::File, Showing::Preparing(done)) => answer::refusal(
             StatusCode::SERVICE_UNAVAILABLE,
             &format!("the file is being prepared, {}% so far; try again shortly", (done * 100.0).floor()),
@@ -79,14 +77,8 @@ fn progress(showing: &Showing) -> Response {
     answer::json(text)
 }
 
-fn file(
-    shared: &Shared,
-    broadcast: &BroadcastId,
-    film: Arc<Film>,
-    grant: &DownloadGrant,
-    headers: &HeaderMap,
-    method: &Method,
-) -> Response {
+fn file(shared: &Shared, broadcast: &BroadcastId, film: Arc<Film>, grant: &DownloadGrant, asked: &Parts) -> Response {
+    let headers = &asked.headers;
     let tag = format!("\"{}\"", film.tag());
     let caching = if grant.is_private { "private, no-cache" } else { "no-cache" };
     let builder = |status| {
@@ -122,15 +114,25 @@ fn file(
     if status == StatusCode::PARTIAL_CONTENT {
         builder = builder.header(CONTENT_RANGE, format!("bytes {}-{}/{len}", range.start, range.end - 1));
     }
-    if *method == Method::HEAD {
+    if asked.method == Method::HEAD {
         return answer::finish(builder, Body::empty());
     }
-    match shared.audience.seat(pieces(shared, broadcast, film, range)) {
-        Some(sent) => answer::finish(builder, Body::from_stream(sent)),
-        None => {
-            answer::refusal(StatusCode::SERVICE_UNAVAILABLE, "too many downloads, try again shortly", Some(BUSY_RETRY))
+    match shared.audience.seat(address_of(asked), pieces(shared, broadcast, film, range)) {
+        Ok(sent) => answer::finish(builder, Body::from_stream(sent)),
+        Err(why) => {
+            let say = match why {
+                NoPlace::Address => "too many downloads from your address, try again when one is done",
+                NoPlace::Connections | NoPlace::Handshakes => "too many downloads, try again shortly",
+            };
+            answer::refusal(StatusCode::SERVICE_UNAVAILABLE, say, Some(BUSY_RETRY))
         }
     }
+}
+
+/// Who asks. Those of whom nobody says it count as one.
+fn address_of(asked: &Parts) -> IpAddr {
+    let peer = asked.extensions.get::<ConnectInfo<SocketAddr>>();
+    peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip())
 }
 
 /// What is read, counted; a film that is out of date is made again.

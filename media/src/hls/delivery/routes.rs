@@ -2,7 +2,7 @@
 //!
 //! In: HTTP requests. Out: playlists and media. Driven by the binary's listener.
 
-use super::super::packager::{Alternative, ShowState};
+use super::super::packager::Alternative;
 use super::super::remux::Unfit;
 use super::super::service::Shared;
 use super::super::show::{Channel, Show, Stage};
@@ -38,9 +38,13 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
         (&Method::OPTIONS, _) => return answer::preflight(),
         (&Method::GET | &Method::HEAD, Some(target)) => {
             what = target.resource.kind();
-            let query = parts.uri.query().unwrap_or("");
-            let visit = Visit { shared: &shared, target, query, headers: &parts.headers, method: &parts.method };
-            visit.serve().await
+            if let Resource::Download(part) = target.resource {
+                download::serve(&shared, &target.broadcast, part, &parts).await
+            } else {
+                let query = parts.uri.query().unwrap_or("");
+                let visit = Visit { shared: &shared, target, query, headers: &parts.headers, method: &parts.method };
+                visit.serve().await
+            }
         }
         (&Method::GET | &Method::HEAD, None) => {
             what = "unknown";
@@ -92,10 +96,6 @@ pub(super) const NOT_LIVE_RETRY: Duration = Duration::from_secs(2);
 
 impl Visit<'_> {
     async fn serve(&self) -> Response {
-        if let Resource::Download(part) = self.target.resource {
-            let Self { shared, target, query, headers, method } = self;
-            return download::serve(shared, &target.broadcast, part, query, headers, method).await;
-        }
         let visitor = match self.admit().await {
             Ok(visitor) => visitor,
             Err(refusal) => return refused(&refusal),
@@ -233,11 +233,8 @@ impl Visit<'_> {
                 Err(error) => return self.not_held(error),
             },
         };
-        let caching = match (snapshot.state, visitor.private) {
-            (ShowState::Ended, false) => Caching::Ended,
-            (ShowState::Ended | ShowState::Live | ShowState::Interrupted, true) => Caching::FreshPrivate,
-            (ShowState::Live | ShowState::Interrupted, false) => Caching::Fresh,
-        };
+        // Also of one that has ended: the whole recording is about to take its place under the same address.
+        let caching = if visitor.private { Caching::FreshPrivate } else { Caching::Fresh };
         let text = if directives.skip { snapshot.delta_playlist() } else { snapshot.playlist() };
         answer::playlist(text, request::encoding(self.headers), caching)
     }

@@ -4,25 +4,30 @@
 //! nothing asks for nothing either: nobody else would notice.
 
 use super::reel::TornReel;
+use crate::places::{NoPlace, PlaceLimits, Places};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 #[derive(Debug)]
 pub(crate) struct Audience {
-    seats: Arc<Semaphore>,
+    seats: Arc<Places>,
     tasks: TaskTracker,
     cancel: CancellationToken,
 }
 
 /// Viewers at the same time, each with two segments in memory. Others are told to come back.
 const SEATS: usize = 128;
+/// The same from one address, so that one cannot keep all others out. Many share the address of a carrier, and a player may take
+/// a film in several pieces at once.
+const SEATS_PER_ADDRESS: usize = 16;
 /// What is handed over at once, and how long a viewer may take for it: a kilobyte a second is enough to stay.
 const PIECE: usize = 64 * 1_024;
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -31,15 +36,17 @@ type Piece = Result<Bytes, TornReel>;
 
 impl Audience {
     pub(crate) fn new(tasks: TaskTracker, cancel: CancellationToken) -> Self {
-        Self { seats: Arc::new(Semaphore::new(SEATS)), tasks, cancel }
+        let limits = PlaceLimits { connections: SEATS, per_address: SEATS_PER_ADDRESS, handshakes: SEATS };
+        Self { seats: Places::new(limits), tasks, cancel }
     }
 
-    /// The film for one viewer; `None`: all seats are taken. It ends early for who stands still, and when the server stops.
-    pub(crate) fn seat<F>(&self, film: F) -> Option<impl Stream<Item = Piece> + use<F>>
+    /// The film for one viewer, unless all seats are taken, or those of its address. It ends early for who stands still, and when
+    /// the server stops.
+    pub(crate) fn seat<F>(&self, viewer: IpAddr, film: F) -> Result<impl Stream<Item = Piece> + use<F>, NoPlace>
     where
         F: Stream<Item = Piece> + Send + 'static,
     {
-        let seat = Arc::clone(&self.seats).try_acquire_owned().ok()?;
+        let seat = self.seats.take(viewer)?;
         let (pieces, taken) = mpsc::channel(1);
         let cancel = self.cancel.clone();
         self.tasks.spawn(async move {
@@ -50,7 +57,7 @@ impl Audience {
                 () = cancel.cancelled() => {}
             }
         });
-        Some(stream::unfold(taken, async |mut taken| Some((taken.recv().await?, taken))))
+        Ok(stream::unfold(taken, async |mut taken| Some((taken.recv().await?, taken))))
     }
 }
 
@@ -95,11 +102,15 @@ mod tests {
         film.map(|piece| piece.unwrap().len()).collect::<Vec<_>>().await.iter().sum()
     }
 
+    fn address(network: u8, host: u8) -> IpAddr {
+        IpAddr::from([198, 51, network, host])
+    }
+
     #[tokio::test(start_paused = true)]
     async fn who_stands_still_loses_the_seat_and_who_is_slow_keeps_it() {
         let audience = audience();
-        let mut still = Box::pin(audience.seat(film(10 * PIECE)).unwrap());
-        let mut slow = Box::pin(audience.seat(film(10 * PIECE)).unwrap());
+        let mut still = Box::pin(audience.seat(address(0, 1), film(10 * PIECE)).unwrap());
+        let mut slow = Box::pin(audience.seat(address(0, 1), film(10 * PIECE)).unwrap());
         assert_eq!(still.next().await.unwrap().unwrap().len(), PIECE);
         let mut seen = 0;
         while let Some(piece) = slow.next().await {
@@ -107,24 +118,36 @@ mod tests {
             tokio::time::sleep(PATIENCE * 9 / 10).await;
         }
         assert_eq!(seen, 10 * PIECE);
-        assert_eq!(audience.seats.available_permits(), SEATS, "both seats are free again");
+        let all: Vec<_> = (0..SEATS).map(|host| audience.seat(address(1, host as u8), film(1))).collect();
+        assert!(all.iter().all(Result::is_ok), "both seats are free again");
         assert!(length(still).await < 9 * PIECE, "the rest is not sent");
     }
 
     #[tokio::test(start_paused = true)]
     async fn there_are_so_many_seats_and_who_goes_frees_one() {
         let audience = audience();
-        let mut seated: Vec<_> = (0..SEATS).map(|_| audience.seat(film(10 * PIECE)).unwrap()).collect();
-        assert!(audience.seat(film(1)).is_none());
+        let mut seated: Vec<_> =
+            (0..SEATS).map(|host| audience.seat(address(1, host as u8), film(10 * PIECE)).unwrap()).collect();
+        assert_eq!(audience.seat(address(2, 1), film(1)).err(), Some(NoPlace::Connections));
         seated.pop();
         tokio::time::sleep(Duration::from_millis(1)).await;
-        assert_eq!(length(audience.seat(film(3 * PIECE + 5)).unwrap()).await, 3 * PIECE + 5);
+        assert_eq!(length(audience.seat(address(2, 1), film(3 * PIECE + 5)).unwrap()).await, 3 * PIECE + 5);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_address_keeps_no_other_out() {
+        let audience = audience();
+        let greedy: Vec<_> =
+            std::iter::from_fn(|| audience.seat(address(0, 1), film(10 * PIECE)).ok()).take(SEATS).collect();
+        assert_eq!(greedy.len(), SEATS_PER_ADDRESS);
+        assert_eq!(audience.seat(address(0, 1), film(1)).err(), Some(NoPlace::Address));
+        assert!(audience.seat(address(0, 2), film(1)).is_ok());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_stop_ends_all() {
         let audience = audience();
-        let watching = audience.seat(film(10 * PIECE)).unwrap();
+        let watching = audience.seat(address(0, 1), film(10 * PIECE)).unwrap();
         audience.cancel.cancel();
         audience.tasks.close();
         audience.tasks.wait().await;

@@ -42,7 +42,7 @@ impl Plan {
         let mut ends = HashMap::new();
         for entry in &entries {
             if let Entry::Segment(segment) = entry {
-                ends.entry((segment.rendition, segment.number)).or_insert(segment.ends_at_nanos);
+                ends.entry((segment.rendition, segment.epoch, segment.number)).or_insert(segment.ends_at_nanos);
             }
         }
         let recording = Recording::read(entries);
@@ -54,7 +54,8 @@ impl Plan {
         let audio = best(&recording, &choices, RenditionKind::Audio);
         let pieces_of = |id: Option<RenditionId>| -> Vec<Piece> {
             let of = |id: RenditionId| {
-                let end = |segment: &Segment| ends.get(&(id, segment.number)).map(|nanos| Duration::from_nanos(*nanos));
+                let name = |segment: &Segment| (id, segment.epoch, segment.number);
+                let end = |segment: &Segment| ends.get(&name(segment)).map(|nanos| Duration::from_nanos(*nanos));
                 recording.segments(id).iter().map(move |segment| Piece::of(id, segment, end(segment))).collect()
             };
             id.map(of).unwrap_or_default()

@@ -156,6 +156,11 @@ impl Packager {
         packager
     }
 
+    /// No epoch from here on has a smaller number.
+    pub(crate) fn number_epochs_from(&mut self, number: u64) {
+        self.show.next_epoch = self.show.next_epoch.max(number);
+    }
+
     /// Formats and clock of the frames that follow.
     pub(crate) fn handle_epoch(&mut self, epoch: &Arc<Epoch>) {
         self.finish_epoch();

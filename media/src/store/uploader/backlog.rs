@@ -63,7 +63,8 @@ struct Line {
     segments: VecDeque<Listed>,
     /// How many of them, from the front, are settled: there or a gap.
     settled: usize,
-    newest: Option<u64>,
+    /// Epoch and number.
+    newest: Option<(u64, u64)>,
 }
 
 #[derive(Debug)]
@@ -169,10 +170,16 @@ impl Backlog {
     fn take_segment(&mut self, entry: SegmentEntry, late_at: Instant, known: &Uploads) {
         let (rendition, epoch, object) = (entry.rendition, entry.epoch, ObjectName::Segment(entry.number));
         let line = self.lines.entry(rendition).or_default();
-        if line.newest.is_some_and(|newest| newest >= entry.number) {
+        let place = (epoch, entry.number);
+        if line.newest.is_some_and(|newest| newest >= place) {
             return;
         }
-        line.newest = Some(entry.number);
+        if line.newest.is_some_and(|(_, newest)| newest >= entry.number) {
+            // The show began anew: a live playlist cannot count on from what was before. The replay has it.
+            line.segments.clear();
+            line.settled = 0;
+        }
+        line.newest = Some(place);
         let duration = Duration::from_nanos(entry.duration_nanos);
         let state = if !entry.kept || known.lost(rendition, epoch, object) {
             State::Gap
@@ -248,7 +255,8 @@ impl Backlog {
             ObjectName::Init | ObjectName::Thumbnail(_) => {}
             ObjectName::Segment(number) => {
                 let Some(line) = self.lines.get_mut(&rendition) else { return };
-                let waiting = line.segments.iter_mut().find(|listed| listed.entry.number == number);
+                let is_it = |entry: &SegmentEntry| entry.epoch == parcel.key.epoch && entry.number == number;
+                let waiting = line.segments.iter_mut().find(|listed| is_it(&listed.entry));
                 if let Some(listed) = waiting.filter(|listed| listed.state == State::Waiting) {
                     listed.state = state;
                 }

@@ -192,3 +192,53 @@ fn what_was_told_twice_is_taken_once() {
     assert_eq!(play.next(), None);
     assert_eq!(play.backlog.waiting(), (0, Duration::ZERO));
 }
+
+#[test]
+fn a_show_that_began_anew_under_a_newer_epoch_is_uploaded_and_listed_from_there() {
+    let mut play = Play::new();
+    (1..=3).for_each(|number| play.segment(number));
+    // The last of them is on its way when the show begins anew.
+    while play.next().is_some() {}
+    let Next::Nothing = play.backlog.next(play.now) else { panic!("all are on their way") };
+    (0..3).for_each(|order| play.backlog.uploaded(order));
+    let rendition = |number| EpochRendition {
+        id: RenditionId::parse("v0").unwrap(),
+        init_epoch: number,
+        codecs: "avc1.4d401f".to_owned(),
+        picture: None,
+        channels: None,
+    };
+    play.take(Entry::Epoch { number: 700, discontinuity: 0, renditions: vec![rendition(700)] });
+    for number in 1..=3 {
+        play.take(Entry::Segment(SegmentEntry {
+            rendition: RenditionId::parse("v0").unwrap(),
+            number,
+            epoch: 700,
+            init_epoch: 700,
+            discontinuity: 0,
+            marks: 0,
+            at_micros: 0,
+            duration_nanos: 2_000_000_000,
+            ends_at_nanos: 0,
+            independent: true,
+            kept: true,
+            bytes: 1_000,
+        }));
+    }
+    // The third of before arrives: it is not the third of now.
+    play.backlog.uploaded(3);
+    let mut sent = Vec::new();
+    while let Some((order, object)) = play.next() {
+        sent.push((order, object));
+    }
+    let segment = |number| ObjectName::Segment(number);
+    assert_eq!(sent, [(4, ObjectName::Init), (5, segment(1)), (6, segment(2)), (7, segment(3))]);
+    [4, 5, 6].into_iter().for_each(|order| play.backlog.uploaded(order));
+    assert!(play.backlog.has_news(play.now));
+    let listing = play.backlog.listing().unwrap();
+    let listed = listing.entries.iter().filter_map(|entry| match entry {
+        Entry::Segment(segment) => Some((segment.epoch, segment.number, segment.kept)),
+        _ => None,
+    });
+    assert_eq!(listed.collect::<Vec<_>>(), [(700, 1, true), (700, 2, true)]);
+}

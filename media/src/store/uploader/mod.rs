@@ -4,8 +4,7 @@
 //! the bucket, then playlists that name them, then marks that say so (`uploads.jsonl`).
 //! Driven by the keeper, which waits here when a show's queue is full; live goes on regardless.
 //!
-//! Only what the journal names is uploaded: an epoch whose line was lost may be numbered again, and its objects must not
-//! be in the bucket then under the same keys.
+//! Only what the journal names is uploaded: what it does not name nobody could find again to delete it.
 
 mod backlog;
 #[cfg(test)]

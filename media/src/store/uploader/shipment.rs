@@ -284,7 +284,7 @@ impl Shipment {
 
     fn write_live(&mut self, listing: &Listing) {
         let playlists = self.node.playlists.live(listing.entries.clone(), listing.target_duration, listing.over);
-        let age = if listing.over { PlaylistAge::Ended } else { PlaylistAge::Live };
+        let age = if listing.over { PlaylistAge::Lingering } else { PlaylistAge::Live };
         let changed =
             |playlist: &Playlist| listing.over || self.written.get(&playlist.path) != Some(&hash(&playlist.text));
         let playlists: Vec<_> = playlists.into_iter().filter(changed).collect();
@@ -302,7 +302,7 @@ impl Shipment {
                     (Stage::Live, PlaylistAge::Live) => {
                         self.written.extend(playlists.into_iter().map(|one| (one.path, hash(&one.text))));
                     }
-                    (Stage::Live, PlaylistAge::Ended) => {
+                    (Stage::Live, PlaylistAge::Lingering | PlaylistAge::Ended) => {
                         self.written.clear();
                         // It may have been taken up again meanwhile.
                         if self.backlog.is_over() {
