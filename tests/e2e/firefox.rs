@@ -1,6 +1,7 @@
 //! The pages in Firefox, which shares no code of its network or its WebRTC signalling with Chromium. Debian's has no H.264 for
 //! WebRTC: an RTMP show comes to it by HLS, and what it sends itself is VP9 or VP8.
 
+use crate::harness::wait::holds;
 use crate::harness::{Api, Browser, Limit, Picture, Server, Show, Visit, report, until};
 use crate::pages::shots;
 use anyhow::{Context, Result, ensure};
@@ -62,9 +63,13 @@ async fn firefox_broadcasts_from_the_studio_and_both_browsers_watch_it() -> Resu
         page.says("playerTransport", "whep").await?;
         page.player_state("playing").await?;
         page.plays_on(4_000).await?;
-        let width = page.evaluate("document.querySelector('#video').videoWidth").await?;
-        ensure!(width.as_u64() > Some(0), "a picture in {name}: {width}");
-        report!("{name} shows {width} pixels of width");
+        // Firefox lets its sound go without the numbers by which a way is measured; it is sent the best picture all the same.
+        holds(Limit::MEDIA, "the largest of the three sizes", async || {
+            let width = page.evaluate("document.querySelector('#video').videoWidth").await?;
+            ensure!(width == 640, "{name} shows {width} pixels of width");
+            Ok(true)
+        })
+        .await?;
         let log = page.log().await?;
         ensure!(log.errors.is_empty(), "{name}: {:?}", log.errors);
     }
