@@ -104,6 +104,7 @@ impl Stage {
             fingerprint: offer.fingerprint,
             media: Media::Viewer(Box::new(viewer)),
             place: self.places.take(std::net::Ipv4Addr::LOCALHOST.into()).unwrap(),
+            audience: None,
         }
     }
 
