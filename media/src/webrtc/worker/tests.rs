@@ -237,3 +237,17 @@ async fn who_reloads_behind_the_same_address_is_not_taken_for_who_was_there() {
     stage.receive(0, client, &hello);
     assert_eq!(stage.deliver(1), 0);
 }
+
+#[tokio::test]
+async fn a_worker_that_is_behind_does_not_sleep() {
+    let mut stage = Stage::new().await;
+    let (from, mut received) = ("192.0.2.1:4000".parse().unwrap(), ReceiveBatch::default());
+    for _ in 0..=COMMANDS_PER_TURN {
+        stage.workers[1].parts.workers[0].try_command(Command::Belongs { from, worker: 2 });
+    }
+    let worker = &mut stage.workers[0];
+    for (waiting, sleeps) in [(1, false), (0, true)] {
+        assert!(!worker.turn(&mut received));
+        assert_eq!((worker.parts.inbox.waiting(), !worker.patience().is_zero()), (waiting, sleeps));
+    }
+}
