@@ -1,5 +1,5 @@
-//! How many connections there may be: in all, from one address, and in their handshake. Of RTMP, of ICE-TCP, and of
-//! WebRTC while they are made.
+//! How many connections there may be: in all, from one address, and in their handshake. Of RTMP, of ICE-TCP, of WebRTC
+//! while they are made, and of its viewers.
 
 use crate::listen::network;
 use parking_lot::Mutex;

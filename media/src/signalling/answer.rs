@@ -173,6 +173,10 @@ pub(super) fn failed(error: DeskError, presented: bool, direction: Direction) ->
         DeskError::Full { retry_after } => {
             later(StatusCode::SERVICE_UNAVAILABLE, "the server carries as many connections as it may", retry_after)
         }
+        DeskError::AddressFull { retry_after } => {
+            let detail = "as many watch from your address as may; try again when somebody has left, or watch by HLS";
+            later(StatusCode::SERVICE_UNAVAILABLE, detail, retry_after)
+        }
         DeskError::Crowded { retry_after } => {
             let detail = "too many connections of your address are being made; try again in a moment";
             later(StatusCode::SERVICE_UNAVAILABLE, detail, retry_after)

@@ -92,6 +92,10 @@ pub(crate) enum DeskError {
     Full {
         retry_after: Duration,
     },
+    /// As many watch from the same address as may.
+    AddressFull {
+        retry_after: Duration,
+    },
     /// Too many of the same address are not connected yet.
     Crowded {
         retry_after: Duration,

@@ -101,7 +101,8 @@ impl Shared {
         let secret = bearer(&parts.headers);
         let name = parts.headers.get(VIEWER_HEADER).and_then(|name| ViewerId::of_player(name.to_str().ok()?));
         let offer = text(body).await?;
-        if self.doorkeeper.len() >= self.config.max_resources {
+        // A publisher may have a place that is kept for publishers, or take one over: its key is looked at first.
+        if direction == Direction::Play && self.doorkeeper.len() >= self.config.max_resources {
             let retry_after = std::time::Duration::from_secs(5);
             return Err(Box::new(answer::failed(DeskError::Full { retry_after }, secret.is_some(), direction)));
         }

@@ -20,8 +20,12 @@ pub struct WebrtcConfig {
     pub tcp: bool,
     /// Threads that carry media. 0: one per core, less one for the rest of the server.
     pub workers: usize,
-    /// Viewers and publishers at one time. Beyond it new ones are told to come later. Each costs about 50 KiB.
+    /// Viewers and publishers at one time. Beyond it new ones are told to come later. Each costs about 50 KiB. One place in
+    /// twenty, and one at least, is for publishers only: a host who lost the network finds it again.
     pub max_peers: usize,
+    /// Of them, viewers of one address (IPv6: of one /64). A mobile network or an office may be one address to us; so is a
+    /// reverse proxy unless `api.trusted_proxies` names it, and a machine that tests with many viewers.
+    pub max_viewers_per_ip: usize,
     /// Of them, those of one address (IPv6: of one /64) that are not connected yet, which lasts twenty seconds at
     /// most. Keep it well below `max_peers`, or one stranger takes all places. A reverse proxy is one address unless
     /// `api.trusted_proxies` names it.
@@ -57,6 +61,7 @@ impl Default for WebrtcConfig {
             tcp: true,
             workers: 0,
             max_peers: 5_000,
+            max_viewers_per_ip: 1_000,
             max_connecting_per_ip: 256,
             ice_servers: Vec::new(),
             silence_timeout: Duration::from_secs(15),
@@ -87,6 +92,8 @@ impl WebrtcConfig {
         }
         check(self.workers <= 255, "webrtc.workers", format!("{} is too many", self.workers), "use 0");
         check(self.max_peers > 0, "webrtc.max_peers", "nobody could watch".to_owned(), "choose at least 1");
+        let (key, problem) = ("webrtc.max_viewers_per_ip", "nobody could watch".to_owned());
+        check(self.max_viewers_per_ip > 0, key, problem, "choose at least 1");
         let (key, problem) = ("webrtc.max_connecting_per_ip", "nobody could connect".to_owned());
         check(self.max_connecting_per_ip > 0, key, problem, "choose at least 1");
         let legal = (Duration::from_secs(5)..=Duration::from_secs(120)).contains(&self.silence_timeout);
@@ -125,6 +132,12 @@ impl WebrtcConfig {
         self.external_addresses.iter().find(|address| address.to_canonical().is_ipv6()).copied()
     }
 
+    /// Of all peers, those that are not kept for publishers.
+    pub(crate) fn max_viewers(&self) -> usize {
+        let kept = (self.max_peers / 20).max(1);
+        self.max_peers.saturating_sub(kept).max(1)
+    }
+
     pub(crate) fn worker_count(&self) -> usize {
         match self.workers {
             0 => std::thread::available_parallelism().map_or(1, |cores| (cores.get() - 1).clamp(1, 64)),
@@ -144,6 +157,7 @@ mod tests {
         let wrong = WebrtcConfig {
             external_addresses: vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED)],
             max_peers: 0,
+            max_viewers_per_ip: 0,
             max_connecting_per_ip: 0,
             silence_timeout: Duration::from_secs(1),
             ice_servers: vec![server],
@@ -153,6 +167,7 @@ mod tests {
         let expected = [
             "webrtc.external_addresses",
             "webrtc.max_peers",
+            "webrtc.max_viewers_per_ip",
             "webrtc.max_connecting_per_ip",
             "webrtc.silence_timeout",
             "webrtc.ice_servers",

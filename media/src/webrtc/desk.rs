@@ -39,6 +39,8 @@ pub(crate) struct DeskParts {
     pub(crate) max_peers: usize,
     /// By address, those that are not connected yet.
     pub(crate) connecting: Arc<Places>,
+    /// By address, the viewers. Fewer than `max_peers`: the others are for publishers.
+    pub(crate) audience: Arc<Places>,
     pub(crate) around: Surroundings,
 }
 
@@ -50,6 +52,7 @@ pub(crate) struct Desk {
 struct Seating {
     reservation: Reservation,
     place: PlaceGuard,
+    audience: Option<PlaceGuard>,
     worker: Inbox,
     credentials: Credentials,
 }
@@ -79,9 +82,16 @@ impl Desk {
         }
     }
 
-    /// On the worker with the fewest peers, with credentials that name it.
-    fn reserve(&self, offer: &Offer, client: IpAddr) -> Result<Seating, DeskError> {
+    /// On the worker with the fewest peers, with credentials that name it. `publishes`: a viewer publishes nothing.
+    fn reserve(&self, offer: &Offer, client: IpAddr, publishes: Option<BroadcastId>) -> Result<Seating, DeskError> {
         let full = || DeskError::Full { retry_after: FULL_RETRY };
+        let audience = match publishes {
+            Some(_) => None,
+            None => Some(self.parts.audience.take(client).map_err(|none| match none {
+                NoPlace::Address => DeskError::AddressFull { retry_after: FULL_RETRY },
+                NoPlace::Connections | NoPlace::Handshakes => full(),
+            })?),
+        };
         let place = self.parts.connecting.take(client).map_err(|none| match none {
             NoPlace::Address => DeskError::Crowded { retry_after: FULL_RETRY },
             NoPlace::Connections | NoPlace::Handshakes => full(),
@@ -92,16 +102,16 @@ impl Desk {
         let mid = offer.sections.first().map(|section| section.mid.clone()).unwrap_or_default();
         let credentials = credentials_on(worker_index);
         let (tag, remote_ufrag) = (credentials.ufrag.clone(), offer.ice_ufrag.clone());
-        let entry = Entry { worker: worker.clone(), worker_index, tag, remote_ufrag, mid };
+        let entry = Entry { worker: worker.clone(), worker_index, tag, remote_ufrag, mid, publishes };
         let reservation = self.parts.directory.reserve(entry, self.parts.max_peers).ok_or_else(full)?;
-        Ok(Seating { reservation, place, worker, credentials })
+        Ok(Seating { reservation, place, audience, worker, credentials })
     }
 
     /// The peer comes to its worker.
     async fn seat(&self, seating: Seating, offer: &Offer, media: Media) -> ResourceId {
-        let Seating { reservation, place, worker, credentials } = seating;
+        let Seating { reservation, place, audience, worker, credentials } = seating;
         let (resource, fingerprint) = (reservation.resource().clone(), offer.fingerprint.clone());
-        let new = NewPeer { resource, credentials, fingerprint, media, place };
+        let new = NewPeer { resource, credentials, fingerprint, media, place, audience };
         worker.send(Command::Add(Box::new(new))).await;
         reservation.keep()
     }
@@ -114,7 +124,7 @@ impl Desk {
         let asked = PublishRequest { broadcast: request.target, key, protocol: Protocol::Whip, peer };
         let answer = tokio::time::timeout(ADMISSION_MAX, around.admission.admit_publisher(asked)).await;
         let grant = answer.unwrap_or(Err(Refusal::Unavailable)).map_err(DeskError::Refused)?;
-        let seating = self.reserve(&offer, peer.0.ip())?;
+        let seating = self.reserve(&offer, peer.0.ip(), Some(grant.broadcast.clone()))?;
         let local = self.local(&seating.credentials);
         let (agreement, answer) = negotiate::answer_publisher(&offer, &local).map_err(unanswerable)?;
         let claimed = around.hub.claim(grant, Protocol::Whip).await;
@@ -148,7 +158,7 @@ impl Desk {
         }
         let not_live = || DeskError::NotLive { retry_after: NOT_LIVE_RETRY };
         let live = opened.filter(|broadcast| broadcast.phase() == Phase::Live).ok_or_else(not_live)?;
-        let seating = self.reserve(&offer, request.peer.ip())?;
+        let seating = self.reserve(&offer, request.peer.ip(), None)?;
         let lease = self.parts.feeds.attach(&live);
         let mut line_up = match lease.offered(FIRST_FRAME_MAX).await {
             Offered::Tracks(tracks) => LineUp::new(lease, &tracks),

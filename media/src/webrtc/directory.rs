@@ -1,6 +1,7 @@
 //! Which worker holds which peer: read by HTTP requests, written when a peer comes or goes.
 
 use super::inbox::Inbox;
+use crate::model::BroadcastId;
 use crate::signalling::ResourceId;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -21,6 +22,8 @@ pub(crate) struct Entry {
     pub(crate) remote_ufrag: String,
     /// The m-line that candidates stand under.
     pub(crate) mid: String,
+    /// What a publisher publishes.
+    pub(crate) publishes: Option<BroadcastId>,
 }
 
 /// A place for a peer that is to come, given back when dropped unless it came.
@@ -52,11 +55,14 @@ impl Drop for Reservation {
 }
 
 impl Directory {
-    /// `None`: there are `max` already.
+    /// `None`: there are `max` already. Who takes over from a publisher has its place: for a moment both are there.
     pub(crate) fn reserve(&self, entry: Entry, max: usize) -> Option<Reservation> {
         let mut entries = self.entries.lock();
         if entries.len() >= max {
-            return None;
+            let same = |other: &&Entry| entry.publishes.is_some() && other.publishes == entry.publishes;
+            if entries.values().filter(same).count() != 1 {
+                return None;
+            }
         }
         let resource = ResourceId::generate();
         entries.insert(resource.clone(), entry);
@@ -89,8 +95,8 @@ mod tests {
     fn of_two_restarts_at_once_the_first_counts() {
         let directory = Directory::default();
         let (worker, _receiver) = inbox::channel().unwrap();
-        let entry =
-            Entry { worker, worker_index: 0, tag: "one".into(), remote_ufrag: "them".into(), mid: "0".to_owned() };
+        let (tag, remote_ufrag, mid) = ("one".to_owned(), "them".to_owned(), "0".to_owned());
+        let entry = Entry { worker, worker_index: 0, tag, remote_ufrag, mid, publishes: None };
         let peer = directory.reserve(entry, 1).unwrap();
         let restarted = |before, tag: &str| directory.restarted(peer.resource(), before, tag.into(), tag.into());
         assert!(restarted("one", "two"));

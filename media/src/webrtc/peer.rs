@@ -24,6 +24,8 @@ pub(crate) struct NewPeer {
     pub(crate) media: Media,
     /// Among those of its address that are not connected yet.
     pub(crate) place: PlaceGuard,
+    /// Of a viewer: among those of its address, for as long as it is there.
+    pub(crate) audience: Option<PlaceGuard>,
 }
 
 pub(crate) enum Media {
@@ -47,6 +49,7 @@ pub(crate) struct Peer {
     pub(crate) keys: Option<Keys>,
     /// Until it is connected.
     pub(crate) place: Option<PlaceGuard>,
+    _audience: Option<PlaceGuard>,
     pub(crate) heard: Instant,
     pub(crate) since: Instant,
     /// It is among those that every tick looks after.
@@ -160,7 +163,7 @@ impl Chosen {
 
 impl Peer {
     pub(crate) fn new(new: NewPeer, key: PeerKey, now: Instant) -> Self {
-        let NewPeer { resource, credentials, fingerprint, media, place } = new;
+        let NewPeer { resource, credentials, fingerprint, media, place, audience } = new;
         ::metrics::gauge!(metrics::WEBRTC_PEERS, "role" => media.role()).increment(1.0);
         Self {
             resource,
@@ -174,6 +177,7 @@ impl Peer {
             sources: Vec::new(),
             keys: None,
             place: Some(place),
+            _audience: audience,
             heard: now,
             since: now,
             is_stirred: false,

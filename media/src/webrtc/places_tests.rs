@@ -62,3 +62,48 @@ async fn who_takes_a_show_over_without_a_place_does_not_interrupt_it() {
     assert!(!stage.is_there(&on_air, Viewer::Bearer("key")).await, "it was taken over");
     stage.stop().await;
 }
+
+#[tokio::test]
+async fn viewers_leave_places_for_publishers_and_who_takes_over_has_the_place_of_who_was_there() {
+    let stage = Stage::with(WebrtcConfig { max_peers: 3, ..WebrtcConfig::default() }).await;
+    let show = stage.publish(SHOW).await;
+    let watch = async |from| offer(&stage, from, "whep", WATCHES).await;
+    let publish = async |from| offer(&stage, from, "whip", PUBLISHES).await;
+    watch("192.0.2.1").await.unwrap();
+    watch("192.0.2.2").await.unwrap();
+    let (status, why) = watch("192.0.2.3").await.unwrap_err();
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{why}");
+    // The host was elsewhere, and comes back.
+    drop(show);
+    let first = publish("192.0.2.8").await.expect("a place was kept for it");
+    // Its network is lost; it does not know yet that the server has not noticed.
+    publish("192.0.2.9").await.expect("the place of the connection that it replaces");
+    assert!(!stage.is_there(&first, Viewer::Bearer("key")).await, "it was taken over");
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn one_address_has_only_its_share_of_the_viewers() {
+    let config = WebrtcConfig { max_viewers_per_ip: 2, ..WebrtcConfig::default() };
+    let stage = Stage::with(config).await;
+    let show = stage.publish(SHOW).await;
+    let watch = async |from| offer(&stage, from, "whep", WATCHES).await;
+    let first = watch("192.0.2.7").await.unwrap();
+    watch("192.0.2.7").await.unwrap();
+    let (status, why) = watch("192.0.2.7").await.unwrap_err();
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(why.contains("watch from your address"), "{why}");
+    watch("192.0.2.8").await.expect("others find theirs");
+    let (status, ..) =
+        stage.send_from(SocketAddr::from(([192, 0, 2, 7], 1)), Method::DELETE, &first, Viewer::Nobody, "").await;
+    assert_eq!(status, StatusCode::OK);
+    let again = async {
+        while watch("192.0.2.7").await.is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, again).await.expect("a place that is given back is another's");
+    drop(show);
+    offer(&stage, "192.0.2.7", "whip", PUBLISHES).await.expect("who publishes is none of them");
+    stage.stop().await;
+}

@@ -138,10 +138,16 @@ impl Service {
             directory,
             roster,
             max_peers: config.max_peers,
+            // In all, there are no more than peers.
             connecting: Places::new(PlaceLimits {
-                connections: config.max_peers,
+                connections: usize::MAX,
                 per_address: config.max_connecting_per_ip,
-                handshakes: config.max_peers,
+                handshakes: usize::MAX,
+            }),
+            audience: Places::new(PlaceLimits {
+                connections: config.max_viewers(),
+                per_address: config.max_viewers_per_ip,
+                handshakes: usize::MAX,
             }),
             around,
         });

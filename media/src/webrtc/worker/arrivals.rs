@@ -175,6 +175,11 @@ impl Worker {
 
     /// What comes from there is for a peer of another worker, which has verified a check that came here.
     pub(super) fn learn(&mut self, from: SocketAddr, worker: u8) {
+        // It may have served a connection here: a client that reloaded.
+        let source = Source::Udp(from);
+        if let Some(Some(before)) = self.by_source.remove(&source).and_then(|slot| self.peers.get_mut(slot)) {
+            before.sources.retain(|known| *known != source);
+        }
         if self.foreign.len() >= FOREIGN_MAX {
             self.foreign.clear();
         }

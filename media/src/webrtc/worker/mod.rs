@@ -60,6 +60,8 @@ pub(crate) struct Worker {
     /// Slots that every tick looks after; the others wait for the sweep. To look at two hundred idle viewers every 5 ms took a
     /// fifteenth of this thread's time.
     restless: Vec<usize>,
+    /// It was told more than one turn does: the bell has rung for all of it.
+    is_behind: bool,
     now: Instant,
     counts: Counts,
 }
@@ -107,6 +109,7 @@ impl Worker {
             next_tick: now,
             next_sweep: now,
             restless: Vec::new(),
+            is_behind: false,
             now,
             counts: Counts {
                 sent: ::metrics::counter!(metrics::WEBRTC_SENT),
@@ -121,35 +124,41 @@ impl Worker {
         let mut received = ReceiveBatch::default();
         loop {
             self.wait();
-            self.parts.inbox.hush();
-            self.now = Instant::now();
-            let mut commands = COMMANDS_PER_TURN;
-            for _ in 0..READS_PER_TURN {
-                let read = received.receive(&self.parts.socket);
-                // Looked at in between: what another worker knows of a sender it has told before that sender could go
-                // on.
-                if self.commands(&mut commands) {
-                    return self.stop();
-                }
-                match read {
-                    Ok(0) => break,
-                    Ok(_) => {
-                        received.datagrams().for_each(|(from, datagram)| self.datagram(from, datagram, Way::Socket))
-                    }
-                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
-                    // An earlier packet to somebody who is gone can come back as an error here.
-                    Err(error) => {
-                        tracing::debug!(%error, "a read of the media socket failed");
-                        break;
-                    }
-                }
+            if self.turn(&mut received) {
+                return self.stop();
             }
-            if self.next_tick <= self.now {
-                self.tick();
-            }
-            self.dtls();
-            self.flush();
         }
+    }
+
+    /// Looks at everything once. Whether it is to stop.
+    fn turn(&mut self, received: &mut ReceiveBatch) -> bool {
+        self.parts.inbox.hush();
+        self.now = Instant::now();
+        let mut commands = COMMANDS_PER_TURN;
+        for _ in 0..READS_PER_TURN {
+            let read = received.receive(&self.parts.socket);
+            // Looked at in between: what another worker knows of a sender it has told before that sender could go on.
+            if self.commands(&mut commands) {
+                return true;
+            }
+            match read {
+                Ok(0) => break,
+                Ok(_) => received.datagrams().for_each(|(from, datagram)| self.datagram(from, datagram, Way::Socket)),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
+                // An earlier packet to somebody who is gone can come back as an error here.
+                Err(error) => {
+                    tracing::debug!(%error, "a read of the media socket failed");
+                    break;
+                }
+            }
+        }
+        self.is_behind = commands == 0;
+        if self.next_tick <= self.now {
+            self.tick();
+        }
+        self.dtls();
+        self.flush();
+        false
     }
 
     /// Does what it was told, as long as there is any of this turn's share. Whether it is to stop.
@@ -165,13 +174,21 @@ impl Worker {
         false
     }
 
-    fn wait(&self) {
+    /// How long nothing is due.
+    fn patience(&self) -> Duration {
+        if self.is_behind {
+            return Duration::ZERO;
+        }
         let idle = self.by_resource.is_empty();
         let until_tick = if idle { IDLE } else { self.next_tick.saturating_duration_since(Instant::now()) };
-        let patience = match self.parts.dtls.poll_timeout() {
+        match self.parts.dtls.poll_timeout() {
             Some(at) => until_tick.min(at.saturating_duration_since(Instant::now())),
             None => until_tick,
-        };
+        }
+    }
+
+    fn wait(&self) {
+        let patience = self.patience();
         let timeout = Timespec { tv_sec: patience.as_secs() as i64, tv_nsec: i64::from(patience.subsec_nanos()) };
         let mut fds = [
             PollFd::new(&self.parts.socket, PollFlags::IN),

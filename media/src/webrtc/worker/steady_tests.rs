@@ -203,6 +203,7 @@ fn connect(worker: &mut Worker, number: usize, at: SocketAddr, lease: FeedLease,
         fingerprint: Offer::parse(OFFER).unwrap().fingerprint,
         media: Media::Viewer(Box::new(Viewer::new(vec![showing], path, seat, now))),
         place: places.take(std::net::Ipv4Addr::LOCALHOST.into()).unwrap(),
+        audience: None,
     });
     let slot = worker.by_resource[&resource];
     let peer = worker.peers[slot].as_mut().unwrap();

@@ -104,6 +104,7 @@ impl Stage {
             fingerprint: offer.fingerprint,
             media: Media::Viewer(Box::new(viewer)),
             place: self.places.take(std::net::Ipv4Addr::LOCALHOST.into()).unwrap(),
+            audience: None,
         }
     }
 
@@ -211,4 +212,42 @@ async fn who_comes_after_the_show_has_changed_or_ended_is_not_kept_waiting_for_i
     stage.workers[0].add(late);
     assert_eq!(stage.workers[0].by_resource.len(), 0, "of a show that is over nothing more comes");
     assert!(stage.workers[0].feeds.is_empty(), "and nothing is kept of it");
+}
+
+#[tokio::test]
+async fn who_reloads_behind_the_same_address_is_not_taken_for_who_was_there() {
+    let mut stage = Stage::new().await;
+    let (old, new) = (stage.newcomer("00old").await, stage.newcomer("01new").await);
+    let (old_pwd, new_pwd) = (old.credentials.pwd.clone(), new.credentials.pwd.clone());
+    stage.workers[0].add(old);
+    stage.workers[1].add(new);
+    stage.deliver(1);
+    let client: SocketAddr = "192.0.2.1:4000".parse().unwrap();
+    let hello = [22, 0xfe, 0xfd, 0, 0, 0, 0];
+    stage.receive(0, client, &check("00old", &old_pwd));
+    stage.receive(0, client, &hello);
+    assert_eq!(stage.deliver(1), 0, "it is the first one's");
+    stage.receive(0, client, &check("01new", &new_pwd));
+    assert_eq!(stage.deliver(1), 1);
+    stage.deliver(0);
+    stage.receive(0, client, &hello);
+    assert_eq!(stage.deliver(1), 1, "and now the second one's");
+    // The first is there again as soon as it says so.
+    stage.receive(0, client, &check("00old", &old_pwd));
+    stage.receive(0, client, &hello);
+    assert_eq!(stage.deliver(1), 0);
+}
+
+#[tokio::test]
+async fn a_worker_that_is_behind_does_not_sleep() {
+    let mut stage = Stage::new().await;
+    let (from, mut received) = ("192.0.2.1:4000".parse().unwrap(), ReceiveBatch::default());
+    for _ in 0..=COMMANDS_PER_TURN {
+        stage.workers[1].parts.workers[0].try_command(Command::Belongs { from, worker: 2 });
+    }
+    let worker = &mut stage.workers[0];
+    for (waiting, sleeps) in [(1, false), (0, true)] {
+        assert!(!worker.turn(&mut received));
+        assert_eq!((worker.parts.inbox.waiting(), !worker.patience().is_zero()), (waiting, sleeps));
+    }
 }
