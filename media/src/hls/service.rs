@@ -192,7 +192,7 @@ impl Shows {
         parts
     }
 
-    fn insert(&self, show: &Arc<Show>) {
+    pub(super) fn insert(&self, show: &Arc<Show>) {
         self.by_id.write().insert(show.id.clone(), Arc::clone(show));
     }
 
