@@ -61,19 +61,16 @@ async fn is_deleted_in_the_end(mood: Mood, expected: BucketFault) {
     assert!(matches!(refused, StoreError::Bucket { fault, .. } if fault == expected), "{refused}");
     assert_eq!(theatre.service.objects(), before);
     assert!(!theatre.spooled().is_empty(), "the disk still knows what there is");
-    watch_replay(&stage).await;
+    for path in ["index.m3u8", "v0/index.m3u8", "v0/0/1.m4s", "replay/index.m3u8", "thumbnail.jpg"] {
+        let answer = stage.get(&format!("/hls/{SHOW}/{path}")).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "whose deletion was ordered is not shown: {path}");
+    }
     theatre.service.set_mood(Mood::Fine);
     delete(&stage).await.unwrap();
     assert_eq!(theatre.service.objects().len(), 0);
     assert_eq!(theatre.spooled().len(), 0);
     assert_eq!(stage.get(&format!("/hls/{SHOW}/index.m3u8")).await.status, StatusCode::NOT_FOUND);
     stage.stop().await;
-}
-
-async fn watch_replay(stage: &Stage) {
-    for path in ["index.m3u8", "v0/index.m3u8", "v0/0/1.m4s"] {
-        assert!(!stage.fetch(&format!("/hls/{SHOW}/{path}")).await.is_empty(), "{path}");
-    }
 }
 
 #[tokio::test]
