@@ -29,6 +29,7 @@ const LAST_PICTURE: Duration = Duration::from_secs(5);
 
 /// Runs until the show is over and its end has been seen, or the server stops.
 pub(super) async fn run(shared: Arc<Shared>, broadcast: Arc<Broadcast>, subscriber: Subscriber, show: Arc<Show>) {
+    let _on_stage = OnStage { shared: &shared, show: &show };
     let keeps = archive::is_to_keep(&shared, &show.id).await;
     show.set_keeps(keeps);
     if let (Some(host), true) = (show.part_of(), keeps) {
@@ -76,10 +77,21 @@ pub(super) async fn run(shared: Arc<Shared>, broadcast: Arc<Broadcast>, subscrib
             task.note_stop();
         }
     }
-    // Nobody asks any more what was lost of it.
-    drop(shared.keeper.take_lost(&show.id));
-    shared.shows.remove(&show);
-    show.set_ending(Ending::Gone);
+}
+
+/// A show that is served from memory for as long as this lives: it goes also with a task that panics.
+struct OnStage<'a> {
+    shared: &'a Shared,
+    show: &'a Arc<Show>,
+}
+
+impl Drop for OnStage<'_> {
+    fn drop(&mut self) {
+        // Nobody asks any more what was lost of it.
+        drop(self.shared.keeper.take_lost(&self.show.id));
+        self.shared.shows.remove(self.show);
+        self.show.set_ending(Ending::Gone);
+    }
 }
 
 /// Begins a show, or takes it up where the disk says it stopped. Answers its newest picture too, which is still to be read.
@@ -316,5 +328,46 @@ impl Packaging {
         if self.ready {
             let _ = self.shared.keeper.note(self.show.id.clone(), Entry::Stopped);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::delivery::{Door, Viewers};
+    use super::super::service::{Service, Shelf};
+    use super::*;
+    use crate::config::{HubConfig, StorageConfig};
+    use crate::ejected::Ejected;
+    use crate::hub::Hub;
+    use crate::seam::{Deaf, Protocol, PublishGrant, Refusal};
+    use tokio_util::sync::CancellationToken;
+
+    #[tokio::test]
+    async fn a_show_whose_task_panics_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (hub, mut opened) = Hub::new(HubConfig::default(), Arc::new(Deaf));
+        let id = BroadcastId::parse("session_1").unwrap();
+        let _publisher = hub.claim(PublishGrant::of_host(id.clone(), "host"), Protocol::Rtmp).await.unwrap();
+        let broadcast = opened.recv().await.unwrap();
+        let shelf = Shelf { data_dir: folder.path(), storage: StorageConfig::default(), clock: SystemTime::now };
+        let admission = (Arc::new(Door::new(Err(Refusal::Forbidden))) as Arc<_>, Ejected::default());
+        let cancel = CancellationToken::new();
+        let service =
+            Service::start(HlsConfig::default(), shelf, opened, admission, Arc::new(Deaf), cancel.clone()).unwrap();
+        let shared = Arc::clone(&service.shared);
+        let show = Arc::new(Show::new(&broadcast, Viewers::new(id.clone(), Arc::new(Deaf), 1)));
+        shared.shows.insert(&show);
+        let task = tokio::spawn({
+            let (shared, show) = (Arc::clone(&shared), Arc::clone(&show));
+            async move {
+                let _on_stage = OnStage { shared: &shared, show: &show };
+                assert!(shared.shows.get(&show.id).is_none(), "it is on stage");
+            }
+        });
+        assert!(task.await.unwrap_err().is_panic());
+        assert!(shared.shows.get(&id).is_none());
+        assert!(show.dismiss().await, "nobody waits for it for ever");
+        cancel.cancel();
+        service.stopped().await;
     }
 }

@@ -11,8 +11,10 @@ use crate::cache;
 use crate::model::BroadcastId;
 use crate::store::journal::Entry;
 use crate::store::{Keeper, StoreError};
+use parking_lot::Mutex;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
+use std::collections::HashSet;
 use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +22,9 @@ use tokio::time::Instant;
 
 pub(crate) struct Recordings {
     known: Cache<BroadcastId, Known, Weight>,
+    /// Those whose deletion was ordered and is not done. As many as are ordered at one time; when full, the rest are shown until
+    /// they are gone.
+    going: Mutex<HashSet<BroadcastId>>,
 }
 
 #[derive(Debug, Clone)]
@@ -53,6 +58,7 @@ fn plain_len(text: &Text) -> usize {
 const BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// A recording of half an hour, to size the table by.
 const USUAL_BYTES: u64 = 128 * 1024;
+const GOING_MAX: usize = 4_096;
 /// What the shortest takes.
 const LEAST_BYTES: u64 = 1_024;
 /// How long it is believed that there is no recording. Whoever makes one says so.
@@ -66,7 +72,7 @@ impl Default for Recordings {
 
 impl Recordings {
     fn with_room(bytes_max: u64) -> Self {
-        Self { known: cache::by_weight(Weight, bytes_max, USUAL_BYTES) }
+        Self { known: cache::by_weight(Weight, bytes_max, USUAL_BYTES), going: Mutex::default() }
     }
 
     /// `None`: there is no recording, or the show is not over.
@@ -75,7 +81,25 @@ impl Recordings {
         broadcast: &BroadcastId,
         keeper: &Keeper,
     ) -> Result<Option<Arc<RecordingPlaylists>>, StoreError> {
+        if self.going.lock().contains(broadcast) {
+            return Ok(None);
+        }
         self.get(broadcast, keeper.archived(broadcast)).await
+    }
+
+    /// Its deletion was ordered: nobody is shown it from now on, however long that takes.
+    pub(crate) fn condemn(&self, broadcast: &BroadcastId) {
+        let mut going = self.going.lock();
+        if going.len() < GOING_MAX {
+            going.insert(broadcast.clone());
+        }
+        drop(going);
+        self.forget(broadcast);
+    }
+
+    /// Nothing of it is left.
+    pub(crate) fn is_gone(&self, broadcast: &BroadcastId) {
+        self.going.lock().remove(broadcast);
     }
 
     async fn get(

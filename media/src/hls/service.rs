@@ -154,16 +154,19 @@ impl Service {
         }
     }
 
-    /// Removes the recording of a show that is over, and the show with it. One that is live is left alone: `false`.
+    /// Removes the recording of a show that is over, and the show with it. One that is live is left alone: `false`. Nobody is shown
+    /// it from then on, also where removing it fails and has to be ordered again.
     pub async fn delete_recording(&self, broadcast: &BroadcastId) -> Result<bool, StoreError> {
         if let Some(show) = self.shared.shows.get(broadcast)
             && !show.dismiss().await
         {
             return Ok(false);
         }
-        self.shared.recordings.forget(broadcast);
+        self.shared.recordings.condemn(broadcast);
         self.shared.films.strike(broadcast).await;
-        archive::delete(&self.shared, broadcast).await.map(|()| true)
+        archive::delete(&self.shared, broadcast).await?;
+        self.shared.recordings.is_gone(broadcast);
+        Ok(true)
     }
 
     /// Waits, after the cancellation, until every show has written what it had. Held requests are answered by then.
@@ -192,7 +195,7 @@ impl Shows {
         parts
     }
 
-    fn insert(&self, show: &Arc<Show>) {
+    pub(super) fn insert(&self, show: &Arc<Show>) {
         self.by_id.write().insert(show.id.clone(), Arc::clone(show));
     }
 

@@ -51,6 +51,8 @@ const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 pub(crate) const INDEX: &str = "index.m3u8";
 pub(crate) const THUMBNAIL: &str = "thumbnail.jpg";
 pub(crate) const THUMBNAIL_INDEX: &str = "thumbnails.vtt";
+/// No broadcast's: those have ids before their first slash.
+const NOBODY: &str = "nobody/is-here";
 /// The most one call of DeleteObjects takes.
 const DELETE_BATCH: usize = 1_000;
 
@@ -130,6 +132,15 @@ impl S3Store {
             PlaylistAge::Ended => "max-age=300",
         };
         self.put_as(format!("{}{broadcast}/{THUMBNAIL}", self.prefix), jpeg, "image/jpeg", caching).await
+    }
+
+    /// Whether these keys are told that an object is not there. S3 says 403 in place of 404 to those that may not list the bucket.
+    pub async fn tells_of_absence(&self) -> Result<bool, StoreError> {
+        match self.read(format!("{}{NOBODY}", self.prefix)).await {
+            Ok(_) => Ok(true),
+            Err(StoreError::Bucket { fault: BucketFault::Denied, .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Writes the journal of a broadcast that is over, over the one before.

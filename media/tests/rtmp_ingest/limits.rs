@@ -279,3 +279,24 @@ async fn connections_are_capped_in_all_and_per_address() {
         server.stop().await;
     }
 }
+
+/// Frames of one moment, as fast as the line takes them, would be one part of a segment that never ends.
+#[tokio::test]
+async fn a_publisher_whose_clock_stands_still_is_closed_and_told_why() {
+    let server = Server::start_with(RtmpConfig { media_max_bps: 8_000_000, ..RtmpConfig::default() }).await;
+    let mut show = Show::start(&server).await;
+    let mut stuck = RtmpClient::publish(server.address, "live", "key-stuck").await.expect("it is admitted");
+    stuck.clip(&Bytes::from_static(CLIP), 0).await;
+    let frame = Bytes::from([&[0x27, 1, 0, 0, 0, 0, 8, 0, 0, 0x41][..], &vec![0x9a; 512 * 1024 - 1]].concat());
+    let flood = async {
+        while server.closed("clock") + server.closed("rate") == 0 {
+            stuck.video(2_000, frame.clone()).await;
+            tokio::task::yield_now().await;
+        }
+    };
+    in_time("the stuck one to be closed", flood).await;
+    let told = stuck.status().await.unwrap();
+    assert_eq!(told, "NetStream.Publish.Rejected");
+    show.goes_on().await;
+    server.stop().await;
+}

@@ -1,13 +1,14 @@
 //! A bucket that does not answer what it is asked, or refuses: reads of a replay, and its deletion.
 
 use super::clip::CLIP;
+use super::line::State;
 use super::service::Mood;
 use super::stage::{SHOW, Stage, id, write};
 use super::theatre::{PREFIX, SEGMENTS, Theatre, play, watch};
 use chobi_media::config::StorageConfig;
 use chobi_media::hls::Archive;
 use chobi_media::seam::{MediaEvent, Recorded};
-use chobi_media::store::{BucketFault, StoreError};
+use chobi_media::store::{BucketFault, S3Store, StoreError};
 use http::StatusCode;
 use std::time::Duration;
 use tokio_util::task::TaskTracker;
@@ -61,19 +62,16 @@ async fn is_deleted_in_the_end(mood: Mood, expected: BucketFault) {
     assert!(matches!(refused, StoreError::Bucket { fault, .. } if fault == expected), "{refused}");
     assert_eq!(theatre.service.objects(), before);
     assert!(!theatre.spooled().is_empty(), "the disk still knows what there is");
-    watch_replay(&stage).await;
+    for path in ["index.m3u8", "v0/index.m3u8", "v0/0/1.m4s", "replay/index.m3u8", "thumbnail.jpg"] {
+        let answer = stage.get(&format!("/hls/{SHOW}/{path}")).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "whose deletion was ordered is not shown: {path}");
+    }
     theatre.service.set_mood(Mood::Fine);
     delete(&stage).await.unwrap();
     assert_eq!(theatre.service.objects().len(), 0);
     assert_eq!(theatre.spooled().len(), 0);
     assert_eq!(stage.get(&format!("/hls/{SHOW}/index.m3u8")).await.status, StatusCode::NOT_FOUND);
     stage.stop().await;
-}
-
-async fn watch_replay(stage: &Stage) {
-    for path in ["index.m3u8", "v0/index.m3u8", "v0/0/1.m4s"] {
-        assert!(!stage.fetch(&format!("/hls/{SHOW}/{path}")).await.is_empty(), "{path}");
-    }
 }
 
 #[tokio::test]
@@ -119,4 +117,15 @@ async fn a_deletion_that_hangs_holds_up_no_other_order_and_no_upload() {
     assert!(left.keys().any(|key| key.starts_with("live/session_slow/")), "it hangs still");
     assert!(!left.keys().any(|key| key.starts_with("live/session_2/")));
     stage.stop().await;
+}
+
+#[tokio::test]
+async fn keys_that_may_not_list_are_known_by_one_question() {
+    let theatre = Theatre::new().await;
+    let bucket = S3Store::new(&theatre.storage);
+    assert!(bucket.tells_of_absence().await.unwrap());
+    theatre.service.set_mood(Mood::Reticent);
+    assert!(!bucket.tells_of_absence().await.unwrap());
+    theatre.line.set(State::Down);
+    assert!(bucket.tells_of_absence().await.is_err(), "nothing is known of one that is away");
 }

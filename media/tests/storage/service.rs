@@ -49,6 +49,8 @@ pub(crate) enum Mood {
     HangingOnce,
     /// 403 AccessDenied to deletions.
     Clinging,
+    /// 403 AccessDenied to reads of what is not there, and to lists: the keys may not list.
+    Reticent,
 }
 
 struct Watcher {
@@ -208,7 +210,8 @@ impl Watcher {
             return Ok(refusal);
         }
         let mood = *self.mood.lock().unwrap();
-        if method == Method::GET {
+        // The server asks once, when it starts, for an object that nobody has.
+        if method == Method::GET && !key.ends_with("nobody/is-here") {
             let is_list = query.contains("list-type");
             let mut seen = self.seen.lock().unwrap();
             *if is_list { &mut seen.lists } else { &mut seen.reads } += 1;
@@ -220,6 +223,9 @@ impl Watcher {
             std::future::pending::<()>().await;
         }
         let response = self.s3.call(request.map(s3s::Body::from)).await.expect("the S3 server answers");
+        if mood == Mood::Reticent && method == Method::GET && response.status() == StatusCode::NOT_FOUND {
+            return Ok(error(StatusCode::FORBIDDEN, "AccessDenied"));
+        }
         if method == Method::PUT && response.status().is_success() {
             self.look_at(&key, headers);
             if mood == Mood::Forgetful && self.seen.lock().unwrap().unanswered.insert(key) {
@@ -240,9 +246,7 @@ impl Watcher {
             Mood::Clinging if is_deletion => (StatusCode::FORBIDDEN, "AccessDenied"),
             _ => return None,
         };
-        let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>not now</Message></Error>");
-        let response = Response::builder().status(status).header("content-type", "application/xml");
-        Some(response.body(s3s::Body::from(body)).unwrap())
+        Some(error(status, code))
     }
 
     /// The same in every run, as far as uploads come in the same order.
@@ -270,6 +274,12 @@ impl Watcher {
             seen.wrong.push(format!("{key} was given other bytes"));
         }
     }
+}
+
+fn error(status: StatusCode, code: &str) -> Response<s3s::Body> {
+    let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>not now</Message></Error>");
+    let response = Response::builder().status(status).header("content-type", "application/xml");
+    response.body(s3s::Body::from(body)).unwrap()
 }
 
 /// What a playlist names, gaps aside, that is not in the bucket.

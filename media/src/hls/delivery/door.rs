@@ -6,13 +6,13 @@ use parking_lot::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Answers every viewer the same, and counts.
-pub(super) struct Door {
+pub(crate) struct Door {
     pub(super) asked: AtomicUsize,
     pub(super) answer: Mutex<Result<WatchGrant, Refusal>>,
 }
 
 impl Door {
-    pub(super) fn new(answer: Result<WatchGrant, Refusal>) -> Self {
+    pub(crate) fn new(answer: Result<WatchGrant, Refusal>) -> Self {
         Self { asked: AtomicUsize::new(0), answer: Mutex::new(answer) }
     }
 }

@@ -18,6 +18,8 @@ mod routes;
 mod viewers;
 mod visitor;
 
+#[cfg(test)]
+pub(crate) use door::Door;
 pub(crate) use gate::Gates;
 pub(crate) use pass::PassKey;
 pub(crate) use routes::router;

@@ -42,7 +42,8 @@ impl Visit<'_> {
             let (pass, text) = self.shared.pass_key.admit_ticket(broadcast, ticket, admission, lifetime).await?;
             return Ok(Visitor::with_pass(pass, Some(text)));
         }
-        self.shared.gates.admit_anyone(broadcast, admission, self.shared.config.public_recheck).await?;
+        let (is_shown, recheck) = (self.shared.shows.get(broadcast).is_some(), self.shared.config.public_recheck);
+        self.shared.gates.admit_anyone(broadcast, is_shown, admission, recheck).await?;
         Ok(Visitor { viewer: self.anonymous(), ..Visitor::default() })
     }
 

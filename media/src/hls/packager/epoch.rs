@@ -4,7 +4,7 @@
 
 use super::lane::{Lane, Place};
 use super::rendition::{Rendition, describe};
-use super::segmenter::Pace;
+use super::segmenter::{Pace, room_of};
 use super::{Kept, KeptRendition, Show, cadence};
 use crate::hls::remux::{file_timescale, write_init};
 use crate::model::{Epoch, Frame, MediaTime, TrackFormat, TrackId};
@@ -52,11 +52,10 @@ struct Running {
 /// Frames kept while the leader has not begun, about two seconds of a show. Beyond it the oldest audio goes, then the
 /// rate is guessed.
 const MAX_GATHERED: usize = 256;
+const MAX_GATHERED_BYTES: usize = 32 * 1024 * 1024;
 /// How far a follower may be held for the leader. A leader that stands still must not silence the others; beyond this
 /// they go on alone, and the cut they miss is late for them.
 const MAX_HELD: Duration = Duration::from_secs(1);
-/// Frames held at most, whatever their times say.
-const MAX_HELD_FRAMES: usize = 512;
 /// Taken for a rate nobody states and nothing shows.
 const FALLBACK_FPS: i64 = 30;
 
@@ -113,7 +112,7 @@ impl OpenEpoch {
                 if is_leader && !leader_began && !frame.keyframe {
                     return;
                 }
-                if frames.len() >= MAX_GATHERED && !leader_began {
+                while is_full(frames) && !leader_began {
                     frames.remove(0);
                 }
                 frames.push(Arc::clone(frame));
@@ -149,7 +148,7 @@ impl OpenEpoch {
         let leader = &self.tracks[self.leader].format;
         let seen = frames.iter().filter(|frame| frame.track == leader.id).count();
         let stated = cadence::frame_ticks(leader, file_timescale(leader)).is_some();
-        let enough = if stated { seen >= 1 } else { seen >= cadence::MEASURED_FRAMES || frames.len() >= MAX_GATHERED };
+        let enough = if stated { seen >= 1 } else { seen >= cadence::MEASURED_FRAMES || is_full(frames) };
         if seen >= 1 && enough {
             self.begin(show);
         }
@@ -207,7 +206,7 @@ impl Running {
         }
         track.awaits_keyframe = false;
         if lane != leader {
-            track.held.push_back(Arc::clone(frame));
+            track.hold(frame);
             return self.release(show, lane);
         }
         let decoded_until = MediaTime::new(frame.dts, track.format.timescale).as_nanos()
@@ -226,15 +225,15 @@ impl Running {
     fn release(&mut self, show: &mut Show, lane: usize) {
         let limit = i128::try_from(MAX_HELD.as_nanos()).expect("a second is few nanoseconds");
         let lane = &mut self.lanes[lane];
-        while let Some(first) = lane.held.front() {
+        while let Some(first) = lane.held().front() {
             let scale = lane.format.timescale;
             let at = MediaTime::new(first.pts, scale).as_nanos();
-            let newest = lane.held.back().map_or(at, |last| MediaTime::new(last.pts, scale).as_nanos());
-            let waits = at >= self.reached && newest - at < limit && lane.held.len() < MAX_HELD_FRAMES;
+            let newest = lane.held().back().map_or(at, |last| MediaTime::new(last.pts, scale).as_nanos());
+            let waits = at >= self.reached && newest - at < limit && lane.has_room();
             if waits {
                 break;
             }
-            let Some(frame) = lane.held.pop_front() else { break };
+            let Some(frame) = lane.take_held() else { break };
             let half = MediaTime::new(lane.frame_ticks(), lane.scale).as_nanos() / 2;
             // Sound before the first picture would make the renditions start apart.
             if at + half >= self.begin {
@@ -250,6 +249,11 @@ impl Running {
             self.lanes[lane].end_segment(show, None);
         }
     }
+}
+
+/// Whether as much is gathered as may be.
+fn is_full(frames: &[Arc<Frame>]) -> bool {
+    frames.len() >= MAX_GATHERED || frames.iter().map(|frame| room_of(frame)).sum::<usize>() >= MAX_GATHERED_BYTES
 }
 
 /// The nominal duration of a track's frames: stated, else measured, else guessed.

@@ -3,7 +3,7 @@
 //! In: frames of the track, cuts. Out: parts and closed segments in the rendition. Driven by the epoch.
 
 use super::rendition::{Opening, Rendition};
-use super::segmenter::{ClosedPart, Pace, Segmenter, on_file_clock};
+use super::segmenter::{ClosedPart, Pace, Segmenter, on_file_clock, room_of};
 use super::{OpeningFrame, Show, wall_clock};
 use crate::model::{Frame, MediaTime, Timescale, TrackFormat};
 use std::collections::VecDeque;
@@ -21,10 +21,13 @@ pub(super) struct Lane {
     shift: i64,
     /// Decode time of the open segment's first frame.
     segment_start: i64,
+    /// What the open segment takes.
+    segment_bytes: usize,
     /// Times (file clock) at which followers still have to end a segment.
     cuts: VecDeque<i64>,
     /// Frames of a follower that are ahead of the leader.
-    pub(super) held: VecDeque<Arc<Frame>>,
+    held: VecDeque<Arc<Frame>>,
+    held_bytes: usize,
     /// Video that begins, or that lost frames: it waits for its next keyframe.
     pub(super) awaits_keyframe: bool,
     /// The keyframe that the open segment begins with.
@@ -45,6 +48,12 @@ pub(super) struct Place {
 /// keep three segments back.
 const HARD_LIMIT: f64 = 2.1;
 
+/// Twenty seconds of a picture that nobody sends, five of the highest rate: a clock that stands still ends segments too.
+const SEGMENT_MAX_BYTES: usize = 64 * 1024 * 1024;
+/// Frames that wait for the leader at most, whatever their times say.
+const MAX_HELD_FRAMES: usize = 512;
+const MAX_HELD_BYTES: usize = 32 * 1024 * 1024;
+
 impl Lane {
     pub(super) fn new(rendition: usize, format: Arc<TrackFormat>, scale: Timescale, pace: Pace, shift: i64) -> Self {
         let is_video = format.is_video();
@@ -55,8 +64,10 @@ impl Lane {
             segmenter: Segmenter::new(pace),
             shift,
             segment_start: 0,
+            segment_bytes: 0,
             cuts: VecDeque::new(),
             held: VecDeque::new(),
+            held_bytes: 0,
             awaits_keyframe: is_video,
             opening: None,
             closed: Vec::new(),
@@ -92,6 +103,26 @@ impl Lane {
         self.package(show, place, frame, dts);
     }
 
+    /// Keeps a frame of a follower for when the leader has come as far.
+    pub(super) fn hold(&mut self, frame: &Arc<Frame>) {
+        self.held_bytes += room_of(frame);
+        self.held.push_back(Arc::clone(frame));
+    }
+
+    pub(super) fn held(&self) -> &VecDeque<Arc<Frame>> {
+        &self.held
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.held.len() < MAX_HELD_FRAMES && self.held_bytes < MAX_HELD_BYTES
+    }
+
+    pub(super) fn take_held(&mut self) -> Option<Arc<Frame>> {
+        let frame = self.held.pop_front()?;
+        self.held_bytes -= room_of(&frame);
+        Some(frame)
+    }
+
     pub(super) fn order_cut(&mut self, at: MediaTime) {
         let at = at.rescale_nearest(self.scale).ticks + self.shift;
         self.cuts.push_back(at);
@@ -110,6 +141,7 @@ impl Lane {
     fn package(&mut self, show: &mut Show, place: Place, frame: &Arc<Frame>, dts: i64) {
         if !show.renditions[self.rendition].is_open() {
             self.segment_start = dts;
+            self.segment_bytes = 0;
             self.opening = (frame.keyframe && self.format.is_video()).then(|| Arc::clone(frame));
             // The longest of all renditions: whole frames of sound make its segments differ by one frame.
             let before = show.renditions.iter().filter_map(Rendition::last_duration).max();
@@ -125,6 +157,7 @@ impl Lane {
                 part_target: show.part_target,
             });
         }
+        self.segment_bytes += room_of(frame);
         let mut closed = std::mem::take(&mut self.closed);
         self.segmenter.handle_frame(frame, dts, self.file_time(frame.pts), &mut closed);
         for part in closed.drain(..) {
@@ -149,7 +182,7 @@ impl Lane {
 
     fn over_hard_limit(&self, show: &Show, dts: i64) -> bool {
         let limit = (self.ticks(show.config.segment_duration) as f64 * HARD_LIMIT) as i64;
-        dts + self.segmenter.pace().frame - self.segment_start > limit
+        dts + self.segmenter.pace().frame - self.segment_start > limit || self.segment_bytes > SEGMENT_MAX_BYTES
     }
 
     pub(super) fn frame_ticks(&self) -> i64 {

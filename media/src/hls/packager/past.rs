@@ -38,6 +38,23 @@ impl Past {
         self.segments.push_back(Arc::new(segment));
     }
 
+    /// Whether it lists a segment of this number as one that is there.
+    pub(super) fn has(&self, number: u64) -> bool {
+        self.place(number).is_some_and(|index| !self.segments[index].gap)
+    }
+
+    /// The store does not have this one after all.
+    pub(super) fn lose(&mut self, number: u64) {
+        if let Some(index) = self.place(number) {
+            Arc::make_mut(&mut self.segments[index]).gap = true;
+        }
+    }
+
+    fn place(&self, number: u64) -> Option<usize> {
+        let index = usize::try_from(number.checked_sub(self.segments.front()?.number)?).ok()?;
+        (index < self.segments.len()).then_some(index)
+    }
+
     /// Forgets what lies further back.
     pub(super) fn trim(&mut self, reach: Duration) {
         while self.duration > reach

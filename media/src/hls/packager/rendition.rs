@@ -129,6 +129,9 @@ impl Rendition {
     pub(crate) fn lose(&mut self, segment: u64) {
         if self.window.iter().any(|held| held.number == segment) {
             self.lost.insert(segment);
+        } else if self.past.has(segment) {
+            // The disk took its time to refuse it.
+            Arc::make_mut(&mut self.past).lose(segment);
         }
         Arc::make_mut(&mut self.named).lose(segment);
         self.changed = true;

@@ -19,6 +19,8 @@ pub(crate) struct Segmenter {
     pace: Pace,
     /// Samples of the open part.
     open: Vec<Sample>,
+    /// What they take.
+    open_bytes: usize,
     /// Decode time of the open part's first sample.
     start: i64,
     /// Decode time of the last sample in the open part.
@@ -86,6 +88,7 @@ impl Segmenter {
         Self {
             pace,
             open: Vec::new(),
+            open_bytes: 0,
             start: 0,
             last: 0,
             end: None,
@@ -104,7 +107,8 @@ impl Segmenter {
     pub(crate) fn handle_frame(&mut self, frame: &Arc<Frame>, dts: i64, pts: i64, closed: &mut Vec<ClosedPart>) {
         if !self.open.is_empty() {
             let at = self.place(dts);
-            if at + self.pace.frame - self.start > self.pace.part_max {
+            let is_large = self.open_bytes + room_of(frame) > PART_MAX_BYTES;
+            if is_large || at + self.pace.frame - self.start > self.pace.part_max {
                 let least = self.start + self.pace.part_min;
                 closed.push(self.close(at.clamp(least, self.start + self.pace.part_max)));
             } else {
@@ -119,6 +123,7 @@ impl Segmenter {
         self.last = at;
         self.end = Some(at + self.pace.frame);
         let composition_offset = self.compose(dts, pts, at);
+        self.open_bytes += room_of(frame);
         self.open.push(Sample { duration: ticks_u32(self.pace.frame), composition_offset, frame: Arc::clone(frame) });
 
         let end = at + self.pace.frame;
@@ -201,6 +206,7 @@ impl Segmenter {
     fn close(&mut self, end: i64) -> ClosedPart {
         self.stretch_last(end);
         let samples = std::mem::take(&mut self.open);
+        self.open_bytes = 0;
         self.sequence = self.sequence.wrapping_add(1);
         let decode_time = u64::try_from(self.start).expect("decode times begin at zero");
         let part = ClosedPart {
@@ -213,6 +219,16 @@ impl Segmenter {
         self.open.clear();
         part
     }
+}
+
+/// Twice what a part of a second has at the highest rate. More than that in one part is a clock that stands still: the part
+/// ends as if its time were over, and what follows is a little late.
+const PART_MAX_BYTES: usize = 24 * 1024 * 1024;
+/// What a sample takes beside its payload, in memory and in the part.
+const SAMPLE_BYTES: usize = 128;
+
+pub(super) fn room_of(frame: &Frame) -> usize {
+    frame.payload.len() + SAMPLE_BYTES
 }
 
 /// The difference of two places on one timeline, as the file states it.
@@ -262,6 +278,21 @@ mod tests {
         let parts = parts_of(pace, (0..600).map(|n: i64| (n * 1_000 / 30) * 90));
         assert_eq!(parts.len(), 100);
         assert!(parts.iter().all(|part| part.duration == 18_000), "every part is six frames of a thirtieth");
+    }
+
+    #[test]
+    fn a_clock_that_stands_still_ends_parts_by_their_bytes() {
+        let pace = Pace::new(Timescale::VIDEO, 3_000, TARGET, true);
+        let (mut segmenter, mut closed) = (Segmenter::new(pace), Vec::new());
+        let payload = Bytes::from(vec![0; 8 * 1024 * 1024]);
+        let frame = Arc::new(Frame { track: TrackId(0), dts: 0, pts: 0, keyframe: true, payload });
+        (0..8).for_each(|_| segmenter.handle_frame(&frame, 0, 0, &mut closed));
+        assert!(closed.len() >= 3, "{} parts", closed.len());
+        for part in &closed {
+            assert!(part.bytes.len() <= PART_MAX_BYTES, "{} bytes", part.bytes.len());
+            assert!((pace.part_min..=pace.part_max).contains(&part.duration), "{} ticks", part.duration);
+        }
+        assert!(closed.windows(2).all(|pair| pair[1].start >= pair[0].start + pair[0].duration));
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod audio;
 mod file;
 mod fourcc;
 mod metadata;
+mod rate;
 mod to_hub;
 mod tracks;
 mod video;
@@ -15,6 +16,8 @@ mod warnings;
 
 pub use file::{ClipError, FlvTag, TagKind, read_tags};
 pub use metadata::Hints;
+pub(crate) use rate::MEDIA_MAX_BPS;
+pub use rate::TooMuch;
 pub use to_hub::{Arrival, FrameSink, ToHub};
 
 /// A body that is no use. The publication goes on without it.

@@ -7,6 +7,7 @@
 //! moment. It ends, and the next one is gathered, when codec parameters change, a track appears, or the clock breaks.
 
 use super::audio::{self, AudioBody};
+use super::rate::{MEDIA_MAX_BPS, Rate, TooMuch};
 use super::tracks::Tracks;
 use super::video::{self, VideoBody};
 use super::warnings::{Observed, Warnings};
@@ -50,6 +51,7 @@ pub struct ToHub {
     hints: Hints,
     timeline: Timeline,
     warnings: Warnings,
+    rate: Rate,
     /// What the broadcaster was not told yet; each is found once.
     untold: Vec<WarningCode>,
     state: State,
@@ -65,11 +67,12 @@ enum State {
     Running(Running),
 }
 
-/// Frames since the first that could begin an epoch. At most [`HELD_MAX`]; then the epoch begins with the tracks that
-/// are there, or without a keyframe the oldest is dropped.
+/// Frames since the first that could begin an epoch. At most [`HELD_MAX`], of [`HELD_MAX_BYTES`]; then the epoch begins with
+/// the tracks that are there, or without a keyframe the oldest is dropped.
 #[derive(Default)]
 struct Gathering {
     held: VecDeque<Held>,
+    bytes: usize,
     since_ms: Option<i64>,
     has_keyframe: bool,
 }
@@ -95,6 +98,8 @@ struct Running {
 }
 
 const HELD_MAX: usize = 256;
+/// Two seconds of the highest rate, and one of the largest frames.
+const HELD_MAX_BYTES: usize = 32 * 1024 * 1024;
 /// How long a track that is announced, or not ruled out, is waited for.
 const TRACK_WAIT_MS: i64 = 1_000;
 /// How long a configured video track may keep its first keyframe before sound goes on alone.
@@ -104,11 +109,19 @@ const VIDEO_TICKS_PER_MS: i64 = 90;
 
 impl Default for ToHub {
     fn default() -> Self {
+        Self::with_limit(MEDIA_MAX_BPS)
+    }
+}
+
+impl ToHub {
+    /// For a publication that sends at most so many bits a second.
+    pub fn with_limit(max_bps: u64) -> Self {
         Self {
             tracks: Tracks::default(),
             hints: Hints::default(),
             timeline: Timeline::default(),
             warnings: Warnings::default(),
+            rate: Rate::new(max_bps),
             untold: Vec::new(),
             state: State::Gathering(Gathering::default()),
             settled: false,
@@ -116,9 +129,12 @@ impl Default for ToHub {
             audio_frames: ::metrics::counter!(metrics::INGEST_FRAMES, "kind" => "audio"),
         }
     }
-}
 
-impl ToHub {
+    /// Whether the publication may go on: what it sent so far is not too much.
+    pub fn check_rate(&self) -> Result<(), TooMuch> {
+        self.rate.check()
+    }
+
     /// Takes the encoder's word on which tracks to expect.
     pub fn hint(&mut self, hints: Hints) {
         self.hints = hints;
@@ -156,7 +172,7 @@ impl ToHub {
                     skip(Skipped::TooEarly);
                     return Ok(());
                 }
-                let Some(ms) = self.place(Lane::Video, timestamp, arrival) else { return Ok(()) };
+                let Some(ms) = self.place(Lane::Video, timestamp, payload.len(), arrival) else { return Ok(()) };
                 let observed = Observed {
                     codec,
                     keyframe,
@@ -196,7 +212,7 @@ impl ToHub {
                     skip(Skipped::TooEarly);
                     return Ok(());
                 }
-                let Some(ms) = self.place(Lane::Audio, timestamp, arrival) else { return Ok(()) };
+                let Some(ms) = self.place(Lane::Audio, timestamp, payload.len(), arrival) else { return Ok(()) };
                 let wall = arrival.wall;
                 self.take(sink, Held { lane: Lane::Audio, ms, composition_ms: 0, keyframe: true, payload, wall });
             }
@@ -205,7 +221,13 @@ impl ToHub {
         Ok(())
     }
 
-    fn place(&mut self, lane: Lane, timestamp: u32, arrival: Arrival) -> Option<i64> {
+    fn place(&mut self, lane: Lane, timestamp: u32, bytes: usize, arrival: Arrival) -> Option<i64> {
+        let ms = self.place_in_time(lane, timestamp, arrival)?;
+        self.rate.handle_frame(ms, arrival.elapsed, bytes);
+        Some(ms)
+    }
+
+    fn place_in_time(&mut self, lane: Lane, timestamp: u32, arrival: Arrival) -> Option<i64> {
         let mended = |how: &'static str| ::metrics::counter!(metrics::INGEST_TIME_JUMPS, "mend" => how).increment(1);
         match self.timeline.place(lane, timestamp, arrival.elapsed) {
             Placement::At { ms, mend } => {
@@ -219,6 +241,7 @@ impl ToHub {
             Placement::Discontinuity { ms } => {
                 mended("discontinuity");
                 tracing::debug!(?lane, timestamp, "the encoder's clock broke, a new epoch begins");
+                self.rate.restart();
                 self.gather();
                 Some(ms)
             }
@@ -266,7 +289,7 @@ impl ToHub {
     fn is_ready(&self, now_ms: i64) -> bool {
         let State::Gathering(gathering) = &self.state else { return false };
         let Some(since_ms) = gathering.since_ms else { return false };
-        let waited = self.settled || now_ms - since_ms >= TRACK_WAIT_MS || gathering.held.len() >= HELD_MAX;
+        let waited = self.settled || now_ms - since_ms >= TRACK_WAIT_MS || gathering.is_full();
         let video_ready = match self.tracks.video() {
             Some(_) => gathering.has_keyframe || now_ms - since_ms >= KEYFRAME_WAIT_MS,
             None => waited || self.hints.has_video == Some(false),
@@ -325,16 +348,21 @@ impl ToHub {
 }
 
 impl Gathering {
+    fn is_full(&self) -> bool {
+        self.held.len() >= HELD_MAX || self.bytes >= HELD_MAX_BYTES
+    }
+
     fn hold(&mut self, frame: Held) {
         let is_video = frame.lane == Lane::Video;
         if is_video && !frame.keyframe && !self.has_keyframe {
             skip(Skipped::TooEarly);
             return;
         }
-        if self.held.len() >= HELD_MAX {
+        while self.is_full() {
             skip(Skipped::Overflow);
-            self.held.pop_front();
+            self.bytes -= self.held.pop_front().map_or(0, |oldest| oldest.payload.len());
         }
+        self.bytes += frame.payload.len();
         self.has_keyframe |= is_video;
         self.since_ms.get_or_insert(frame.ms);
         self.held.push_back(frame);

@@ -293,3 +293,19 @@ fn opus_without_a_header_is_carried() {
     assert_eq!(show.sink.epochs[0].tracks[0].audio().unwrap().codec, AudioCodec::Opus);
     assert_eq!(show.sink.frames.last().unwrap().1.dts, 49 * 960);
 }
+
+#[test]
+fn what_is_held_for_a_first_keyframe_is_bounded_in_bytes() {
+    let mut show = Show::default();
+    show.avcc(0, PPS);
+    // Sound that is huge, while the picture that was announced does not come.
+    show.to_hub.hint(both());
+    show.asc(0, STEREO_48K);
+    for ms in 1..200 {
+        let body = [&[0xaf, 1][..], &vec![0; 1024 * 1024]].concat();
+        show.to_hub.audio(&mut show.sink, ms, body.into(), Show::arrival(ms)).unwrap();
+    }
+    let State::Gathering(gathering) = &show.to_hub.state else { panic!("it has no keyframe") };
+    let held: usize = gathering.held.iter().map(|frame| frame.payload.len()).sum();
+    assert!(held <= HELD_MAX_BYTES + 1024 * 1024 && held == gathering.bytes, "{held} bytes are held");
+}

@@ -2,6 +2,7 @@
 
 use super::chunk::ChunkLimits;
 use crate::config::ConfigFault;
+use crate::ingest::flv::MEDIA_MAX_BPS;
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -35,6 +36,9 @@ pub struct RtmpConfig {
     pub idle_timeout: Duration,
     /// The longest audio or video message once publishing was accepted. A keyframe of 4K at high quality is 2 MiB.
     pub media_message_max_bytes: usize,
+    /// Bits a second of audio and video together, by the clock and by what the time stamps tell. A publisher that goes on
+    /// above it is closed and told so. Lower protects memory and the line of viewers better.
+    pub media_max_bps: u64,
     /// The longest command or metadata message, and the longest of any kind before publishing.
     pub command_message_max_bytes: usize,
 }
@@ -52,6 +56,7 @@ impl Default for RtmpConfig {
             first_media_timeout: Duration::from_secs(20),
             idle_timeout: Duration::from_secs(8),
             media_message_max_bytes: 8 * 1024 * 1024,
+            media_max_bps: MEDIA_MAX_BPS,
             command_message_max_bytes: 64 * 1024,
         }
     }
@@ -98,6 +103,12 @@ impl RtmpConfig {
             "use 8388608",
         );
         check(
+            (1_000_000..=10_000_000_000).contains(&self.media_max_bps),
+            "rtmp.media_max_bps",
+            format!("{} is not between 1000000 and 10000000000", self.media_max_bps),
+            "use 100000000, which is 100 Mbit/s",
+        );
+        check(
             (4 * 1024..=self.media_message_max_bytes).contains(&self.command_message_max_bytes),
             "rtmp.command_message_max_bytes",
             format!("{} is not between 4 KiB and the limit for media", self.command_message_max_bytes),
@@ -129,6 +140,7 @@ mod tests {
             max_handshakes: 0,
             idle_timeout: Duration::ZERO,
             media_message_max_bytes: 1,
+            media_max_bps: 0,
             ..RtmpConfig::default()
         };
         let keys: Vec<_> = wrong.faults().into_iter().map(|fault| fault.key).collect();
@@ -137,6 +149,7 @@ mod tests {
             "rtmp.max_handshakes",
             "rtmp.idle_timeout",
             "rtmp.media_message_max_bytes",
+            "rtmp.media_max_bps",
             "rtmp.command_message_max_bytes",
         ];
         assert_eq!(keys, expected);

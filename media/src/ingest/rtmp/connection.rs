@@ -270,10 +270,12 @@ impl<S: Socket> Connection<S> {
             (Event::Audio { timestamp, body }, Some(publication)) => {
                 let arrival = publication.arrival(self.last_read, wall);
                 publication.to_hub.audio(&mut publication.publisher, timestamp, body, arrival)?;
+                publication.to_hub.check_rate()?;
             }
             (Event::Video { timestamp, body }, Some(publication)) => {
                 let arrival = publication.arrival(self.last_read, wall);
                 publication.to_hub.video(&mut publication.publisher, timestamp, body, arrival)?;
+                publication.to_hub.check_rate()?;
                 let Publication { to_hub, publisher, .. } = publication;
                 to_hub.tell_warnings(|code| {
                     let broadcast = publisher.broadcast().id().clone();
@@ -306,7 +308,7 @@ impl<S: Socket> Connection<S> {
                 tracing::info!(broadcast.id = %broadcast, conn.id = self.id, protocol = self.protocol, peer = %self.peer, "publishing starts");
                 self.publication = Some(Publication {
                     publisher,
-                    to_hub: ToHub::default(),
+                    to_hub: ToHub::with_limit(self.context.config.media_max_bps),
                     since: Instant::now(),
                     bytes: ::metrics::counter!(metrics::INGEST_BYTES, "protocol" => self.protocol),
                 });
@@ -347,6 +349,7 @@ impl<S: Socket> Connection<S> {
             ConnectionEnd::Revoked(Revoked::Ended) => self.net.revoke("the session has ended"),
             ConnectionEnd::Shutdown => self.net.revoke("the server stops"),
             ConnectionEnd::Media(error) => self.net.reject_media(&error.to_string()),
+            ConnectionEnd::TooMuch(excess) => self.net.reject_media(&excess.to_string()),
             ConnectionEnd::Refused(_) | ConnectionEnd::UnknownApplication | ConnectionEnd::PlayRefused => {}
             _ => return,
         }

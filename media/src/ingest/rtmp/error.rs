@@ -3,6 +3,7 @@
 use super::amf0::Amf0Error;
 use crate::codec::CodecError;
 use crate::hub::Revoked;
+use crate::ingest::flv::TooMuch;
 use crate::seam::Refusal;
 use crate::tls::handshake_failure;
 use rml_rtmp::handshake::HandshakeError;
@@ -49,6 +50,8 @@ pub enum ConnectionEnd {
     Refused(#[from] Refusal),
     #[error("media cannot be used: {0}")]
     Media(#[from] CodecError),
+    #[error("too much media: {0}")]
+    TooMuch(#[from] TooMuch),
     #[error("{0} took too long")]
     TooSlow(Deadline),
     #[error("publisher revoked: {0:?}")]
@@ -95,6 +98,8 @@ impl ConnectionEnd {
             Self::PlayRefused => "play",
             Self::Refused(_) => "refused",
             Self::Media(_) => "media",
+            Self::TooMuch(TooMuch::Rate { .. }) => "rate",
+            Self::TooMuch(TooMuch::Clock { .. }) => "clock",
             Self::TooSlow(Deadline::Handshake) => "slow_handshake",
             Self::TooSlow(Deadline::Publish) => "slow_publish",
             Self::TooSlow(Deadline::FirstMedia) => "no_media",

@@ -155,6 +155,7 @@ impl Uploader {
             cancel: CancellationToken::new(),
         });
         node.tasks.spawn(finish_earlier(Arc::clone(&node)));
+        node.tasks.spawn(check_keys(Arc::clone(&node)));
         Self { node }
     }
 
@@ -374,6 +375,27 @@ async fn finish_earlier(node: Arc<Node>) {
     tokio::select! {
         () = finish => {}
         () = node.cancel.cancelled() => {}
+    }
+}
+
+/// Says at the start what would otherwise be told show by show: that the keys lack a permission.
+async fn check_keys(node: Arc<Node>) {
+    let told = tokio::select! {
+        told = node.bucket.tells_of_absence() => told,
+        () = node.cancel.cancelled() => return,
+    };
+    match told {
+        Ok(true) => {}
+        Ok(false) => tracing::warn!(
+            bucket = node.config.bucket,
+            "the bucket answers 403 to a question for an object that is not there: grant the keys s3:ListBucket on the bucket, beside \
+             s3:GetObject, s3:PutObject and s3:DeleteObject on its objects; until then shows that never went there can be neither \
+             settled nor deleted"
+        ),
+        // Uploads tell of it.
+        Err(error) => {
+            tracing::debug!(error = &error as &dyn std::error::Error, "the keys of the bucket cannot be checked")
+        }
     }
 }
 

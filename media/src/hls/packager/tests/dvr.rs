@@ -33,6 +33,24 @@ fn a_dvr_window_lists_what_the_store_has_and_says_where_it_has_a_hole() {
     assert!(snapshot.segments.len() <= 10, "no more is held in memory: {}", snapshot.segments.len());
 }
 
+#[test]
+fn a_disk_that_refuses_late_leaves_a_hole_too() {
+    let script = Script { fps: 25.0, ..Script::default() };
+    let mut theatre = Theatre::with(Packager::new(with_dvr(Duration::from_secs(60))));
+    theatre.packager.handle_epoch(&script.epoch(zero()));
+    theatre.play(&script.frames(Duration::from_secs(50)));
+    assert!(theatre.text("v0").contains("\n0/3.m4s\n") && !theatre.text("v0").contains("#EXT-X-GAP"));
+    let lost = RenditionId::parse("v0").unwrap();
+    theatre.packager.handle_lost(lost, 3);
+    theatre.look();
+    assert!(theatre.text("v0").contains("#EXT-X-GAP\n#EXTINF:2.00000,\n0/3.m4s\n"), "{}", theatre.text("v0"));
+    assert_eq!(theatre.text("v0").matches("#EXT-X-GAP").count(), 1);
+    // What has left the list is no hole in it.
+    theatre.packager.handle_lost(lost, 10_000);
+    theatre.look();
+    assert_eq!(theatre.text("v0").matches("#EXT-X-GAP").count(), 1);
+}
+
 /// Three hours of a modest show, listed two hours back: the text grows with what is listed, and neither what is held in
 /// memory nor what a player that asks for the rest alone is sent does.
 #[test]

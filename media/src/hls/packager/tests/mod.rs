@@ -271,3 +271,35 @@ fn playlists_read_as_reviewed() {
     assert_eq!(multivariant, include_str!("../testdata/multivariant.m3u8"));
     assert!(m3u8_rs::parse_master_playlist_res(multivariant.as_bytes()).is_ok());
 }
+
+/// Both tracks are huge and of one moment: nothing that is kept for later grows beyond its bytes.
+#[test]
+fn a_show_whose_clock_stands_still_is_cut_by_its_bytes() {
+    const LARGE: usize = 8 * 1024 * 1024;
+    let script = Script::default();
+    let mut theatre = Theatre::new();
+    theatre.packager.handle_epoch(&script.epoch(zero()));
+    let payload = Bytes::from(vec![0; LARGE]);
+    let frame =
+        |track, keyframe| Arc::new(Frame { track: TrackId(track), dts: 0, pts: 0, keyframe, payload: payload.clone() });
+    // Sound waits for the first picture.
+    let sound = frame(1, true);
+    for _ in 0..40 {
+        theatre.packager.handle_frame(&sound);
+        assert!(Arc::strong_count(&sound) <= 6, "{} are held", Arc::strong_count(&sound));
+    }
+    theatre.packager.handle_frame(&frame(0, true));
+    let mut segments = Vec::new();
+    for _ in 0..20 {
+        theatre.packager.handle_frame(&frame(0, false));
+        while let Some(kept) = theatre.packager.poll_kept() {
+            if let Kept::Segment { rendition, segment, .. } = kept {
+                segments.push((rendition.to_string(), segment.byte_len() as usize));
+            }
+        }
+        assert!(Arc::strong_count(&sound) <= 12, "{} are held", Arc::strong_count(&sound));
+    }
+    let of_video: Vec<_> = segments.iter().filter(|(rendition, _)| rendition == "v0").collect();
+    assert!(of_video.len() >= 2, "{segments:?}");
+    assert!(segments.iter().all(|(_, bytes)| *bytes <= 80 * 1024 * 1024), "{segments:?}");
+}
