@@ -1,6 +1,9 @@
 # docker build -t chobi .
-# docker run -p 3000:3000 -p 1935:1935 -v chobi-data:/data chobi
-# Settings: mount a file over /etc/chobi/chobi.toml, or pass CHOBI_<SECTION>__<KEY>. No secret is in the image.
+# docker run --stop-timeout 20 -p 3000:3000 -p 1935:1935 -p 8189:8189/udp -p 8189:8189/tcp -v chobi-data:/data \
+#   -e CHOBI_WEBRTC__EXTERNAL_ADDRESSES=203.0.113.5 -e CHOBI_PUBLIC__BASE_URL=https://live.example.org \
+#   -e RTMP_SERVER_URL=rtmp://live.example.org:1935/live chobi
+# Settings: mount a file over /etc/chobi/chobi.toml, or pass CHOBI_<SECTION>__<KEY>. No secret is in the image. A folder mounted in
+# the place of chobi-data must belong to user 10001.
 
 FROM node:22-bookworm-slim AS pages
 WORKDIR /build/control/web

@@ -1,4 +1,4 @@
-# `make run` starts the server with a demo show, `make test` proves everything. Both install what is missing, say so, and ask nothing.
+# `make run` starts the server with a demo show, `make test` proves everything. Both install what is missing, say so, and ask nothing but what sudo asks.
 # The other targets are the steps of these two, for when only one of them is wanted.
 
 SHELL := /bin/bash
@@ -116,7 +116,7 @@ bench-kills: web deps-test ## A show whose server is killed a hundred times: no 
 
 .PHONY: help
 help:
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | awk -F'|' '{ printf "%-26s %s\n", $$1, $$2 }'
 
 # npm writes this file last, so it is older than the lock exactly when the packages are.
 %/node_modules/.package-lock.json: %/package-lock.json %/package.json

@@ -1,9 +1,10 @@
 //! Every wire, in start order: listeners bound, control built, media started, routers merged, then ready.
 
 use crate::bridge::{Conductor, Gatekeeper, Reporter};
-use crate::config::Config;
+use crate::config::{Config, ServerConfig};
 use crate::demo::{self, Demo};
 use crate::http::{self, Listeners};
+use crate::open_files;
 use crate::ops::{self, Readiness};
 use crate::shutdown::DRAIN;
 use crate::tls::{self, Certificates};
@@ -28,6 +29,8 @@ use tokio_util::sync::CancellationToken;
 
 /// HTTPS addresses shown at start. More would hide the rest.
 const HTTPS_URLS_MAX: usize = 3;
+/// Beside the connections: segments, the database, the bucket.
+const OTHER_FILES: u64 = 1_000;
 
 /// What beside serving the server does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +58,7 @@ impl App {
     pub async fn start(config: Config, mode: Mode, metrics: PrometheusHandle) -> anyhow::Result<Self> {
         let started = Instant::now();
         let server = &config.server;
+        allow_files(server)?;
         make_data_dir(&server.data_dir)?;
         let http_listener = bind("http.listen", server.http.listen)?;
         let ops_listener = bind("ops.listen", server.ops.listen)?;
@@ -62,6 +66,7 @@ impl App {
         let certificates = Certificates::open(&server.tls, &server.data_dir, SystemTime::now())
             .context("HTTPS and RTMPS cannot be served")?;
         let (mut listeners, mut rtmps, mut tls) = (Listeners::from(http_listener), None, None);
+        listeners.proxies.clone_from(&config.control.api.trusted_proxies);
         if let Some(certificates) = certificates {
             let listener = bind("tls.http_listen", server.tls.http_listen)?;
             let welcome = TlsWelcome {
@@ -229,6 +234,21 @@ fn https_urls(listen: SocketAddr, self_signed: bool) -> Vec<String> {
     }
     addresses.truncate(HTTPS_URLS_MAX);
     addresses.iter().map(|address| format!("https://{address}")).collect()
+}
+
+/// Every connection is an open file. Fewer than are configured serve fewer, and that is said before they are needed.
+fn allow_files(server: &ServerConfig) -> anyhow::Result<()> {
+    let wanted =
+        (server.http.max_connections + server.rtmp.max_connections + server.webrtc.max_peers) as u64 + OTHER_FILES;
+    let allowed = open_files::allow(wanted).context("the limit of open files")?;
+    if allowed < wanted {
+        tracing::warn!(
+            allowed,
+            wanted,
+            "fewer files may be open than the configured connections need; raise the limit (ulimit -n, LimitNOFILE= of systemd)"
+        );
+    }
+    Ok(())
 }
 
 /// The addresses others are told: as configured, or the listeners' own.

@@ -6,6 +6,7 @@ mod bridge;
 pub mod config;
 mod demo;
 mod http;
+mod open_files;
 mod ops;
 pub mod shutdown;
 pub mod telemetry;

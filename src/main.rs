@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// A live-streaming server: RTMP in, low-latency HLS out, and the app's API beside it.
+/// A live-streaming server: RTMP and WHIP in, WHEP and low-latency HLS out, and the app's API beside it.
 #[derive(Debug, Parser)]
 #[command(name = "chobi", version, arg_required_else_help = true)]
 struct Cli {

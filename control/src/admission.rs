@@ -71,7 +71,7 @@ pub enum PublishRefusal {
     Forbidden,
     #[error("the session has ended")]
     Ended,
-    /// We could not find out; trying again later makes sense.
+    /// We could not find out, or the session has all the viewers it takes; trying again later makes sense.
     #[error("admission is unavailable")]
     Unavailable,
 }
@@ -239,6 +239,14 @@ impl Admission {
         }
         if co_host.is_some() && !self.sessions.is_co_host(&session, co_host.as_ref()).await.map_err(unavailable)? {
             return Err(WatchRefusal::NotFound);
+        }
+        // A ticket may be older than the place that came with it. The answer to who comes without one stands for many.
+        if let Some(viewer) = &viewer
+            && user_id != Some(&session.host_id)
+            && !self.sessions.has_place(&session, viewer)
+            && !self.sessions.is_co_host(&session, user_id).await.map_err(unavailable)?
+        {
+            return Err(WatchRefusal::Unavailable);
         }
         Ok(WatchPermit { session_id: id, viewer, expires_at })
     }
@@ -425,6 +433,11 @@ mod tests {
             assert!(join(&second).await.is_err(), "and taken");
             assert!(watch(&stage, id.as_str(), Some(theirs.token.reveal())).await.is_ok(), "their connection was lost");
             assert!(join(&first).await.is_ok());
+            let late = stage.sessions.join(&caller(&host), id.as_str(), Role::Viewer, None).await.unwrap();
+            let late = Ticket { viewer: ViewerIdentity::User(second.user_id.clone()), ..late.ticket };
+            let late = stage.sessions.print(&late, stage.now().into()).unwrap();
+            let refused = watch(&stage, id.as_str(), Some(late.reveal())).await;
+            assert_eq!(refused, Err(WatchRefusal::Unavailable), "a ticket whose place was kept too long ago");
             assert!(watch(&stage, id.as_str(), None).await.is_ok(), "the answer that HLS keeps for all who come");
             let own = join(&host).await.unwrap();
             assert!(watch(&stage, id.as_str(), Some(own.token.reveal())).await.is_ok());

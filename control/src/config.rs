@@ -209,7 +209,7 @@ impl Rate {
 pub struct WsConfig {
     /// Sockets on this node; beyond it the handshake is answered 503. Default 20000, about 12 KiB each.
     pub sockets_max: usize,
-    /// Sockets from one address. Default 50: a school or carrier shares one.
+    /// Sockets from one address. Default 1000: a school or carrier shares one, and every page that watches has a socket.
     pub sockets_per_address: usize,
     /// Sockets of one user. Default 10.
     pub sockets_per_user: usize,
@@ -250,7 +250,7 @@ impl Default for WsConfig {
     fn default() -> Self {
         Self {
             sockets_max: 20_000,
-            sockets_per_address: 50,
+            sockets_per_address: 1_000,
             sockets_per_user: 10,
             rooms_per_socket: 16,
             frame_max_bytes: 16 * 1024,

@@ -61,7 +61,9 @@ use self::ws::{Services, Ws};
 /// Why the control plane cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    #[error("the database cannot be opened")]
+    #[error(
+        "the database cannot be opened; may this user write to the data directory (CHOBI_DATA_DIR), or is DATABASE_URL right?"
+    )]
     Database(#[from] DbError),
     #[error(transparent)]
     Key(#[from] KeyError),

@@ -2,6 +2,7 @@
 //!
 //! In: a process id. Out: samples, and what was spent between them, for people and for programs. proc(5).
 
+use crate::open_files;
 use anyhow::{Context, ensure};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -175,14 +176,9 @@ fn overflows(text: &str) -> Option<u64> {
 
 /// Every peer has a socket: raises this process's own limit as far as it may go.
 pub(super) fn allow_files(wanted: u64) -> anyhow::Result<()> {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    if current.is_none_or(|current| current >= wanted) {
-        return Ok(());
-    }
-    let allowed = maximum.map_or(wanted, |maximum| maximum.min(wanted));
+    let allowed = open_files::allow(wanted).context("the limit of open files")?;
     ensure!(allowed >= wanted, "so many peers need {wanted} open files, and {allowed} are allowed (ulimit -n)");
-    setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum }).context("the limit of open files")
+    Ok(())
 }
 
 #[cfg(test)]

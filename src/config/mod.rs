@@ -133,7 +133,9 @@ fn build(settings: &[Setting], faults: &mut Vec<Fault>, notices: &mut Vec<String
             Err(fault) => faults.push(fault),
         }
     }
-    let named = |key: &str| settings.iter().any(|setting| setting.path.join(".") == key);
+    // Who starts from the file of all defaults has named nothing by it.
+    let is_default = |setting: &Setting| setting::lookup(&defaults, &setting.path) == Some(&setting.value);
+    let named = |key: &str| settings.iter().any(|setting| setting.path.join(".") == key && !is_default(setting));
     let derived = Derived {
         rtmp_url: !named("public.rtmp_url"),
         hls_url: !named("public.hls_url"),

@@ -128,7 +128,7 @@ impl Setting {
     }
 }
 
-fn lookup<'tree>(tree: &'tree Map<String, Value>, path: &[String]) -> Option<&'tree Value> {
+pub(super) fn lookup<'tree>(tree: &'tree Map<String, Value>, path: &[String]) -> Option<&'tree Value> {
     let (first, rest) = path.split_first()?;
     let value = tree.get(first)?;
     match value {

@@ -17,6 +17,7 @@ use http::{HeaderValue, Request, StatusCode, header};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -39,7 +40,7 @@ pub struct HttpConfig {
     pub listen: SocketAddr,
     /// Connections at one time. Beyond it new ones are closed at once. Each costs a socket and about 20 KiB.
     pub max_connections: usize,
-    /// Connections at one time from one address. Raise it behind a reverse proxy, which is one address.
+    /// Connections at one time from one address; `api.trusted_proxies` have no such limit.
     pub max_connections_per_ip: usize,
     /// How long a client may take for the TLS handshake, then to send a request's head, and how long a kept-alive
     /// connection may idle.
@@ -60,7 +61,7 @@ impl Default for HttpConfig {
         Self {
             listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 3000)),
             max_connections: 20_000,
-            max_connections_per_ip: 512,
+            max_connections_per_ip: 2_000,
             header_timeout: Duration::from_secs(10),
             max_header_bytes: 16 * 1024,
             max_http2_requests: 128,
@@ -91,11 +92,13 @@ impl HttpConfig {
 pub(crate) struct Listeners {
     pub(crate) plain: TcpListener,
     pub(crate) tls: Option<(TcpListener, TlsAcceptor)>,
+    /// Their connections are many people's: one address's share is not for them.
+    pub(crate) proxies: Vec<IpNet>,
 }
 
 impl From<TcpListener> for Listeners {
     fn from(plain: TcpListener) -> Self {
-        Self { plain, tls: None }
+        Self { plain, tls: None, proxies: Vec::new() }
     }
 }
 
@@ -107,7 +110,9 @@ pub(crate) async fn serve(
     cancel: CancellationToken,
     drain: Duration,
 ) {
+    let Listeners { plain, tls, proxies } = listeners.into();
     let server = Arc::new(Server {
+        proxies,
         slots: Arc::new(Semaphore::new(config.max_connections)),
         per_ip: Mutex::default(),
         config,
@@ -115,7 +120,6 @@ pub(crate) async fn serve(
         cancel,
         tasks: TaskTracker::new(),
     });
-    let Listeners { plain, tls } = listeners.into();
     let encrypted = async {
         if let Some((listener, acceptor)) = tls {
             server.accept_from(listener, acceptor).await;
@@ -131,6 +135,7 @@ pub(crate) async fn serve(
 
 struct Server {
     config: HttpConfig,
+    proxies: Vec<IpNet>,
     router: Router,
     slots: Arc<Semaphore>,
     per_ip: Mutex<HashMap<IpAddr, usize>>,
@@ -164,9 +169,11 @@ impl Server {
         let Ok(_slot) = Arc::clone(&self.slots).try_acquire_owned() else {
             return refuse("too_many");
         };
-        let Some(_place) = Place::take(Arc::clone(&self), peer.ip()) else {
+        let is_proxy = self.proxies.iter().any(|network| network.contains(&peer.ip()));
+        let place = if is_proxy { None } else { Place::take(Arc::clone(&self), peer.ip()) };
+        if place.is_none() && !is_proxy {
             return refuse("too_many_from_address");
-        };
+        }
         let _open = OpenGuard::new();
         // A socket that cannot be set up is already broken; serving it will say so.
         let _ = socket.set_nodelay(true);

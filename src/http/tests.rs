@@ -15,6 +15,10 @@ struct Bench {
 }
 
 async fn start(config: HttpConfig) -> Bench {
+    start_behind(&[], config).await
+}
+
+async fn start_behind(proxies: &[&str], config: HttpConfig) -> Bench {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let cancel = CancellationToken::new();
@@ -29,7 +33,9 @@ async fn start(config: HttpConfig) -> Bench {
         .route("/", get(async |ConnectInfo(peer): ConnectInfo<SocketAddr>| peer.ip().to_string()))
         .route("/slow", get(hold))
         .fallback(not_found);
-    let served = tokio::spawn(serve(listener, router, config, cancel.clone(), Duration::from_secs(5)));
+    let proxies = proxies.iter().map(|network| network.parse().unwrap()).collect();
+    let listeners = Listeners { proxies, ..Listeners::from(listener) };
+    let served = tokio::spawn(serve(listeners, router, config, cancel.clone(), Duration::from_secs(5)));
     Bench { address, cancel, served, slow }
 }
 
@@ -112,10 +118,25 @@ async fn an_address_may_not_take_every_connection() {
     }
 }
 
+#[tokio::test]
+async fn a_proxy_that_is_trusted_may_take_every_connection() {
+    let config = HttpConfig { max_connections_per_ip: 1, ..HttpConfig::default() };
+    let bench = start_behind(&["127.0.0.0/8"], config).await;
+    let mut held = Vec::new();
+    for _ in 0..5 {
+        let mut socket = TcpStream::connect(bench.address).await.unwrap();
+        socket.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let mut byte = [0];
+        socket.read_exact(&mut byte).await.unwrap();
+        held.push(socket);
+    }
+}
+
 #[test]
 fn neighbours_in_one_ipv6_network_count_together() {
     let server = Arc::new(Server {
         config: HttpConfig { max_connections_per_ip: 1, ..HttpConfig::default() },
+        proxies: Vec::new(),
         router: Router::new(),
         slots: Arc::new(Semaphore::new(9)),
         per_ip: Mutex::default(),

@@ -34,7 +34,7 @@ async fn start(config: HttpConfig) -> Bench {
     let cancel = CancellationToken::new();
     let router =
         Router::new().route("/", get(async |ConnectInfo(peer): ConnectInfo<SocketAddr>| peer.ip().to_string()));
-    let listeners = Listeners { plain, tls: Some((encrypted, acceptor)) };
+    let listeners = Listeners { plain, tls: Some((encrypted, acceptor)), proxies: Vec::new() };
     let served = tokio::spawn(serve(listeners, router, config, cancel.clone(), Duration::from_secs(5)));
     Bench { plain: plain_address, tls: tls_address, files, certificates, cancel, served, folder }
 }

@@ -19,7 +19,7 @@ pub(crate) fn namespace(auth: Auth) -> Namespace<Auth> {
         .query("me", me)
 }
 
-const WELCOME: Text = Text::new("أهلًا بك في تشوبي لايف", "Welcome to Chobi Live");
+const WELCOME: Text = Text::new("أهلًا بك في شوبي لايف", "Welcome to Chobi Live");
 const WELCOME_BACK: Text = Text::new("أهلًا بعودتك", "Welcome back");
 
 input! {

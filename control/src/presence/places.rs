@@ -14,7 +14,7 @@ use crate::id::SessionId;
 pub(super) struct Places {
     /// Viewers as of the last fact; only sessions somebody watches.
     watching: HashMap<SessionId, u64>,
-    /// Of sessions with a limit: who was told that there is room. At most as many as there are places.
+    /// Who watches, by those names that tickets give, and of sessions with a limit who was told that there is room.
     given: HashMap<SessionId, HashMap<ViewerIdentity, Place>>,
     swept: Option<Timestamp>,
 }
@@ -77,15 +77,21 @@ impl Places {
 
     /// Somebody came or went.
     pub(super) fn note(&mut self, session_id: &SessionId, viewer: &ViewerIdentity, direction: Direction) {
-        let Some(given) = self.given.get_mut(session_id) else { return };
-        match (given.get_mut(viewer), direction) {
-            (Some(place), Direction::Joined) => *place = Place::Taken,
-            (Some(_), Direction::Left) => drop(given.remove(viewer)),
-            (None, _) => {}
+        match direction {
+            Direction::Joined => {
+                self.given.entry(session_id.clone()).or_default().insert(viewer.clone(), Place::Taken);
+            }
+            Direction::Left => {
+                let Some(given) = self.given.get_mut(session_id) else { return };
+                given.remove(viewer);
+                if given.is_empty() {
+                    self.given.remove(session_id);
+                }
+            }
         }
     }
 
-    /// Sessions that nobody asks about any more are forgotten.
+    /// Those that nobody came for are forgotten.
     fn sweep(&mut self, now: Timestamp) {
         if self.swept.is_some_and(|swept| now < swept.plus(KEPT_FOR)) {
             return;
@@ -128,7 +134,7 @@ mod tests {
     fn who_watches_may_come_again_and_who_leaves_makes_room() {
         let (mut places, id, now) = (Places::default(), SessionId::generate(), Clock::system().now());
         let (first, second) = (guest(), guest());
-        assert!(places.keep(&id, &first, 1, now));
+        // Whose place was kept too long ago, or by a server that has started anew since.
         places.note(&id, &first, Direction::Joined);
         places.set_watching(id.clone(), 1);
         let later = now.plus(KEPT_FOR * 4);

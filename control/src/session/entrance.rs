@@ -109,7 +109,7 @@ impl Sessions {
         (of == *session_id).then_some(viewer)
     }
 
-    fn print(&self, ticket: &Ticket, at: Timestamp) -> Result<Secret, Error> {
+    pub(crate) fn print(&self, ticket: &Ticket, at: Timestamp) -> Result<Secret, Error> {
         self.inner.tickets.print(ticket, at).map_err(|error| Error::Internal(error.to_string().into()))
     }
 
@@ -147,9 +147,9 @@ impl Sessions {
         read.ok()
     }
 
-    /// Where a session takes only so many, whoever joins gets a place or none; the ticket stands for it. Who comes without one is
-    /// not counted out: the address of a public show is the same for everybody.
-    fn has_place(&self, session: &Session, viewer: &ViewerIdentity) -> bool {
+    /// Where a session takes only so many, whoever joins gets a place or none. Who comes without a ticket is not counted out: the
+    /// address of a public show is the same for everybody.
+    pub(crate) fn has_place(&self, session: &Session, viewer: &ViewerIdentity) -> bool {
         let Inner { presence, clock, .. } = &*self.inner;
         session.details.max_viewers.is_none_or(|max| presence.keep_place(&session.id, viewer, max, clock.now()))
     }

@@ -240,17 +240,18 @@ async fn who_comes_back_is_given_what_was_missed() {
 }
 
 #[tokio::test]
-async fn address_has_fifty_sockets_and_its_share_comes_back() {
-    let served = Served::on(TestDatabase::sqlite().await).await;
+async fn address_has_its_share_of_sockets_and_it_comes_back() {
+    const SHARE: usize = 50;
+    let served = Served::with(TestDatabase::sqlite().await, |config| config.ws.sockets_per_address = SHARE).await;
     let mut clients = Vec::new();
-    for _ in 0..50 {
+    for _ in 0..SHARE {
         clients.push(served.socket("/ws").await);
     }
     let Err(WireError::Http(refused)) = connect_async(served.url("/ws")).await else { panic!("expected a refusal") };
     assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
     assert!(refused.headers().contains_key("retry-after"));
     clients.pop();
-    until("a place", || served.control.ws.sockets.len() < 50).await;
+    until("a place", || served.control.ws.sockets.len() < SHARE).await;
     served.socket("/ws").await.expect_quiet().await;
 }
 

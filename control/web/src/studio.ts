@@ -109,7 +109,7 @@ async function choose(chosen: KeptShow): Promise<void> {
   onAir = new OnAir(chosen, remember, (stats) => finish(stats));
   roster = new Roster(chosen.sessionId, showGuests);
   hostDesk = new HostDesk(chosen.sessionId, roster);
-  tiles = new Tiles(await admitted(chosen.sessionId), (card) => hostDesk?.tools(card) ?? []);
+  tiles = new Tiles(admitted(chosen.sessionId), (card) => hostDesk?.tools(card) ?? []);
   const invite = { label: t("inviteGuest"), drawing: "broadcast", run: (userId: string) => hostDesk?.invite(userId) } as const;
   chat = new Chat(chosen.sessionId, () => chosen.hostId, () => openAuthDialog(), invite);
   room = new Room(chosen.sessionId, () => null, hear);
@@ -120,9 +120,9 @@ async function choose(chosen: KeptShow): Promise<void> {
 }
 
 /** A private show opens its co-hosts to its host by a ticket as to everybody else. Tiles ask again for one that could not be had. */
-async function admitted(sessionId: string): Promise<Entrance> {
+function admitted(sessionId: string): Entrance {
   const entrance = new Entrance(sessionId);
-  await entrance.join().catch(() => null);
+  void entrance.join().catch(() => null);
   return entrance;
 }
 

@@ -175,7 +175,8 @@ export class Booth {
    * two would throw each other out for ever. */
   async #standing(): Promise<Publishing> {
     await new Promise((resolve) => window.setTimeout(resolve, SETTLED_MS));
-    await this.roster.refresh();
+    // A server that has just stopped answers nothing, and what was known of it says nothing.
+    if (!(await this.roster.refresh())) return "open";
     if (this.roster.own !== "approved") return "ended";
     return this.#card()?.isLive ? "taken" : "open";
   }

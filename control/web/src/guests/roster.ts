@@ -20,15 +20,17 @@ export class Roster {
     private readonly on: () => void,
   ) {}
 
-  async refresh(): Promise<void> {
+  /** False when there was no answer; one that was overtaken by news of the room is as good as those. */
+  async refresh(): Promise<boolean> {
     const turn = ++this.#turn;
     const overview = await api.coHosts.getCoHosts.query({ sessionId: this.sessionId }).catch(() => null);
-    if (!overview || turn !== this.#turn) return;
+    if (!overview || turn !== this.#turn) return overview !== null;
     this.coHosts = overview.coHosts;
     this.requests = overview.requests ?? [];
     this.invitations = overview.invitations ?? [];
     this.own = overview.ownState ?? "none";
     this.on();
+    return true;
   }
 
   /** The room says who they are now. */

@@ -14,8 +14,7 @@ export interface Joined {
 export class Entrance {
   now: Joined | null = null;
   #joining: Promise<Joined> | null = null;
-  /** Somebody else is looking since. */
-  #turn = 0;
+  #renewing: Promise<string> | null = null;
 
   constructor(private readonly sessionId: string) {}
 
@@ -24,26 +23,28 @@ export class Entrance {
   }
 
   async join(): Promise<Joined> {
-    const turn = this.#turn;
+    const joining = (this.#joining ??= join(this.sessionId));
     try {
-      const joined = await (this.#joining ??= join(this.sessionId));
-      if (turn === this.#turn) this.now = joined;
+      const joined = await joining;
+      if (joining === this.#joining) this.now = joined;
       return joined;
     } catch (error) {
-      if (turn === this.#turn) this.#joining = null;
+      if (joining === this.#joining) this.#joining = null;
       throw error;
     }
   }
 
-  /** Another ticket. Null: there is none for this viewer any more. */
-  async renew(): Promise<string | null> {
-    this.#joining = null;
-    return (await this.join()).ticket;
+  /** Another ticket, one for all who find at the same time that the old one is none any more. */
+  renew(): Promise<string> {
+    const renew = async (): Promise<string> => {
+      this.#joining = null;
+      return (await this.join()).ticket;
+    };
+    return (this.#renewing ??= renew().finally(() => (this.#renewing = null)));
   }
 
   /** Somebody else is looking now. */
   forget(): void {
-    this.#turn += 1;
     this.now = this.#joining = null;
   }
 }

@@ -295,17 +295,18 @@ export class Player {
 
   async #renewTicket(): Promise<void> {
     const now = performance.now();
-    const source = this.#source;
+    const [source, engine] = [this.#source, this.#engine];
     if (!source || now - this.#ticketAt < TICKET_NEW_MS) return this.#set("private");
-    try {
-      await source.entrance.renew();
-    } catch (error) {
-      if (["UNAUTHORIZED", "FORBIDDEN", "NOT_FOUND"].includes(codeOf(error) ?? "")) return this.#set("private");
-      this.#set("offline");
-      return this.#askAgain(this.#backOff());
-    }
     this.#ticketAt = now;
-    this.#open();
+    const refusal = await source.entrance.renew().then(() => null, (error: unknown) => codeOf(error) ?? "");
+    // Meanwhile the show may have ended and its replay have begun in the same element.
+    if (engine !== this.#engine || FINAL.has(this.state)) return;
+    if (refusal === "NOT_FOUND" || this.#complete) return this.end();
+    if (refusal === "UNAUTHORIZED" || refusal === "FORBIDDEN") return this.#set("private");
+    if (refusal === null) return this.#open();
+    this.#ticketAt = -TICKET_NEW_MS;
+    this.#set("offline");
+    this.#askAgain(this.#backOff());
   }
 
   #elsewhere(): boolean {

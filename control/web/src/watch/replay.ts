@@ -142,8 +142,11 @@ export class Replay {
       const { playbackUrl, video, token } = await api.videos.playVideo.mutate({ sessionId: this.sessionId });
       await this.#load(addressOf(playbackUrl, video.isPrivate ? token : null));
     } catch (error) {
-      this.#begun = false;
-      this.#refused(error);
+      const code = codeOf(error);
+      if (code !== null && ["FORBIDDEN", "UNAUTHORIZED", "NOT_FOUND"].includes(code)) return this.#refused(error);
+      this.#ticketAt = -TICKET_NEW_MS;
+      this.#say("broken", () => this.status.show("offline"));
+      this.#timer = window.setTimeout(() => void this.#renewTicket(), BROKEN_RETRY_MS);
     }
   }
 

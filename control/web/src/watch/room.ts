@@ -143,11 +143,14 @@ export class Room {
       case "session_joined":
         this.#isIn = true;
         this.#attempts = 0;
+        window.clearTimeout(this.#timer);
         this.on({ kind: "joined", status: statusOf(data["status"]), recovered: data["recovered"] === true });
         if (typeof data["viewerCount"] === "number") this.on({ kind: "viewers", count: data["viewerCount"] });
         break;
       case "error":
-        if (this.#isIn) break;
+        // In the room already, only its own refusal counts: somebody was put out of it.
+        if (this.#isIn && (frame.sessionId === undefined || data["code"] !== "FORBIDDEN")) break;
+        this.#isIn = false;
         this.on({ kind: "refused", code: String(data["code"]), reason: typeof data["reason"] === "string" ? data["reason"] : null });
         this.#joinAgain(socket, String(data["code"]));
         break;
