@@ -26,7 +26,7 @@ pub struct WebrtcConfig {
     /// Of them, viewers of one address (IPv6: of one /64). A mobile network or an office may be one address to us; so is a
     /// reverse proxy unless `api.trusted_proxies` names it, and a machine that tests with many viewers.
     pub max_viewers_per_ip: usize,
-    /// Of them, those of one address (IPv6: of one /64) that are not connected yet, which lasts twenty seconds at
+    /// Viewers and publishers of one address (IPv6: of one /64) that are not connected yet, which lasts twenty seconds at
     /// most. Keep it well below `max_peers`, or one stranger takes all places. A reverse proxy is one address unless
     /// `api.trusted_proxies` names it.
     pub max_connecting_per_ip: usize,
