@@ -209,6 +209,8 @@ async fn close_part(shared: &Shared, part: &BroadcastId) -> Result<(), StoreErro
 /// Ends a journal whose end nobody wrote down.
 async fn close(shared: &Shared, broadcast: &BroadcastId, recording: &Recording) -> Result<(), StoreError> {
     if !recording.is_empty() && !recording.has_ended() {
+        // Its end follows on its journal, which a lost disk left in the bucket.
+        shared.keeper.recover(broadcast).await?;
         shared.keeper.note(broadcast.clone(), recording.end_entry())?;
         shared.keeper.settle().await;
         shared.recordings.forget(broadcast);

@@ -16,8 +16,8 @@ use crate::hub::{Broadcast, Feed, Phase, Subscriber};
 use crate::metrics;
 use crate::model::BroadcastId;
 use crate::seam::{MediaEvent, WarningCode};
-use crate::store::journal::{Entry, ThumbnailEntry};
-use crate::store::{ObjectKey, ObjectName, StoreError};
+use crate::store::journal::{self, Entry, ThumbnailEntry};
+use crate::store::{BucketFault, ObjectKey, ObjectName, StoreError};
 use crate::thumbnail::Thumbnail;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -101,7 +101,11 @@ async fn open(shared: &Shared, show: &Show, keeps: bool) -> (Packager, Option<Th
         // What leaves the window is nowhere.
         config.dvr_window = Duration::ZERO;
     }
-    let recording = Recording::read(read_journal(shared, &show.id).await);
+    let journal = match read_journal(shared, &show.id).await {
+        Some(entries) => recover(shared, &show.id, entries).await,
+        None => Vec::new(),
+    };
+    let recording = Recording::read(journal);
     let pictured = recording.newest_thumbnail().copied();
     // A clock that was set back makes no number that the journal has, and a journal that is lost none that the clock made.
     let number = recording.next_epoch().max(epoch_number((shared.clock)()));
@@ -118,7 +122,7 @@ async fn open(shared: &Shared, show: &Show, keeps: bool) -> (Packager, Option<Th
 
 /// What the disk knows of a show. A disk that cannot be read is asked again for a moment; then the show goes on without,
 /// as if it began: its epochs have other numbers than those before, so it takes nothing from them.
-async fn read_journal(shared: &Shared, broadcast: &BroadcastId) -> Vec<Entry> {
+async fn read_journal(shared: &Shared, broadcast: &BroadcastId) -> Option<Vec<Entry>> {
     let read = async {
         loop {
             match shared.keeper.journal(broadcast).await {
@@ -131,10 +135,32 @@ async fn read_journal(shared: &Shared, broadcast: &BroadcastId) -> Vec<Entry> {
             tokio::time::sleep(JOURNAL_AGAIN).await;
         }
     };
-    tokio::time::timeout(JOURNAL_WITHIN, read).await.unwrap_or_else(|_| {
+    let read = tokio::time::timeout(JOURNAL_WITHIN, read).await.ok();
+    if read.is_none() {
         tracing::error!(broadcast.id = %broadcast, "the disk cannot be read; a show that was there before begins anew, and its replay has both");
-        Vec::new()
-    })
+    }
+    read
+}
+
+/// Where the disk knows nothing of a show the bucket may: the disk was lost. A bucket that does not say so now is not waited for;
+/// what it has is deleted with the rest.
+async fn recover(shared: &Shared, broadcast: &BroadcastId, entries: Vec<Entry>) -> Vec<Entry> {
+    if journal::is_of_a_show(&entries) {
+        return entries;
+    }
+    let failed = match tokio::time::timeout(BUCKET_WITHIN, shared.keeper.recover(broadcast)).await {
+        Ok(Ok(entries)) => return entries,
+        Ok(Err(error)) => Some(error),
+        Err(_) => None,
+    };
+    if !matches!(failed, Some(StoreError::Bucket { fault: BucketFault::Denied, .. })) {
+        let error = failed.map_or_else(|| "no answer".to_owned(), |error| error.to_string());
+        tracing::warn!(broadcast.id = %broadcast, error, "the bucket does not say whether it knows this show; it begins");
+        if let Err(error) = shared.keeper.suspect(broadcast).await {
+            tracing::debug!(error = &error as &dyn std::error::Error, "the disk does not take a note");
+        }
+    }
+    entries
 }
 
 /// Shows the picture of a show that was taken up until there is a newer one. Never ends.
@@ -161,6 +187,8 @@ const YEAR_2020: Duration = Duration::from_secs(1_577_836_800);
 const JOURNAL_AGAIN: Duration = Duration::from_millis(200);
 /// Frames wait meanwhile; the hub holds more.
 const JOURNAL_WITHIN: Duration = Duration::from_secs(2);
+/// A bucket answers in a tenth of it.
+const BUCKET_WITHIN: Duration = Duration::from_secs(2);
 const PICTURE_WITHIN: Duration = Duration::from_secs(30);
 
 struct Packaging {

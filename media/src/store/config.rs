@@ -32,6 +32,10 @@ pub struct StorageConfig {
     /// window; the replay gets the segment all the same.
     #[serde(with = "humantime_serde")]
     pub gap_after: Duration,
+    /// How often the journal of a live show goes to the bucket. A server whose disk is lost in mid-show goes on with it, and its
+    /// replay lacks what came since. Shorter: less is lost, more requests.
+    #[serde(with = "humantime_serde")]
+    pub journal_every: Duration,
     /// Bytes of segments on the local disk while there is a bucket. When full, the oldest that were uploaded go; when
     /// there are none, new segments are not kept. More: longer outages of the bucket lose nothing.
     pub spool_max_bytes: u64,
@@ -61,6 +65,7 @@ impl Default for StorageConfig {
             uploads_per_node: 64,
             attempt_timeout: Duration::from_secs(10),
             gap_after: Duration::from_secs(20),
+            journal_every: Duration::from_secs(60),
             spool_max_bytes: 8 * 1024 * 1024 * 1024,
         }
     }
@@ -145,6 +150,12 @@ impl StorageConfig {
             "use 20s, about the live window",
         );
         check(
+            !self.journal_every.is_zero(),
+            "storage.journal_every",
+            &|| "it would be written all the time".to_owned(),
+            "use 1m",
+        );
+        check(
             self.spool_max_bytes >= SPOOL_LEAST_BYTES,
             "storage.spool_max_bytes",
             &|| format!("{} bytes hold hardly a segment", self.spool_max_bytes),
@@ -207,6 +218,7 @@ mod tests {
             uploads_per_node: 0,
             attempt_timeout: Duration::ZERO,
             gap_after: Duration::ZERO,
+            journal_every: Duration::ZERO,
             spool_max_bytes: 1,
             ..StorageConfig::default()
         };
@@ -221,6 +233,7 @@ mod tests {
             "storage.uploads_per_node",
             "storage.attempt_timeout",
             "storage.gap_after",
+            "storage.journal_every",
             "storage.spool_max_bytes",
         ];
         assert_eq!(keys(&wrong), expected);

@@ -1,5 +1,5 @@
-//! What a broadcast has made, line by line: `index.jsonl` in its folder. Appended to, never rewritten. Once it is over the
-//! bucket has one too, of what the bucket has: a replay outlives the disk.
+//! What a broadcast has made, line by line: `index.jsonl` in its folder. Appended to, never rewritten. The bucket has one too, of
+//! what the bucket has, now and then while the show is live and once it is over: shows and replays outlive the disk.
 //!
 //! In: entries. Out: the same entries after a restart. Driven by the keeper; read when a show is resumed or replayed.
 //! A line that was torn while it was written is dropped.
@@ -47,7 +47,7 @@ impl Entry {
 
 /// Whether the entries tell of something that was shown. Those of a host name co-hosts also before the host was live,
 /// and on a disk that never had their show.
-pub(super) fn is_of_a_show(entries: &[Entry]) -> bool {
+pub(crate) fn is_of_a_show(entries: &[Entry]) -> bool {
     entries.iter().any(Entry::is_of_a_show)
 }
 
@@ -162,6 +162,11 @@ pub(super) fn append(folder: &Path, entry: &Entry) -> Result<(), StoreError> {
         file.sync_all().map_err(StoreError::disk("sync", &path))?;
     }
     Ok(())
+}
+
+/// Appends what a bucket has of a journal.
+pub(super) fn append_all(folder: &Path, entries: &[Entry]) -> Result<(), StoreError> {
+    lines::append_all(&folder.join(FILE), entries).map(drop)
 }
 
 /// A whole journal as it lies in a bucket.

@@ -13,6 +13,14 @@ use std::path::Path;
 /// Appends one line, and makes the folder where there is none. A line that was not written to its end before, by a disk
 /// that was full or a process that died, is ended first, so that it does not swallow this one.
 pub(super) fn append<T: Serialize>(path: &Path, value: &T) -> Result<File, StoreError> {
+    append_all(path, [value])
+}
+
+/// Appends several lines at once.
+pub(super) fn append_all<'a, T: Serialize + 'a>(
+    path: &Path,
+    values: impl IntoIterator<Item = &'a T>,
+) -> Result<File, StoreError> {
     let mut options = OpenOptions::new();
     let options = options.read(true).append(true).create(true);
     let mut file = match options.open(path) {
@@ -28,8 +36,10 @@ pub(super) fn append<T: Serialize>(path: &Path, value: &T) -> Result<File, Store
     if is_torn(&file).map_err(StoreError::disk("read", path))? {
         line.push(b'\n');
     }
-    serde_json::to_writer(&mut line, value).expect("our lines hold nothing JSON cannot say");
-    line.push(b'\n');
+    for value in values {
+        serde_json::to_writer(&mut line, value).expect("our lines hold nothing JSON cannot say");
+        line.push(b'\n');
+    }
     // One write, so that a line is torn only by a crash or a refusal within it.
     file.write_all(&line).map_err(StoreError::disk("append to", path))?;
     Ok(file)

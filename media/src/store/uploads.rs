@@ -18,6 +18,8 @@ pub(super) enum Mark {
     Lost(String),
     /// All that the journal said when it was this long is in the bucket, playlists too.
     Complete { journal_bytes: u64 },
+    /// The bucket may have more than the journal names, of a disk that was lost.
+    More,
 }
 
 /// What the marks say together.
@@ -26,6 +28,7 @@ pub(super) struct Uploads {
     /// `true`: in the bucket, `false`: lost.
     objects: HashMap<Place, bool>,
     complete_at: Option<u64>,
+    has_more: bool,
 }
 
 /// An object within its broadcast.
@@ -35,6 +38,10 @@ pub(super) const FILE: &str = "uploads.jsonl";
 
 pub(super) fn append(folder: &Path, mark: &Mark) -> Result<(), StoreError> {
     lines::append(&folder.join(FILE), mark).map(drop)
+}
+
+pub(super) fn append_all(folder: &Path, marks: &[Mark]) -> Result<(), StoreError> {
+    lines::append_all(&folder.join(FILE), marks).map(drop)
 }
 
 pub(super) fn read(folder: &Path) -> Result<Uploads, StoreError> {
@@ -69,6 +76,10 @@ impl Uploads {
                 self.complete_at = Some(*journal_bytes);
                 return;
             }
+            Mark::More => {
+                self.has_more = true;
+                return;
+            }
         };
         self.complete_at = None;
         if let Some(place) = parse(text) {
@@ -83,6 +94,11 @@ impl Uploads {
 
     pub(super) fn lost(&self, rendition: RenditionId, epoch: u64, object: ObjectName) -> bool {
         self.objects.get(&(rendition, epoch, object)) == Some(&false)
+    }
+
+    /// Only a list of the bucket can say what there is.
+    pub(super) fn has_more(&self) -> bool {
+        self.has_more
     }
 
     /// Nothing is left to do for a journal of this length.

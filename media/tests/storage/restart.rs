@@ -261,26 +261,119 @@ fn number(uri: &str) -> u64 {
     uri.rsplit('/').next().unwrap().strip_suffix(".m4s").unwrap().parse().unwrap()
 }
 
-#[tokio::test]
-async fn a_disk_that_is_lost_in_mid_show_has_no_key_stand_for_other_bytes() {
-    let theatre = Theatre::new().await;
+/// Half of a show, then the disk is lost with the process. How many segments of each rendition the bucket's journal has, where it
+/// was to be told of any.
+async fn half_of_a_show(theatre: &mut Theatre, journal: bool) -> usize {
+    let every = if journal { Duration::from_millis(20) } else { Duration::from_secs(600) };
+    theatre.storage.journal_every = every;
     let stage = theatre.open();
     let publisher = play(&stage).await;
     watch(&stage, WHOLE).await;
+    let first = format!("{PREFIX}/{SHOW}/v0/0/1.m4s");
+    let told = |theatre: &Theatre, rendition: &str| {
+        let text = theatre.service.text(&format!("{PREFIX}/{SHOW}/index.jsonl")).unwrap_or_default();
+        let is_told =
+            |line: &&str| line.contains(r#""kept":true"#) && line.contains(&format!(r#""rendition":"{rendition}""#));
+        text.lines().filter(is_told).count()
+    };
+    let is_there = |theatre: &Theatre| {
+        let whole = WHOLE as usize;
+        theatre.service.objects().contains_key(&first)
+            && (!journal || (told(theatre, "v0") >= whole && told(theatre, "a0") >= whole))
+    };
+    theatre.eventually("the first half in the bucket", is_there).await;
     stage.stop().await;
     drop(publisher);
-    let first = format!("{PREFIX}/{SHOW}/v0/0/1.m4s");
-    theatre.eventually("a segment in the bucket", |theatre| theatre.service.objects().contains_key(&first)).await;
-    let before = theatre.service.objects()[&first].clone();
     std::fs::remove_dir_all(theatre.data.path().join("hls")).unwrap();
+    told(theatre, "v0")
+}
+
+/// The segments that a playlist lists as being there.
+fn present(playlist: &str) -> Vec<String> {
+    let mut is_gap = false;
+    let uri = |line: &str| match line {
+        "#EXT-X-GAP" => {
+            is_gap = true;
+            None
+        }
+        line if line.starts_with('#') => None,
+        line => (!std::mem::take(&mut is_gap)).then(|| line.to_owned()),
+    };
+    playlist.lines().filter_map(uri).collect()
+}
+
+#[tokio::test]
+async fn a_disk_that_is_lost_in_mid_show_takes_nothing_from_it_that_the_bucket_was_told_of() {
+    let mut theatre = Theatre::new().await;
+    let told = half_of_a_show(&mut theatre, true).await;
+    let before = theatre.service.objects();
 
     let stage = theatre.open_later();
     stage.expect(SHOW).await;
+    let waiting = stage.fetch_text(&format!("/hls/{SHOW}/v0/index.m3u8")).await;
+    let first: Vec<_> = (1..=told).map(|number| format!("0/{number}.m4s")).collect();
+    assert_eq!(present(&waiting), first, "{waiting}");
     let mut publisher = stage.publish(SHOW).await;
     write(&mut publisher, OTHER_CLIP.epoch(), &OTHER_CLIP.frames).await;
     stage.end(SHOW, publisher).await;
     theatre.complete().await;
-    assert!(theatre.service.objects()[&first] == before);
+    for rendition in ["v0", "a0"] {
+        let own = stage.fetch_text(&format!("/hls/{SHOW}/replay/{rendition}/index.m3u8")).await;
+        assert_eq!(theatre.playlist(&format!("{rendition}/index.m3u8")), Some(own.clone()));
+        let listed = present(&own);
+        assert!(listed.len() >= WHOLE as usize + 3 && listed[..WHOLE as usize] == first[..WHOLE as usize], "{own}");
+        assert_eq!(own.matches("#EXT-X-DISCONTINUITY\n").count(), 1, "{own}");
+        for uri in listed {
+            assert!(!stage.fetch(&format!("/hls/{SHOW}/replay/{rendition}/{uri}")).await.is_empty());
+        }
+    }
+    let after = theatre.service.objects();
+    let kept = before.iter().filter(|(key, _)| key.ends_with(".m4s") || key.ends_with(".mp4"));
+    kept.for_each(|(key, bytes)| assert!(after.get(key) == Some(bytes), "{key}"));
     theatre.service.assert_never_wrong();
+    // Also what no journal names.
+    theatre.service.place(&format!("{PREFIX}/{SHOW}/v0/0/77.m4s"), b"uploaded after the journal");
+    assert!(stage.service.delete_recording(&id(SHOW)).await.unwrap());
+    assert_eq!(theatre.service.objects().keys().collect::<Vec<_>>(), Vec::<&String>::new());
     stage.stop().await;
+}
+
+/// Its session ended while the server was away.
+#[tokio::test]
+async fn a_show_whose_disk_was_lost_before_its_end_is_closed_from_the_bucket() {
+    let mut theatre = Theatre::new().await;
+    let told = half_of_a_show(&mut theatre, true).await;
+    let stage = theatre.open_later();
+    assert!(matches!(stage.settled(SHOW).await, Recorded::Kept { .. }));
+    theatre.complete().await;
+    let replay = stage.fetch_text(&format!("/hls/{SHOW}/v0/index.m3u8")).await;
+    assert!(replay.contains("VOD") && present(&replay).len() == told, "{replay}");
+    assert_eq!(theatre.playlist("v0/index.m3u8"), Some(replay));
+    stage.stop().await;
+}
+
+/// The bucket was not told of it either, or does not answer.
+#[tokio::test]
+async fn a_disk_that_is_lost_in_mid_show_has_no_key_stand_for_other_bytes() {
+    for is_down in [false, true] {
+        let mut theatre = Theatre::new().await;
+        half_of_a_show(&mut theatre, false).await;
+        let first = format!("{PREFIX}/{SHOW}/v0/0/1.m4s");
+        let before = theatre.service.objects()[&first].clone();
+        if is_down {
+            theatre.line.set(State::Down);
+        }
+        let stage = theatre.open_later();
+        let mut publisher = stage.publish(SHOW).await;
+        write(&mut publisher, OTHER_CLIP.epoch(), &OTHER_CLIP.frames).await;
+        stage.playlist_with("v0", 1).await;
+        theatre.line.set(State::Good);
+        stage.end(SHOW, publisher).await;
+        theatre.complete().await;
+        assert!(theatre.service.objects()[&first] == before);
+        theatre.service.assert_never_wrong();
+        assert!(stage.service.delete_recording(&id(SHOW)).await.unwrap());
+        assert_eq!(theatre.service.objects().contains_key(&first), !is_down, "who could not ask looks when it deletes");
+        stage.stop().await;
+    }
 }

@@ -227,6 +227,29 @@ impl Keeper {
         }
     }
 
+    /// The journal of a broadcast, for whoever goes on with it: where the disk has lost it, that of the bucket goes back to the disk.
+    pub(crate) async fn recover(&self, broadcast: &BroadcastId) -> Result<Vec<Entry>, StoreError> {
+        let entries = self.journal(broadcast).await?;
+        match &self.uploader {
+            Some(uploader) if !journal::is_of_a_show(&entries) => {
+                if uploader.recover(broadcast).await? {
+                    self.journal(broadcast).await
+                } else {
+                    Ok(entries)
+                }
+            }
+            _ => Ok(entries),
+        }
+    }
+
+    /// It could not be asked in time whether the bucket has something of a broadcast: its deletion will look.
+    pub(crate) async fn suspect(&self, broadcast: &BroadcastId) -> Result<(), StoreError> {
+        match &self.uploader {
+            Some(uploader) => uploader.suspect(broadcast).await,
+            None => Ok(()),
+        }
+    }
+
     /// What was noted of a broadcast under this name, when it is not longer than `max_bytes`.
     pub(crate) async fn note_of(
         &self,

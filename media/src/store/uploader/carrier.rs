@@ -4,7 +4,7 @@
 
 use super::super::journal::{self, Entry, ThumbnailEntry};
 use super::super::s3::PlaylistAge;
-use super::super::uploads;
+use super::super::uploads::{self, Mark};
 use super::super::{ObjectKey, ObjectName, SegmentStore, StoreError, disk};
 use super::{Node, Playlist};
 use crate::model::BroadcastId;
@@ -105,8 +105,8 @@ async fn in_turn<F: Future<Output = Result<(), StoreError>>>(
 const ATTEMPTS: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Writes the playlists of the whole show, as far as the bucket has it.
-pub(super) async fn write_recording(node: &Node, broadcast: &BroadcastId) -> Result<Written, StoreError> {
+/// The journal as far as the bucket has what it names, and how long it is on the disk.
+async fn read_known(node: &Node, broadcast: &BroadcastId) -> Result<(u64, Vec<Entry>), StoreError> {
     let folder = node.disk.folder(broadcast);
     let (journal_bytes, mut entries, known) = disk::blocking(move || {
         // The length first: a line that comes meanwhile is for the next time.
@@ -123,6 +123,35 @@ pub(super) async fn write_recording(node: &Node, broadcast: &BroadcastId) -> Res
         Entry::Thumbnail(one) => known.has(one.rendition, one.epoch, ObjectName::Thumbnail(one.number)),
         Entry::Epoch { .. } | Entry::Segment(_) | Entry::Part { .. } | Entry::Stopped | Entry::Ended { .. } => true,
     });
+    Ok((journal_bytes, entries))
+}
+
+/// Writes the journal of a show that is live, so that it outlives the disk. One whose beginning is gone is of a disk that was
+/// lost meanwhile, and does not take the place of the one before.
+pub(super) async fn write_journal(
+    node: &Node,
+    broadcast: &BroadcastId,
+    first_epoch: Option<u64>,
+) -> Result<Written, StoreError> {
+    let (_, entries) = read_known(node, broadcast).await?;
+    let begins = entries.iter().find_map(|entry| match entry {
+        Entry::Epoch { number, .. } => Some(*number),
+        _ => None,
+    });
+    if begins == first_epoch {
+        let journal = journal::to_text(&entries);
+        in_turn(node, || node.bucket.put_journal(broadcast, journal.clone())).await?;
+    } else {
+        tracing::error!("the journal of a live show has lost its beginning: the disk was emptied");
+        let folder = node.disk.folder(broadcast);
+        disk::blocking(move || uploads::append(&folder, &Mark::More)).await?;
+    }
+    Ok(Written { playlists: Vec::new(), age: PlaylistAge::Live, journal_bytes: 0 })
+}
+
+/// Writes the playlists of the whole show, as far as the bucket has it.
+pub(super) async fn write_recording(node: &Node, broadcast: &BroadcastId) -> Result<Written, StoreError> {
+    let (journal_bytes, entries) = read_known(node, broadcast).await?;
     if let Some(poster) = node.playlists.poster(entries.clone()) {
         write_poster(node, broadcast, poster).await?;
     }

@@ -6,6 +6,7 @@
 //!
 //! Only what the journal names is uploaded: what it does not name nobody could find again to delete it.
 
+mod adoption;
 mod backlog;
 #[cfg(test)]
 mod backlog_tests;
@@ -19,6 +20,7 @@ use self::shipment::Shipment;
 use super::journal::{self, Entry, ThumbnailEntry};
 use super::spool::Spool;
 use super::trouble::DiskHealth;
+use super::uploads::{self, Mark};
 use super::{Bucket, DiskStore, ObjectKey, S3Store, SegmentStore, StorageConfig, StoreError, disk};
 use crate::model::BroadcastId;
 use bytes::Bytes;
@@ -197,6 +199,23 @@ impl Uploader {
         Ok(text.map_or_else(Vec::new, |text| journal::of_text(&text)))
     }
 
+    /// Takes the journal of a show that the disk has lost from the bucket back to the disk. Whether there was one.
+    pub(super) async fn recover(&self, broadcast: &BroadcastId) -> Result<bool, StoreError> {
+        let entries = self.journal(broadcast).await?;
+        if !journal::is_of_a_show(&entries) {
+            return Ok(false);
+        }
+        let (folder, broadcast) = (self.node.disk.folder(broadcast), broadcast.clone());
+        disk::blocking(move || adoption::adopt(&folder, &broadcast, &entries)).await?;
+        Ok(true)
+    }
+
+    /// Nobody could say whether the bucket has more of a show than the disk will.
+    pub(super) async fn suspect(&self, broadcast: &BroadcastId) -> Result<(), StoreError> {
+        let folder = self.node.disk.folder(broadcast);
+        disk::blocking(move || uploads::append(&folder, &Mark::More)).await
+    }
+
     /// Removes a broadcast from the bucket and the disk. Refused while that is being done.
     pub(super) async fn delete(&self, broadcast: &BroadcastId) -> Result<(), StoreError> {
         let Some((_none_begins, shipping)) = self.node.let_go(broadcast) else { return Err(StoreError::Going) };
@@ -206,13 +225,14 @@ impl Uploader {
             let _ = shipping.task.await;
         }
         let folder = self.node.disk.folder(broadcast);
-        let mut entries = disk::blocking(move || journal::read(&folder)).await?;
+        let (mut entries, known) =
+            disk::blocking(move || Ok((journal::read(&folder)?, uploads::read(&folder)?))).await?;
         if !journal::is_of_a_show(&entries) {
             entries = self.journal(broadcast).await?;
         }
         // The bucket first: with the folder on the disk the call can be made again. Nothing goes there without a line in the
-        // journal, so it need not be listed, unless the journal itself is lost.
-        if entries.is_empty() {
+        // journal, so it need not be listed, unless the journal itself is lost, or was once.
+        if entries.is_empty() || known.has_more() {
             self.node.bucket.delete(broadcast).await?;
         } else {
             self.node.bucket.remove(broadcast, &journal::objects(broadcast, &entries)).await?;

@@ -47,6 +47,11 @@ pub(super) struct Shipment {
     written: HashMap<String, u64>,
     /// How long the journal was when the recording's playlists were made.
     recorded_bytes: u64,
+    /// The first that the journal named.
+    first_epoch: Option<u64>,
+    /// The bucket's journal does not say all that it has.
+    journal_is_old: bool,
+    journal_after: Instant,
     stirred: Instant,
 }
 
@@ -68,10 +73,13 @@ const STOP_LIMIT: Duration = Duration::from_secs(2);
 const REWRITE_AFTER: Duration = Duration::from_secs(5);
 const PAGES_BACKOFF_MAX: Duration = Duration::from_secs(5);
 const RETRY_READ: Duration = Duration::from_secs(1);
+/// Until the journal of a show that begins is in the bucket: soon, for one that knows nothing of its beginning cannot go on.
+const FIRST_JOURNAL: Duration = Duration::from_secs(10);
 
 impl Shipment {
     pub(super) fn new(node: Arc<Node>, broadcast: BroadcastId, abandon: CancellationToken, patience: Duration) -> Self {
         let (backlog, now) = (Backlog::new(broadcast.clone(), node.rules()), Instant::now());
+        let journal_after = now + FIRST_JOURNAL.min(node.config.journal_every);
         Self {
             node,
             broadcast,
@@ -89,6 +97,9 @@ impl Shipment {
             pages_after: now,
             written: HashMap::new(),
             recorded_bytes: 0,
+            first_epoch: None,
+            journal_is_old: false,
+            journal_after,
             stirred: now,
         }
     }
@@ -165,6 +176,7 @@ impl Shipment {
             .into_iter()
             .rev()
         {
+            self.observe(&entry.1);
             self.backlog.take(entry.1, entry.0, &known, now);
             // Settled as it is read, so that a long show takes no more than its window.
             self.backlog.has_news(now);
@@ -180,9 +192,16 @@ impl Shipment {
     fn note(&mut self, entry: Entry) {
         let now = Instant::now();
         self.stirred = now;
+        self.observe(&entry);
         self.backlog.take(entry, Duration::ZERO, &Uploads::default(), now);
         if !self.backlog.is_over() {
             self.stage = Stage::Live;
+        }
+    }
+
+    fn observe(&mut self, entry: &Entry) {
+        if let Entry::Epoch { number, .. } = entry {
+            self.first_epoch.get_or_insert(*number);
         }
     }
 
@@ -229,6 +248,7 @@ impl Shipment {
         match outcome {
             Outcome::Done { bytes } => {
                 self.backlog.uploaded(order);
+                self.journal_is_old = true;
                 self.marks.push_back((Mark::uploaded(&key), Some((key, bytes))));
             }
             Outcome::Missing => {
@@ -260,7 +280,7 @@ impl Shipment {
                 None if self.backlog.is_settled() => self.stage = Stage::Recorded { news: true },
                 None => {}
             },
-            Stage::Live => {}
+            Stage::Live => return self.start_journal(now),
             Stage::Lingering(until) if now < until => return Some(until),
             Stage::Lingering(_) => {
                 self.stage = Stage::Recorded { news: true };
@@ -280,6 +300,18 @@ impl Shipment {
             }
         }
         self.backlog.next_gap()
+    }
+
+    /// While nothing else is to be written of a show that is live. Answers when to look again.
+    fn start_journal(&mut self, now: Instant) -> Option<Instant> {
+        if self.journal_is_old && self.journal_after <= now {
+            self.journal_is_old = false;
+            self.journal_after = now + self.node.config.journal_every;
+            let (node, broadcast, first) = (Arc::clone(&self.node), self.broadcast.clone(), self.first_epoch);
+            self.pages.spawn(async move { carrier::write_journal(&node, &broadcast, first).await });
+        }
+        let due = self.journal_is_old.then_some(self.journal_after);
+        [due, self.backlog.next_gap()].into_iter().flatten().min()
     }
 
     fn write_live(&mut self, listing: &Listing) {
@@ -315,6 +347,7 @@ impl Shipment {
             Err(error) => {
                 self.node.failed(&error);
                 self.pages_failed = self.pages_failed.saturating_add(1);
+                self.journal_is_old = true;
                 let doubled = Duration::from_millis(200) * 2_u32.saturating_pow(self.pages_failed.min(6));
                 self.pages_after = now + doubled.min(PAGES_BACKOFF_MAX).mul_f64(rand::random());
                 // Some may be written: all are again.
@@ -332,7 +365,10 @@ impl Shipment {
         let still =
             self.uploads.is_empty() && self.marks.is_empty() && self.pages.is_empty() && self.backlog.is_empty();
         let finished = self.stage == Stage::Recorded { news: false };
-        let idle = self.stage == Stage::Live && !self.backlog.is_unsaid() && self.stirred.elapsed() >= self.patience;
+        let idle = self.stage == Stage::Live
+            && !self.backlog.is_unsaid()
+            && !self.journal_is_old
+            && self.stirred.elapsed() >= self.patience;
         still && (finished || idle)
     }
 
