@@ -20,6 +20,7 @@ use tracing::Instrument;
 /// Where orders about recordings go.
 #[derive(Debug, Clone)]
 pub struct Archive {
+    service: Service,
     orders: mpsc::Sender<Order>,
 }
 
@@ -39,8 +40,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 impl Archive {
     pub fn open(service: Service, tasks: &TaskTracker, cancel: CancellationToken) -> Self {
         let (orders, receiver) = mpsc::channel(QUEUE);
-        tasks.spawn(run(service, receiver, cancel));
-        Self { orders }
+        tasks.spawn(run(service.clone(), receiver, cancel));
+        Self { service, orders }
     }
 
     /// Has what is kept of a broadcast told.
@@ -48,8 +49,10 @@ impl Archive {
         self.give(Order::Settle(broadcast));
     }
 
-    /// Has what is kept of a broadcast and its parts deleted.
+    /// Has what is kept of a broadcast and its parts deleted. Nobody is shown any of it from now on, whatever waits before it and
+    /// however long it takes.
     pub fn delete(&self, broadcast: BroadcastId, parts: Vec<BroadcastId>) {
+        parts.iter().chain([&broadcast]).for_each(|of| self.service.condemn(of));
         self.give(Order::Delete { broadcast, parts });
     }
 

@@ -162,11 +162,18 @@ impl Service {
         {
             return Ok(false);
         }
-        self.shared.recordings.condemn(broadcast);
+        self.condemn(broadcast);
         self.shared.films.strike(broadcast).await;
         archive::delete(&self.shared, broadcast).await?;
         self.shared.recordings.is_gone(broadcast);
         Ok(true)
+    }
+
+    /// What is to be deleted is not shown any more. One that is on stage is not: it is not to be deleted.
+    pub(super) fn condemn(&self, broadcast: &BroadcastId) {
+        if self.shared.shows.get(broadcast).is_none() {
+            self.shared.recordings.condemn(broadcast);
+        }
     }
 
     /// Waits, after the cancellation, until every show has written what it had. Held requests are answered by then.

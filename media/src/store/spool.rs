@@ -24,6 +24,9 @@ pub(super) struct Spool {
     counted: watch::Sender<bool>,
 }
 
+/// Objects that the disk does not remove, before it is asked for no more of them.
+const REFUSED_MAX: usize = 16;
+
 #[derive(Debug, Default)]
 struct Holds {
     bytes: u64,
@@ -95,21 +98,25 @@ impl Spool {
         }
     }
 
-    /// Removes the oldest that were uploaded, so many bytes at least. `false`: there is nothing to remove.
+    /// Removes the oldest that were uploaded, so many bytes at least. `false`: there is nothing to remove. Those that cannot be
+    /// removed take their room as before, and are an error where none can.
     pub(super) async fn spare(&self, bytes: u64) -> Result<bool, StoreError> {
-        let mut gone = 0;
-        while gone < bytes {
+        let (mut gone, mut refused) = (0, Vec::new());
+        let mut outcome = Ok(());
+        while gone < bytes && refused.len() < REFUSED_MAX {
             let oldest = self.holds.lock().spare.pop_front();
             let Some((key, size)) = oldest else { break };
             if let Err(error) = self.disk.remove(&key).await {
-                // It takes its room as before. Behind the others, for they need not be refused as well.
-                self.holds.lock().spare.push_back((key, size));
-                return Err(error);
+                outcome = Err(error);
+                refused.push((key, size));
+                continue;
             }
             self.release(size);
             gone += size;
         }
-        Ok(gone > 0)
+        // Behind the others, for they need not be refused as well.
+        self.holds.lock().spare.extend(refused);
+        if gone == 0 { outcome.map(|()| false) } else { Ok(true) }
     }
 
     /// Gives back what was reserved, or what an object took that is gone.
@@ -206,13 +213,14 @@ mod tests {
         let path = folder.path().join(segment(1).to_string());
         std::fs::rename(&path, path.with_extension("aside")).unwrap();
         std::fs::create_dir(&path).unwrap();
-        assert!(matches!(write(&spool, &segment(4)).await, Err(StoreError::Disk { .. })));
-        assert_eq!(spool.holds.lock().bytes, 30);
+        write(&spool, &segment(4)).await.unwrap();
         write(&spool, &segment(5)).await.unwrap();
-        write(&spool, &segment(6)).await.unwrap();
+        assert!(disk.get(&segment(3)).await.unwrap().is_none(), "others make room instead");
+        assert!(matches!(write(&spool, &segment(6)).await, Err(StoreError::Disk { .. })));
+        assert_eq!(spool.holds.lock().bytes, 30);
         std::fs::remove_dir(&path).unwrap();
         std::fs::rename(path.with_extension("aside"), &path).unwrap();
-        write(&spool, &segment(7)).await.unwrap();
+        write(&spool, &segment(6)).await.unwrap();
         assert!(disk.get(&segment(1)).await.unwrap().is_none());
         assert_eq!(spool.holds.lock().bytes, 30);
     }

@@ -11,6 +11,7 @@ use chobi_media::seam::{MediaEvent, Recorded};
 use chobi_media::store::{BucketFault, S3Store, StoreError};
 use http::StatusCode;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// A show that is over, all of it in the bucket.
@@ -116,6 +117,25 @@ async fn a_deletion_that_hangs_holds_up_no_other_order_and_no_upload() {
     let left = theatre.service.objects();
     assert!(left.keys().any(|key| key.starts_with("live/session_slow/")), "it hangs still");
     assert!(!left.keys().any(|key| key.starts_with("live/session_2/")));
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_to_be_deleted_is_shown_to_nobody_before_its_turn_has_come() {
+    let theatre = Theatre::new().await;
+    let stage = theatre.open();
+    let publisher = play(&stage).await;
+    stage.end(SHOW, publisher).await;
+    stage.heard.recorded(SHOW).await;
+    stage.stop().await;
+    let stage = theatre.open();
+    let address = format!("/hls/{SHOW}/index.m3u8");
+    assert_eq!(stage.get(&address).await.status, StatusCode::OK);
+    // Nobody carries its orders out.
+    let over = CancellationToken::new();
+    over.cancel();
+    Archive::open(stage.service.clone(), &TaskTracker::new(), over).delete(id(SHOW), Vec::new());
+    assert_eq!(stage.get(&address).await.status, StatusCode::NOT_FOUND);
     stage.stop().await;
 }
 

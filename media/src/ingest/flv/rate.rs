@@ -32,7 +32,7 @@ pub enum TooMuch {
 /// What nobody reaches: cameras and encoders end at some 60 Mbit/s.
 pub(crate) const MEDIA_MAX_BPS: u64 = 100_000_000;
 /// How much may come at once: what an encoder sends after its line was down for so long, and a few of the largest frames.
-const BURST: u64 = 4;
+const BURST: u64 = 8;
 const BURST_LEAST_BYTES: u64 = 32 * 1024 * 1024;
 /// What a frame costs beside its bytes.
 const FRAME_BYTES: u64 = 128;
@@ -93,7 +93,7 @@ mod tests {
     fn a_clock_that_stands_still_pays_for_a_burst_and_no_more() {
         let max_bps = MEDIA_MAX_BPS;
         let (index, why) = refused((0..10_000).map(|n| (0, n * 1_000, MIB))).unwrap();
-        assert_eq!((index, why), (47, TooMuch::Clock { max_bps }), "50 million bytes came");
+        assert_eq!((index, why), (95, TooMuch::Clock { max_bps }), "100 million bytes came");
         // One that is set back and forth tells no more time than there was.
         let jumps = (0..100_000).map(|n| (if n % 2 == 0 { 0 } else { 3_000 }, n, MIB));
         assert_eq!(refused(jumps).unwrap().1, TooMuch::Rate { max_bps });
@@ -106,7 +106,7 @@ mod tests {
         assert_eq!(refused((0..100_000).map(|n| (n * 33, n as u64 * 33, 250_000))), None);
         assert_eq!(refused((0..1_000).map(|n| (n * 2_000, n as u64 * 2_000, 8 * MIB))), None);
         let after = |n: i64| if n < 240 { 8_000 } else { n as u64 * 33 };
-        assert_eq!(refused((0..1_000).map(|n| (n * 33, after(n), 80_000))), None);
+        assert_eq!(refused((0..1_000).map(|n| (n * 33, after(n), 250_000))), None);
         // The clock of a slow picture: a frame in ten seconds.
         assert_eq!(refused((0..1_000).map(|n| (n * 10_000, n as u64 * 10_000, MIB))), None);
     }
