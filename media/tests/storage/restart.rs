@@ -352,6 +352,37 @@ async fn a_show_whose_disk_was_lost_before_its_end_is_closed_from_the_bucket() {
     stage.stop().await;
 }
 
+/// Somebody empties the folder of a server that goes on.
+#[tokio::test]
+async fn a_disk_that_is_emptied_under_a_show_leaves_the_bucket_a_whole_replay_and_all_of_it_can_be_deleted() {
+    let mut theatre = Theatre::new().await;
+    theatre.storage.journal_every = Duration::from_millis(20);
+    let stage = theatre.open();
+    let mut publisher = play(&stage).await;
+    watch(&stage, WHOLE).await;
+    let journal = format!("{PREFIX}/{SHOW}/index.jsonl");
+    theatre
+        .eventually("the first half in the bucket", |theatre| {
+            let text = theatre.service.text(&journal).unwrap_or_default();
+            text.matches(r#""kept":true"#).count() as u64 >= 2 * WHOLE
+        })
+        .await;
+    std::fs::remove_dir_all(theatre.folder(SHOW)).unwrap();
+    write(&mut publisher, OTHER_CLIP.epoch(), &OTHER_CLIP.frames).await;
+    stage.end(SHOW, publisher).await;
+    theatre.complete().await;
+    let replay = theatre.playlist("v0/index.m3u8").unwrap();
+    let listed = present(&replay);
+    assert_eq!(listed[..WHOLE as usize], ["0/1.m4s", "0/2.m4s", "0/3.m4s"], "{replay}");
+    assert!(listed.iter().any(|uri| uri.starts_with("1/")) && replay.contains("VOD"), "{replay}");
+    theatre.service.assert_never_wrong();
+    while !stage.service.delete_recording(&id(SHOW)).await.unwrap() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(theatre.service.objects().keys().collect::<Vec<_>>(), Vec::<&String>::new());
+    stage.stop().await;
+}
+
 /// The bucket was not told of it either, or does not answer.
 #[tokio::test]
 async fn a_disk_that_is_lost_in_mid_show_has_no_key_stand_for_other_bytes() {

@@ -134,24 +134,41 @@ pub(super) async fn write_journal(
     first_epoch: Option<u64>,
 ) -> Result<Written, StoreError> {
     let (_, entries) = read_known(node, broadcast).await?;
-    let begins = entries.iter().find_map(|entry| match entry {
-        Entry::Epoch { number, .. } => Some(*number),
-        _ => None,
-    });
-    if begins == first_epoch {
+    if first_of(&entries) == first_epoch {
         let journal = journal::to_text(&entries);
         in_turn(node, || node.bucket.put_journal(broadcast, journal.clone())).await?;
     } else {
-        tracing::error!("the journal of a live show has lost its beginning: the disk was emptied");
-        let folder = node.disk.folder(broadcast);
-        disk::blocking(move || uploads::append(&folder, &Mark::More)).await?;
+        note_loss(node, broadcast).await?;
     }
     Ok(Written { playlists: Vec::new(), age: PlaylistAge::Live, journal_bytes: 0 })
 }
 
-/// Writes the playlists of the whole show, as far as the bucket has it.
-pub(super) async fn write_recording(node: &Node, broadcast: &BroadcastId) -> Result<Written, StoreError> {
-    let (journal_bytes, entries) = read_known(node, broadcast).await?;
+/// The first epoch that a journal names.
+fn first_of(entries: &[Entry]) -> Option<u64> {
+    entries.iter().find_map(|entry| if let Entry::Epoch { number, .. } = entry { Some(*number) } else { None })
+}
+
+/// Only a list of the bucket says from now on what it has of the show.
+async fn note_loss(node: &Node, broadcast: &BroadcastId) -> Result<(), StoreError> {
+    tracing::error!("the journal of a show has lost its beginning: the disk was emptied while the show went on");
+    let folder = node.disk.folder(broadcast);
+    disk::blocking(move || uploads::append(&folder, &Mark::More)).await
+}
+
+/// Writes the playlists of the whole show, as far as the bucket has it. What the disk lost meanwhile is taken from the journal that
+/// the bucket was last given.
+pub(super) async fn write_recording(
+    node: &Node,
+    broadcast: &BroadcastId,
+    first_epoch: Option<u64>,
+) -> Result<Written, StoreError> {
+    let (journal_bytes, mut entries) = read_known(node, broadcast).await?;
+    if first_of(&entries) != first_epoch {
+        note_loss(node, broadcast).await?;
+        let before = node.bucket.journal(broadcast).await?.map_or_else(Vec::new, |text| journal::of_text(&text));
+        let goes_on = |entry: &Entry| !matches!(entry, Entry::Stopped | Entry::Ended { .. });
+        entries = before.into_iter().filter(goes_on).chain(entries).collect();
+    }
     if let Some(poster) = node.playlists.poster(entries.clone()) {
         write_poster(node, broadcast, poster).await?;
     }

@@ -295,8 +295,8 @@ impl Shipment {
                     return Some(self.pages_after);
                 }
                 self.stage = Stage::Recorded { news: false };
-                let (node, broadcast) = (Arc::clone(&self.node), self.broadcast.clone());
-                self.pages.spawn(async move { carrier::write_recording(&node, &broadcast).await });
+                let (node, broadcast, first) = (Arc::clone(&self.node), self.broadcast.clone(), self.first_epoch);
+                self.pages.spawn(async move { carrier::write_recording(&node, &broadcast, first).await });
             }
         }
         self.backlog.next_gap()
