@@ -36,7 +36,7 @@ pub(super) async fn run(shared: Arc<Shared>, broadcast: Arc<Broadcast>, subscrib
         // Whoever closes the host's recording closes this one too, should this process not live to do it.
         let _ = shared.keeper.note(host.clone(), Entry::Part { broadcast: show.id.clone() });
     }
-    let (packager, pictured) = open(&shared, &show, keeps).await;
+    let (packager, pictured) = open(&shared, &show, keeps, broadcast.goes_on()).await;
     let ready = packager.is_ready();
     let HlsConfig { thumbnail_interval, thumbnail_width, .. } = shared.config;
     let photographer = Photographer::new(shared.darkroom.clone(), thumbnail_interval, thumbnail_width);
@@ -95,14 +95,16 @@ impl Drop for OnStage<'_> {
 }
 
 /// Begins a show, or takes it up where the disk says it stopped. Answers its newest picture too, which is still to be read.
-async fn open(shared: &Shared, show: &Show, keeps: bool) -> (Packager, Option<ThumbnailEntry>) {
+async fn open(shared: &Shared, show: &Show, keeps: bool, goes_on: bool) -> (Packager, Option<ThumbnailEntry>) {
     let mut config = shared.config.clone();
     if !keeps {
         // What leaves the window is nowhere.
         config.dvr_window = Duration::ZERO;
     }
     let journal = match read_journal(shared, &show.id).await {
-        Some(entries) => recover(shared, &show.id, entries).await,
+        // A show that begins waits for no bucket.
+        Some(entries) if goes_on => recover(shared, &show.id, entries).await,
+        Some(entries) => entries,
         None => Vec::new(),
     };
     let recording = Recording::read(journal);

@@ -18,6 +18,7 @@ pub struct Broadcast {
     id: BroadcastId,
     /// The show it is a part of: a co-host's.
     part_of: Option<BroadcastId>,
+    goes_on: bool,
     muted: AtomicBool,
     /// Of the loudest packet of sound since it was last looked at (RFC 6464).
     level: AtomicU8,
@@ -80,6 +81,7 @@ impl Broadcast {
         Arc::new(Self {
             id,
             part_of,
+            goes_on: matches!(phase, Phase::Lingering { .. }),
             muted: AtomicBool::new(false),
             level: AtomicU8::new(SILENCE),
             slot: Mutex::new(Slot::Vacant(side)),
@@ -114,6 +116,11 @@ impl Broadcast {
 
     pub fn id(&self) -> &BroadcastId {
         &self.id
+    }
+
+    /// It was live when the server stopped.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.goes_on
     }
 
     pub fn part_of(&self) -> Option<&BroadcastId> {

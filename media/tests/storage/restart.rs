@@ -395,6 +395,7 @@ async fn a_disk_that_is_lost_in_mid_show_has_no_key_stand_for_other_bytes() {
             theatre.line.set(State::Down);
         }
         let stage = theatre.open_later();
+        stage.expect(SHOW).await;
         let mut publisher = stage.publish(SHOW).await;
         write(&mut publisher, OTHER_CLIP.epoch(), &OTHER_CLIP.frames).await;
         stage.playlist_with("v0", 1).await;
