@@ -58,7 +58,7 @@ impl App {
     pub async fn start(config: Config, mode: Mode, metrics: PrometheusHandle) -> anyhow::Result<Self> {
         let started = Instant::now();
         let server = &config.server;
-        allow_files(server)?;
+        allow_files(server);
         make_data_dir(&server.data_dir)?;
         let http_listener = bind("http.listen", server.http.listen)?;
         let ops_listener = bind("ops.listen", server.ops.listen)?;
@@ -237,18 +237,18 @@ fn https_urls(listen: SocketAddr, self_signed: bool) -> Vec<String> {
 }
 
 /// Every connection is an open file. Fewer than are configured serve fewer, and that is said before they are needed.
-fn allow_files(server: &ServerConfig) -> anyhow::Result<()> {
+fn allow_files(server: &ServerConfig) {
     let wanted =
         (server.http.max_connections + server.rtmp.max_connections + server.webrtc.max_peers) as u64 + OTHER_FILES;
-    let allowed = open_files::allow(wanted).context("the limit of open files")?;
-    if allowed < wanted {
-        tracing::warn!(
+    match open_files::allow(wanted) {
+        Ok(allowed) if allowed >= wanted => {}
+        Ok(allowed) => tracing::warn!(
             allowed,
             wanted,
             "fewer files may be open than the configured connections need; raise the limit (ulimit -n, LimitNOFILE= of systemd)"
-        );
+        ),
+        Err(error) => tracing::warn!(%error, wanted, "the limit of open files cannot be raised"),
     }
-    Ok(())
 }
 
 /// The addresses others are told: as configured, or the listeners' own.

@@ -202,10 +202,9 @@ async fn close_all(shared: &Shared, broadcast: &BroadcastId) -> Result<Recorded,
     Ok(recording.recorded())
 }
 
-/// What has no end is on the disk: a journal goes to the bucket once it has one. A co-host of whom the disk has nothing
-/// is closed, was deleted or never sent anything, and a bucket that is down does not matter.
+/// Of a co-host of whom the disk has nothing the bucket may have a journal without an end, since the disk was lost.
 async fn close_part(shared: &Shared, part: &BroadcastId) -> Result<(), StoreError> {
-    let recording = Recording::read(shared.keeper.journal(part).await?);
+    let recording = Recording::read(shared.keeper.archived(part).await?);
     close(shared, part, &recording).await
 }
 

@@ -355,30 +355,58 @@ async fn a_show_whose_disk_was_lost_before_its_end_is_closed_from_the_bucket() {
 /// Somebody empties the folder of a server that goes on.
 #[tokio::test]
 async fn a_disk_that_is_emptied_under_a_show_leaves_the_bucket_a_whole_replay_and_all_of_it_can_be_deleted() {
+    // The encoder goes on as before, or sends something else.
+    for second in [&CLIP, &OTHER_CLIP] {
+        let mut theatre = Theatre::new().await;
+        theatre.storage.journal_every = Duration::from_millis(20);
+        let stage = theatre.open();
+        let mut publisher = play(&stage).await;
+        watch(&stage, WHOLE).await;
+        let journal = format!("{PREFIX}/{SHOW}/index.jsonl");
+        theatre
+            .eventually("the first half in the bucket", |theatre| {
+                let text = theatre.service.text(&journal).unwrap_or_default();
+                text.matches(r#""kept":true"#).count() as u64 >= 2 * WHOLE
+            })
+            .await;
+        std::fs::remove_dir_all(theatre.folder(SHOW)).unwrap();
+        write(&mut publisher, second.epoch(), &second.frames).await;
+        stage.end(SHOW, publisher).await;
+        theatre.complete().await;
+        assert_both_halves(&theatre, "1/");
+        theatre.service.assert_never_wrong();
+        while !stage.service.delete_recording(&id(SHOW)).await.unwrap() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(theatre.service.objects().keys().collect::<Vec<_>>(), Vec::<&String>::new());
+        stage.stop().await;
+    }
+}
+
+/// The replay in the bucket has the first half, and the second under an epoch of its own.
+fn assert_both_halves(theatre: &Theatre, second: &str) {
+    let replay = theatre.playlist("v0/index.m3u8").unwrap();
+    let listed = present(&replay);
+    assert_eq!(listed[..WHOLE as usize], ["0/1.m4s", "0/2.m4s", "0/3.m4s"], "{replay}");
+    let after = listed.iter().filter(|uri| uri.starts_with(second)).count();
+    assert!(after >= 2 && replay.contains("VOD"), "{after} of the second half in {replay}");
+}
+
+/// As a co-host does, of whom nobody knows that they were live: they begin anew, and the bucket keeps what was before.
+#[tokio::test]
+async fn who_begins_anew_on_a_lost_disk_keeps_the_first_half_in_the_bucket() {
     let mut theatre = Theatre::new().await;
-    theatre.storage.journal_every = Duration::from_millis(20);
-    let stage = theatre.open();
-    let mut publisher = play(&stage).await;
-    watch(&stage, WHOLE).await;
-    let journal = format!("{PREFIX}/{SHOW}/index.jsonl");
-    theatre
-        .eventually("the first half in the bucket", |theatre| {
-            let text = theatre.service.text(&journal).unwrap_or_default();
-            text.matches(r#""kept":true"#).count() as u64 >= 2 * WHOLE
-        })
-        .await;
-    std::fs::remove_dir_all(theatre.folder(SHOW)).unwrap();
+    half_of_a_show(&mut theatre, true).await;
+    let stage = theatre.open_later();
+    let mut publisher = stage.publish(SHOW).await;
     write(&mut publisher, OTHER_CLIP.epoch(), &OTHER_CLIP.frames).await;
     stage.end(SHOW, publisher).await;
     theatre.complete().await;
     let replay = theatre.playlist("v0/index.m3u8").unwrap();
-    let listed = present(&replay);
-    assert_eq!(listed[..WHOLE as usize], ["0/1.m4s", "0/2.m4s", "0/3.m4s"], "{replay}");
-    assert!(listed.iter().any(|uri| uri.starts_with("1/")) && replay.contains("VOD"), "{replay}");
-    theatre.service.assert_never_wrong();
-    while !stage.service.delete_recording(&id(SHOW)).await.unwrap() {
-        tokio::task::yield_now().await;
-    }
+    let second = present(&replay).last().unwrap().split('/').next().unwrap().to_owned();
+    assert_ne!(second, "0");
+    assert_both_halves(&theatre, &format!("{second}/"));
+    assert!(stage.service.delete_recording(&id(SHOW)).await.unwrap());
     assert_eq!(theatre.service.objects().keys().collect::<Vec<_>>(), Vec::<&String>::new());
     stage.stop().await;
 }

@@ -31,6 +31,7 @@ async fn an_ended_show_plays_from_the_bucket_when_the_disk_has_let_it_go() {
         })
         .await;
 
+    small.complete_of("session_2").await;
     let asked = small.service.reads();
     for rendition in ["v0", "a0"] {
         let playlist = stage.fetch_text(&format!("/hls/{SHOW}/{rendition}/index.m3u8")).await;

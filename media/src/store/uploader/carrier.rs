@@ -2,13 +2,13 @@
 //!
 //! In: a key, or playlists. Out: how it went. Driven by the shipment of a show, which decides what follows.
 
-use super::super::journal::{self, Entry, ThumbnailEntry};
+use super::super::journal::{self, ThumbnailEntry};
 use super::super::s3::PlaylistAge;
-use super::super::uploads::{self, Mark};
-use super::super::{ObjectKey, ObjectName, SegmentStore, StoreError, disk};
-use super::{Node, Playlist};
+use super::super::{ObjectKey, ObjectName, SegmentStore, StoreError};
+use super::{Node, Playlist, history};
 use crate::model::BroadcastId;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -105,70 +105,28 @@ async fn in_turn<F: Future<Output = Result<(), StoreError>>>(
 const ATTEMPTS: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// The journal as far as the bucket has what it names, and how long it is on the disk.
-async fn read_known(node: &Node, broadcast: &BroadcastId) -> Result<(u64, Vec<Entry>), StoreError> {
-    let folder = node.disk.folder(broadcast);
-    let (journal_bytes, mut entries, known) = disk::blocking(move || {
-        // The length first: a line that comes meanwhile is for the next time.
-        Ok((uploads::journal_bytes(&folder), journal::read(&folder)?, uploads::read(&folder)?))
-    })
-    .await?;
-    for entry in &mut entries {
-        if let Entry::Segment(segment) = entry {
-            segment.kept &= known.has(segment.rendition, segment.epoch, ObjectName::Segment(segment.number))
-                && known.has(segment.rendition, segment.init_epoch, ObjectName::Init);
-        }
-    }
-    entries.retain(|entry| match entry {
-        Entry::Thumbnail(one) => known.has(one.rendition, one.epoch, ObjectName::Thumbnail(one.number)),
-        Entry::Epoch { .. } | Entry::Segment(_) | Entry::Part { .. } | Entry::Stopped | Entry::Ended { .. } => true,
-    });
-    Ok((journal_bytes, entries))
-}
-
-/// Writes the journal of a show that is live, so that it outlives the disk. One whose beginning is gone is of a disk that was
-/// lost meanwhile, and does not take the place of the one before.
+/// Writes the journal of a show that is live, so that it outlives the disk. How long that took.
 pub(super) async fn write_journal(
     node: &Node,
     broadcast: &BroadcastId,
     first_epoch: Option<u64>,
-) -> Result<Written, StoreError> {
-    let (_, entries) = read_known(node, broadcast).await?;
-    if first_of(&entries) == first_epoch {
-        let journal = journal::to_text(&entries);
-        in_turn(node, || node.bucket.put_journal(broadcast, journal.clone())).await?;
-    } else {
-        note_loss(node, broadcast).await?;
-    }
-    Ok(Written { playlists: Vec::new(), age: PlaylistAge::Live, journal_bytes: 0 })
+    asked: &AtomicBool,
+) -> Result<Duration, StoreError> {
+    let began = Instant::now();
+    let (_, entries) = history::read(node, broadcast, first_epoch, asked).await?;
+    let journal = journal::to_text(&entries);
+    in_turn(node, || node.bucket.put_journal(broadcast, journal.clone())).await?;
+    Ok(began.elapsed())
 }
 
-/// The first epoch that a journal names.
-fn first_of(entries: &[Entry]) -> Option<u64> {
-    entries.iter().find_map(|entry| if let Entry::Epoch { number, .. } = entry { Some(*number) } else { None })
-}
-
-/// Only a list of the bucket says from now on what it has of the show.
-async fn note_loss(node: &Node, broadcast: &BroadcastId) -> Result<(), StoreError> {
-    tracing::error!("the journal of a show has lost its beginning: the disk was emptied while the show went on");
-    let folder = node.disk.folder(broadcast);
-    disk::blocking(move || uploads::append(&folder, &Mark::More)).await
-}
-
-/// Writes the playlists of the whole show, as far as the bucket has it. What the disk lost meanwhile is taken from the journal that
-/// the bucket was last given.
+/// Writes the playlists of the whole show, as far as the bucket has it.
 pub(super) async fn write_recording(
     node: &Node,
     broadcast: &BroadcastId,
     first_epoch: Option<u64>,
+    asked: &AtomicBool,
 ) -> Result<Written, StoreError> {
-    let (journal_bytes, mut entries) = read_known(node, broadcast).await?;
-    if first_of(&entries) != first_epoch {
-        note_loss(node, broadcast).await?;
-        let before = node.bucket.journal(broadcast).await?.map_or_else(Vec::new, |text| journal::of_text(&text));
-        let goes_on = |entry: &Entry| !matches!(entry, Entry::Stopped | Entry::Ended { .. });
-        entries = before.into_iter().filter(goes_on).chain(entries).collect();
-    }
+    let (journal_bytes, entries) = history::read(node, broadcast, first_epoch, asked).await?;
     if let Some(poster) = node.playlists.poster(entries.clone()) {
         write_poster(node, broadcast, poster).await?;
     }

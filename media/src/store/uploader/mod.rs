@@ -12,6 +12,7 @@ mod backlog;
 mod backlog_tests;
 mod carrier;
 mod health;
+mod history;
 mod shipment;
 
 use self::backlog::Rules;
@@ -227,12 +228,15 @@ impl Uploader {
         let folder = self.node.disk.folder(broadcast);
         let (mut entries, known) =
             disk::blocking(move || Ok((journal::read(&folder)?, uploads::read(&folder)?))).await?;
+        let mut has_more = known.has_more();
         if !journal::is_of_a_show(&entries) {
             entries = self.journal(broadcast).await?;
+            // That of a show whose end nobody wrote down does not name what came after it.
+            has_more |= !entries.iter().any(|entry| matches!(entry, Entry::Ended { .. }));
         }
         // The bucket first: with the folder on the disk the call can be made again. Nothing goes there without a line in the
         // journal, so it need not be listed, unless the journal itself is lost, or was once.
-        if entries.is_empty() || known.has_more() {
+        if entries.is_empty() || has_more {
             self.node.bucket.delete(broadcast).await?;
         } else {
             self.node.bucket.remove(broadcast, &journal::objects(broadcast, &entries)).await?;

@@ -17,6 +17,7 @@ use crate::model::BroadcastId;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;
 use tokio::task::{self, JoinError, JoinSet};
@@ -49,6 +50,10 @@ pub(super) struct Shipment {
     recorded_bytes: u64,
     /// The first that the journal named.
     first_epoch: Option<u64>,
+    /// Whether the bucket was asked if it knows of an earlier one.
+    asked: Arc<AtomicBool>,
+    /// The journal of a live show on its way, one at a time; how long it took.
+    journals: JoinSet<Result<Duration, StoreError>>,
     /// The bucket's journal does not say all that it has.
     journal_is_old: bool,
     journal_after: Instant,
@@ -75,6 +80,10 @@ const PAGES_BACKOFF_MAX: Duration = Duration::from_secs(5);
 const RETRY_READ: Duration = Duration::from_secs(1);
 /// Until the journal of a show that begins is in the bucket: soon, for one that knows nothing of its beginning cannot go on.
 const FIRST_JOURNAL: Duration = Duration::from_secs(10);
+/// After one that failed.
+const JOURNAL_AGAIN: Duration = Duration::from_secs(10);
+/// Between two, so many times as long as one took.
+const JOURNAL_SHARE: u32 = 20;
 
 impl Shipment {
     pub(super) fn new(node: Arc<Node>, broadcast: BroadcastId, abandon: CancellationToken, patience: Duration) -> Self {
@@ -98,6 +107,8 @@ impl Shipment {
             written: HashMap::new(),
             recorded_bytes: 0,
             first_epoch: None,
+            asked: Arc::default(),
+            journals: JoinSet::new(),
             journal_is_old: false,
             journal_after,
             stirred: now,
@@ -127,7 +138,9 @@ impl Shipment {
             self.write_marks().await;
             let now = Instant::now();
             let marks_after = (!self.marks.is_empty()).then_some(self.marks_after);
-            let wake = [self.start_uploads(now), self.start_pages(now), marks_after].into_iter().flatten().min();
+            let journal = self.start_journal(now);
+            let wake =
+                [self.start_uploads(now), self.start_pages(now), marks_after, journal].into_iter().flatten().min();
             self.tell_state();
             if self.is_done() && self.leave(inbox).await {
                 return;
@@ -137,6 +150,7 @@ impl Shipment {
                 Some(entry) = inbox.recv() => self.note(entry),
                 Some(upload) = self.uploads.join_next_with_id() => self.take_joined(upload),
                 Some(pages) = self.pages.join_next() => self.take_pages(pages.unwrap_or(Err(StoreError::Closed))),
+                Some(journal) = self.journals.join_next() => self.take_journal(journal.unwrap_or(Err(StoreError::Closed))),
                 () = tokio::time::sleep_until(wake.unwrap_or(idle_until).min(idle_until.max(now + RETRY_READ))) => {}
                 () = stop.cancelled() => return self.arrive().await,
             }
@@ -280,13 +294,15 @@ impl Shipment {
                 None if self.backlog.is_settled() => self.stage = Stage::Recorded { news: true },
                 None => {}
             },
-            Stage::Live => return self.start_journal(now),
+            Stage::Live => {}
             Stage::Lingering(until) if now < until => return Some(until),
             Stage::Lingering(_) => {
                 self.stage = Stage::Recorded { news: true };
                 return self.start_pages(now);
             }
             Stage::Recorded { news: false } => {}
+            // What is on its way of the live one would take the place of the last.
+            Stage::Recorded { news: true } if !self.journals.is_empty() => return None,
             // They are made of what the disk was told.
             Stage::Recorded { news: true } if !self.marks.is_empty() => return Some(self.marks_after),
             Stage::Recorded { news: true } => {
@@ -296,22 +312,40 @@ impl Shipment {
                 }
                 self.stage = Stage::Recorded { news: false };
                 let (node, broadcast, first) = (Arc::clone(&self.node), self.broadcast.clone(), self.first_epoch);
-                self.pages.spawn(async move { carrier::write_recording(&node, &broadcast, first).await });
+                let asked = Arc::clone(&self.asked);
+                self.pages.spawn(async move { carrier::write_recording(&node, &broadcast, first, &asked).await });
             }
         }
         self.backlog.next_gap()
     }
 
-    /// While nothing else is to be written of a show that is live. Answers when to look again.
+    /// Beside the playlists of a show that is live, which do not wait for it. Answers when to look again.
     fn start_journal(&mut self, now: Instant) -> Option<Instant> {
-        if self.journal_is_old && self.journal_after <= now {
-            self.journal_is_old = false;
-            self.journal_after = now + self.node.config.journal_every;
-            let (node, broadcast, first) = (Arc::clone(&self.node), self.broadcast.clone(), self.first_epoch);
-            self.pages.spawn(async move { carrier::write_journal(&node, &broadcast, first).await });
+        if self.stage != Stage::Live || !self.journal_is_old || !self.journals.is_empty() {
+            return None;
         }
-        let due = self.journal_is_old.then_some(self.journal_after);
-        [due, self.backlog.next_gap()].into_iter().flatten().min()
+        if now < self.journal_after {
+            return Some(self.journal_after);
+        }
+        self.journal_is_old = false;
+        let (node, broadcast, first) = (Arc::clone(&self.node), self.broadcast.clone(), self.first_epoch);
+        let asked = Arc::clone(&self.asked);
+        self.journals.spawn(async move { carrier::write_journal(&node, &broadcast, first, &asked).await });
+        None
+    }
+
+    fn take_journal(&mut self, journal: Result<Duration, StoreError>) {
+        let every = self.node.config.journal_every;
+        let pause = match journal {
+            // That of a long show takes its time, and is not to take all of it.
+            Ok(took) => every.max(took * JOURNAL_SHARE),
+            Err(error) => {
+                self.node.failed(&error);
+                self.journal_is_old = true;
+                every.min(JOURNAL_AGAIN)
+            }
+        };
+        self.journal_after = Instant::now() + pause;
     }
 
     fn write_live(&mut self, listing: &Listing) {
@@ -347,7 +381,6 @@ impl Shipment {
             Err(error) => {
                 self.node.failed(&error);
                 self.pages_failed = self.pages_failed.saturating_add(1);
-                self.journal_is_old = true;
                 let doubled = Duration::from_millis(200) * 2_u32.saturating_pow(self.pages_failed.min(6));
                 self.pages_after = now + doubled.min(PAGES_BACKOFF_MAX).mul_f64(rand::random());
                 // Some may be written: all are again.
@@ -364,6 +397,7 @@ impl Shipment {
     fn is_done(&self) -> bool {
         let still =
             self.uploads.is_empty() && self.marks.is_empty() && self.pages.is_empty() && self.backlog.is_empty();
+        let still = still && self.journals.is_empty();
         let finished = self.stage == Stage::Recorded { news: false };
         let idle = self.stage == Stage::Live
             && !self.backlog.is_unsaid()
@@ -410,6 +444,7 @@ impl Shipment {
                 self.take_joined(upload);
             }
             while self.pages.join_next().await.is_some() {}
+            while self.journals.join_next().await.is_some() {}
             self.write_marks().await;
         };
         let _ = tokio::time::timeout(STOP_LIMIT, arrived).await;
