@@ -71,7 +71,7 @@ pub enum PublishRefusal {
     Forbidden,
     #[error("the session has ended")]
     Ended,
-    /// We could not find out, or the session has all the viewers it takes; trying again later makes sense.
+    /// We could not find out; trying again later makes sense.
     #[error("admission is unavailable")]
     Unavailable,
 }
@@ -118,7 +118,7 @@ pub enum WatchRefusal {
     /// And there is no replay of it.
     #[error("the session has ended")]
     Ended,
-    /// We could not find out; trying again later makes sense.
+    /// We could not find out, or the session has all the viewers it takes; trying again later makes sense.
     #[error("admission is unavailable")]
     Unavailable,
 }
@@ -242,9 +242,7 @@ impl Admission {
         }
         // A ticket may be older than the place that came with it. The answer to who comes without one stands for many.
         if let Some(viewer) = &viewer
-            && user_id != Some(&session.host_id)
-            && !self.sessions.has_place(&session, viewer)
-            && !self.sessions.is_co_host(&session, user_id).await.map_err(unavailable)?
+            && !self.sessions.has_room_for(&session, viewer).await.map_err(unavailable)?
         {
             return Err(WatchRefusal::Unavailable);
         }

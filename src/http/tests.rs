@@ -95,19 +95,25 @@ async fn too_many_or_too_large_headers_are_refused() {
     assert!(!answer.contains("200 OK"), "{answer}");
 }
 
-#[tokio::test]
-async fn an_address_may_not_take_every_connection() {
-    let bench = start(HttpConfig { max_connections_per_ip: 2, ..HttpConfig::default() }).await;
+/// So many connections, open and answered.
+async fn hold(address: SocketAddr, count: usize) -> Vec<TcpStream> {
     let mut held = Vec::new();
-    for _ in 0..2 {
-        let mut socket = TcpStream::connect(bench.address).await.unwrap();
+    for _ in 0..count {
+        let mut socket = TcpStream::connect(address).await.unwrap();
         socket.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
         let mut byte = [0];
         socket.read_exact(&mut byte).await.unwrap();
         held.push(socket);
     }
+    held
+}
+
+#[tokio::test]
+async fn an_address_may_not_take_every_connection() {
+    let bench = start(HttpConfig { max_connections_per_ip: 2, ..HttpConfig::default() }).await;
+    let held = hold(bench.address, 2).await;
     assert_eq!(exchange(bench.address, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await, "");
-    held.clear();
+    drop(held);
     let deadline = Instant::now() + Duration::from_secs(5);
     loop {
         let answer = exchange(bench.address, b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
@@ -122,14 +128,7 @@ async fn an_address_may_not_take_every_connection() {
 async fn a_proxy_that_is_trusted_may_take_every_connection() {
     let config = HttpConfig { max_connections_per_ip: 1, ..HttpConfig::default() };
     let bench = start_behind(&["127.0.0.0/8"], config).await;
-    let mut held = Vec::new();
-    for _ in 0..5 {
-        let mut socket = TcpStream::connect(bench.address).await.unwrap();
-        socket.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-        let mut byte = [0];
-        socket.read_exact(&mut byte).await.unwrap();
-        held.push(socket);
-    }
+    hold(bench.address, 5).await;
 }
 
 #[test]

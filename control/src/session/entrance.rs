@@ -57,18 +57,18 @@ impl Sessions {
         if session.is_over() {
             return Err(SESSION_OVER.into());
         }
-        let known = caller.user_id().cloned().map(ViewerIdentity::User);
         let again = || self.ticket(&session.id, earlier?).map(|(ticket, _)| ticket.viewer);
-        let viewer = known
-            .or_else(|| again().filter(|viewer| viewer.user_id().is_none()))
-            .unwrap_or_else(|| ViewerIdentity::Guest(GuestId::generate()));
-        let by_right = is_host
-            || (role == Role::CoHost || session.details.max_viewers.is_some())
-                && self.is_co_host(&session, caller.user_id()).await?;
-        match role {
-            Role::CoHost if !by_right => return Err(NOT_APPROVED.into()),
-            Role::Viewer if !by_right && !self.has_place(&session, &viewer) => return Err(FULL.into()),
-            Role::CoHost | Role::Viewer => {}
+        let viewer = match identity_of(caller) {
+            ViewerIdentity::Guest(new) => {
+                again().filter(|viewer| viewer.user_id().is_none()).unwrap_or(ViewerIdentity::Guest(new))
+            }
+            user @ ViewerIdentity::User(_) => user,
+        };
+        if role == Role::CoHost && !is_host && !self.is_co_host(&session, caller.user_id()).await? {
+            return Err(NOT_APPROVED.into());
+        }
+        if role == Role::Viewer && !self.has_room_for(&session, &viewer).await? {
+            return Err(FULL.into());
         }
         let signed_in = caller.user_id().is_some();
         let permissions = Permissions {
@@ -85,8 +85,7 @@ impl Sessions {
 
     /// A ticket to the replay of a session that is open to this caller.
     pub(crate) fn replay_ticket(&self, session: &Session, caller: &Caller) -> Result<Secret, Error> {
-        let known = caller.user_id().cloned().map(ViewerIdentity::User);
-        let viewer = known.unwrap_or_else(|| ViewerIdentity::Guest(GuestId::generate()));
+        let viewer = identity_of(caller);
         let ticket = Ticket { session_id: session.id.clone(), viewer, role: Role::Viewer };
         self.print(&ticket, self.inner.clock.now())
     }
@@ -94,8 +93,7 @@ impl Sessions {
     /// Where somebody takes the replay home from, by a link that is theirs for a while. Always from this server: a bucket has the
     /// segments only.
     pub(crate) fn download_url(&self, session: &Session, caller: &Caller) -> Result<String, Error> {
-        let known = caller.user_id().cloned().map(ViewerIdentity::User);
-        let viewer = known.unwrap_or_else(|| ViewerIdentity::Guest(GuestId::generate()));
+        let viewer = identity_of(caller);
         let now = self.inner.clock.now();
         let ticket = self.inner.tickets.print_download(&session.id, &viewer, now);
         let ticket = ticket.map_err(|error| Error::Internal(error.to_string().into()))?;
@@ -147,10 +145,20 @@ impl Sessions {
         read.ok()
     }
 
-    /// Where a session takes only so many, whoever joins gets a place or none. Who comes without a ticket is not counted out: the
-    /// address of a public show is the same for everybody.
-    pub(crate) fn has_place(&self, session: &Session, viewer: &ViewerIdentity) -> bool {
+    /// Where a session takes only so many, whoever joins gets a place or none; those who make the show need none. Who comes without
+    /// a ticket is not counted out: the address of a public show is the same for everybody.
+    pub(crate) async fn has_room_for(&self, session: &Session, viewer: &ViewerIdentity) -> Result<bool, Error> {
+        let (Some(max), user_id) = (session.details.max_viewers, viewer.user_id()) else { return Ok(true) };
+        if user_id == Some(&session.host_id) || self.is_co_host(session, user_id).await? {
+            return Ok(true);
+        }
         let Inner { presence, clock, .. } = &*self.inner;
-        session.details.max_viewers.is_none_or(|max| presence.keep_place(&session.id, viewer, max, clock.now()))
+        Ok(presence.keep_place(&session.id, viewer, max, clock.now()))
     }
+}
+
+/// Who asks; without an account a guest whom nobody has met before.
+fn identity_of(caller: &Caller) -> ViewerIdentity {
+    let known = caller.user_id().cloned().map(ViewerIdentity::User);
+    known.unwrap_or_else(|| ViewerIdentity::Guest(GuestId::generate()))
 }

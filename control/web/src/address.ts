@@ -9,3 +9,9 @@ export function reachable(address: string): URL {
   const url = new URL(address, location.href);
   return isLoopback(url.hostname) ? new URL(url.pathname + url.search, location.href) : url;
 }
+
+/** The same of an address that encoders push to: another port, so only the host is the page's. */
+export function reachableRtmp(address: string): string {
+  const [, scheme, host, rest] = /^(rtmps?:\/\/)(\[[^\]]*\]|[^:/]+)(.*)$/.exec(address) ?? [];
+  return host !== undefined && isLoopback(host) ? `${scheme}${location.hostname}${rest}` : address;
+}

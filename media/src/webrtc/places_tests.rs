@@ -20,6 +20,19 @@ async fn offer(stage: &Stage, from: &str, kind: &str, offer: &str) -> Result<Str
     if status == StatusCode::CREATED { Ok(location) } else { Err((status, body)) }
 }
 
+/// Ends what 192.0.2.7 watches: its place is another's of the same address.
+async fn give_back(stage: &Stage, resource: &str) {
+    let (status, ..) =
+        stage.send_from(SocketAddr::from(([192, 0, 2, 7], 1)), Method::DELETE, resource, Viewer::Nobody, "").await;
+    assert_eq!(status, StatusCode::OK);
+    let again = async {
+        while offer(stage, "192.0.2.7", "whep", WATCHES).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, again).await.expect("a place that is given back is another's");
+}
+
 #[tokio::test]
 async fn one_address_takes_only_its_share_of_the_places_until_it_is_connected() {
     let stage = Stage::with(WebrtcConfig { max_peers: 7, max_connecting_per_ip: 2, ..WebrtcConfig::default() }).await;
@@ -38,15 +51,7 @@ async fn one_address_takes_only_its_share_of_the_places_until_it_is_connected() 
     watch("2001:db8::2").await.expect_err("one customer has a whole network");
     watch("2001:db8:0:1::1").await.unwrap();
 
-    let (status, ..) =
-        stage.send_from(SocketAddr::from(([192, 0, 2, 7], 1)), Method::DELETE, &first, Viewer::Nobody, "").await;
-    assert_eq!(status, StatusCode::OK);
-    let again = async {
-        while watch("192.0.2.7").await.is_err() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(LIMIT, again).await.expect("a place that is given back is another's");
+    give_back(&stage, &first).await;
     stage.stop().await;
 }
 
@@ -94,15 +99,7 @@ async fn one_address_has_only_its_share_of_the_viewers() {
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(why.contains("watch from your address"), "{why}");
     watch("192.0.2.8").await.expect("others find theirs");
-    let (status, ..) =
-        stage.send_from(SocketAddr::from(([192, 0, 2, 7], 1)), Method::DELETE, &first, Viewer::Nobody, "").await;
-    assert_eq!(status, StatusCode::OK);
-    let again = async {
-        while watch("192.0.2.7").await.is_err() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(LIMIT, again).await.expect("a place that is given back is another's");
+    give_back(&stage, &first).await;
     drop(show);
     offer(&stage, "192.0.2.7", "whip", PUBLISHES).await.expect("who publishes is none of them");
     stage.stop().await;

@@ -15,7 +15,7 @@ use super::viewer::{Seat, Viewer};
 use super::wish::{Choice, LayerFormat, NoSuchLayer, Wish};
 use crate::config::HubConfig;
 use crate::ejected::KnownAs;
-use crate::hub::Hub;
+use crate::hub::{Hub, Publisher};
 use crate::model::{BroadcastId, Rid, VideoCodec, ViewerId};
 use crate::rtc::feedback::nack::NackGenerator;
 use crate::rtc::feedback::network::{Conditions, Link};
@@ -27,7 +27,7 @@ use crate::rtc::rtcp::{Feedback, NtpTime, blocks, write_nack};
 use crate::rtc::socket::SendBatch;
 use crate::rtp::header::{RtpHeader, extensions};
 use crate::rtp::packetize::RtpPayload;
-use crate::seam::{Deaf, EventSink, Protocol, PublishGrant};
+use crate::seam::{Deaf, Protocol, PublishGrant};
 use bytes::Bytes;
 use rtc::shared::marshal::Marshal;
 use std::collections::BTreeSet;
@@ -88,19 +88,26 @@ fn formats() -> Arc<[LayerFormat]> {
     [("l", 320), ("m", 640), ("h", 1_280)].map(format).into()
 }
 
+/// Somebody publishes; their broadcast lives as long as the publisher.
+async fn on_air() -> (Publisher, Feeds) {
+    let (hub, _opened) = Hub::new(HubConfig::default(), Arc::new(Deaf));
+    let broadcast = BroadcastId::parse("session_1").unwrap();
+    let publisher = hub.claim(PublishGrant::of_host(broadcast, "host"), Protocol::Whip).await.unwrap();
+    (publisher, Feeds::new(Vec::new(), TaskTracker::new(), CancellationToken::new()))
+}
+
+fn seat(publisher: &Publisher) -> Seat {
+    let (broadcast, viewer) = (publisher.broadcast().id().clone(), ViewerId::parse("viewer").unwrap());
+    let (events, roster, known_as) = (Arc::new(Deaf), Roster::default(), KnownAs::default());
+    Seat { events, roster, broadcast, viewer, identity: None, known_as }
+}
+
 /// Which layer arrived last in each second, and how many packets were lost to the bottleneck.
 async fn watched(story: Story, seconds: u64) -> (Vec<u8>, u64) {
     let start = Instant::now();
-    let events: Arc<dyn EventSink> = Arc::new(Deaf);
-    let (hub, _opened) = Hub::new(HubConfig::default(), Arc::clone(&events));
-    let broadcast = BroadcastId::parse("session_1").unwrap();
-    let publisher = hub.claim(PublishGrant::of_host(broadcast.clone(), "host"), Protocol::Whip).await.unwrap();
-    let feeds = Feeds::new(Vec::new(), TaskTracker::new(), CancellationToken::new());
+    let (publisher, feeds) = on_air().await;
     let showing = Showing::new(&[SETUP], feeds.attach(publisher.broadcast()));
-    let viewer = ViewerId::parse("viewer").unwrap();
-    let seat =
-        Seat { events, roster: Roster::default(), broadcast, viewer, identity: None, known_as: KnownAs::default() };
-    let mut viewer = Viewer::new(vec![showing], Path::new(true, 1, start), seat, start);
+    let mut viewer = Viewer::new(vec![showing], Path::new(true, 1, start), seat(&publisher), start);
     let (route, mut sent) = mpsc::channel(4_096);
     let (mut sealer, mut opener, route) = (keys().sealer(), keys().opener(), Route::Tcp(route));
     let (mut batch, mut shelf) = (SendBatch::default(), Shelf::default());
@@ -248,23 +255,10 @@ async fn a_chosen_layer_that_goes_leaves_the_choice_to_the_server_and_is_back_wh
 #[tokio::test]
 async fn who_asks_for_what_is_not_there_hears_what_is() {
     let now = Instant::now();
-    let events: Arc<dyn EventSink> = Arc::new(Deaf);
-    let (hub, _opened) = Hub::new(HubConfig::default(), Arc::clone(&events));
-    let broadcast = BroadcastId::parse("session_1").unwrap();
-    let publisher = hub.claim(PublishGrant::of_host(broadcast.clone(), "host"), Protocol::Whip).await.unwrap();
-    let feeds = Feeds::new(Vec::new(), TaskTracker::new(), CancellationToken::new());
+    let (publisher, feeds) = on_air().await;
     let viewer = |setups: &[LaneSetup]| {
         let showing = Showing::new(setups, feeds.attach(publisher.broadcast()));
-        let (events, viewer) = (Arc::clone(&events), ViewerId::parse("viewer").unwrap());
-        let seat = Seat {
-            events,
-            roster: Roster::default(),
-            broadcast: broadcast.clone(),
-            viewer,
-            identity: None,
-            known_as: KnownAs::default(),
-        };
-        Viewer::new(vec![showing], Path::new(true, 1, now), seat, now)
+        Viewer::new(vec![showing], Path::new(true, 1, now), seat(&publisher), now)
     };
     let mut shelf = Shelf::default();
     shelf.describe(formats());
@@ -291,11 +285,7 @@ async fn who_asks_for_what_is_not_there_hears_what_is() {
 #[tokio::test]
 async fn only_what_was_agreed_to_have_them_has_transport_wide_numbers() {
     let now = Instant::now();
-    let events: Arc<dyn EventSink> = Arc::new(Deaf);
-    let (hub, _opened) = Hub::new(HubConfig::default(), Arc::clone(&events));
-    let broadcast = BroadcastId::parse("session_1").unwrap();
-    let publisher = hub.claim(PublishGrant::of_host(broadcast.clone(), "host"), Protocol::Whip).await.unwrap();
-    let feeds = Feeds::new(Vec::new(), TaskTracker::new(), CancellationToken::new());
+    let (publisher, feeds) = on_air().await;
     let both = include_str!("../rtc/negotiate/testdata/chromium-156-receives.sdp");
     let picture_only = both.replace("a=rtcp-fb:111 transport-cc", "a=rtcp-fb:111 nack");
     for (offer, numbered) in [(both, [3, 2]), (picture_only.as_str(), [3, 0])] {
@@ -304,10 +294,7 @@ async fn only_what_was_agreed_to_have_them_has_transport_wide_numbers() {
         let line_up = LineUp::new(feeds.attach(publisher.broadcast()), &tracks);
         let offer = Offer::parse(offer).unwrap();
         let (agreement, _) = answer_viewer(&offer, &testing::local(), line_up.tracks(), true).unwrap();
-        let (events, viewer) = (Arc::clone(&events), ViewerId::parse("viewer").unwrap());
-        let (broadcast, roster, known_as) = (broadcast.clone(), Roster::default(), KnownAs::default());
-        let seat = Seat { events, roster, broadcast, viewer, identity: None, known_as };
-        let mut viewer = Viewer::new(line_up.showings(&agreement), Path::new(true, 1, now), seat, now);
+        let mut viewer = Viewer::new(line_up.showings(&agreement), Path::new(true, 1, now), seat(&publisher), now);
         let (route, mut sent) = mpsc::channel(64);
         let (mut sealer, mut batch, route) = (keys().sealer(), SendBatch::default(), Route::Tcp(route));
         for burst in

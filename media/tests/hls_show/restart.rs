@@ -4,14 +4,25 @@ use super::clip::{CLIP, OTHER_CLIP};
 use super::stage::{FIRST, LIMIT, SHOW, Stage, id, later, uris, write};
 use chobi_media::config::StorageConfig;
 use chobi_media::hls::HlsConfig;
+use chobi_media::hub::Publisher;
 use chobi_media::seam::Recorded;
 use http::StatusCode;
 use std::io::Write;
+use std::path::Path;
 use std::time::Duration;
 
 fn numbers(playlist: &str) -> Vec<u64> {
     let number = |uri: &String| uri.split_once('/').unwrap().1.strip_suffix(".m4s").unwrap().parse().unwrap();
     uris(playlist, "").iter().map(number).collect()
+}
+
+/// A show of which the clip was written.
+async fn shown(folder: &Path) -> (Stage, Publisher) {
+    let stage = Stage::new(folder);
+    let mut publisher = stage.publish(SHOW).await;
+    write(&mut publisher, CLIP.epoch(), &CLIP.frames).await;
+    stage.playlist_with("v0", 3).await;
+    (stage, publisher)
 }
 
 #[tokio::test]
@@ -75,10 +86,7 @@ async fn a_stopped_show_resumes_where_it_was() {
 #[tokio::test]
 async fn after_a_crash_the_segment_that_was_lost_is_a_gap() {
     let folder = tempfile::tempdir().unwrap();
-    let stage = Stage::new(folder.path());
-    let mut publisher = stage.publish(SHOW).await;
-    write(&mut publisher, CLIP.epoch(), &CLIP.frames).await;
-    stage.playlist_with("v0", 3).await;
+    let (stage, _publisher) = shown(folder.path()).await;
     stage.stop().await;
     // What a crash leaves: no word of a good end, and half a line.
     let path = folder.path().join("hls").join(SHOW).join("index.jsonl");
@@ -132,10 +140,7 @@ async fn segments_older_than_the_window_come_from_the_disk() {
 #[tokio::test]
 async fn a_show_whose_end_was_missed_can_be_closed() {
     let folder = tempfile::tempdir().unwrap();
-    let stage = Stage::new(folder.path());
-    let mut publisher = stage.publish(SHOW).await;
-    write(&mut publisher, CLIP.epoch(), &CLIP.frames).await;
-    stage.playlist_with("v0", 3).await;
+    let (stage, _publisher) = shown(folder.path()).await;
     stage.service.settle_recording(&id(SHOW)).await.unwrap();
     assert!(!stage.playlist_with("v0", 3).await.contains("#EXT-X-ENDLIST"), "it is live");
     stage.stop().await;
@@ -180,10 +185,7 @@ async fn an_epoch_that_was_killed_before_its_first_segment_gives_its_number_to_n
 #[tokio::test]
 async fn a_picture_that_cannot_be_read_takes_nothing_from_the_show() {
     let folder = tempfile::tempdir().unwrap();
-    let stage = Stage::new(folder.path());
-    let mut publisher = stage.publish(SHOW).await;
-    write(&mut publisher, CLIP.epoch(), &CLIP.frames).await;
-    stage.playlist_with("v0", 3).await;
+    let (stage, publisher) = shown(folder.path()).await;
     let picture = folder.path().join("hls").join(SHOW).join("v0/0/1.jpg");
     let begun = std::time::Instant::now();
     while !picture.exists() {
@@ -206,10 +208,7 @@ async fn a_picture_that_cannot_be_read_takes_nothing_from_the_show() {
 #[tokio::test]
 async fn a_journal_that_cannot_be_read_loses_neither_what_it_tells_of_nor_what_follows() {
     let folder = tempfile::tempdir().unwrap();
-    let stage = Stage::new(folder.path());
-    let mut publisher = stage.publish(SHOW).await;
-    write(&mut publisher, CLIP.epoch(), &CLIP.frames).await;
-    stage.playlist_with("v0", 3).await;
+    let (stage, publisher) = shown(folder.path()).await;
     stage.stop().await;
     drop(publisher);
     let show = folder.path().join("hls").join(SHOW);

@@ -1,5 +1,5 @@
 // What goes into OBS, ffmpeg and other encoders. In: where RTMP is pushed to and the stream key. Out: fields to copy from.
-import { isLoopback } from "../address.js";
+import { reachableRtmp } from "../address.js";
 import { h } from "../dom.js";
 import { t } from "../i18n/index.js";
 import { copyable } from "./copyable.js";
@@ -16,14 +16,8 @@ function whipLine(address: string, key: string): string {
   return `ffmpeg -re -i input.mp4 ${VIDEO} -profile:v baseline -pix_fmt yuv420p -c:a libopus -ar 48000 -ac 2 -f whip -authorization "${key}" "${address}"`;
 }
 
-/** A server that was told no address of its own names loopback; whoever came here from elsewhere finds it where the page is from. */
-function seenFromHere(rtmpUrl: string): string {
-  const [, scheme, host, rest] = /^(rtmps?:\/\/)(\[[^\]]*\]|[^:/]+)(.*)$/.exec(rtmpUrl) ?? [];
-  return host !== undefined && isLoopback(host) ? `${scheme}${location.hostname}${rest}` : rtmpUrl;
-}
-
 export function encoderLines(toldUrl: string, key: string): HTMLElement {
-  const rtmpUrl = seenFromHere(toldUrl);
+  const rtmpUrl = reachableRtmp(toldUrl);
   const whip = `${location.origin}/whip`;
   return h("div", { class: "encoder-lines" },
     h("div", { class: "encoder-group" }, h("h3", {}, t("obsRtmp")), h("p", { class: "field-hint" }, t("obsRtmpHint")),

@@ -37,11 +37,15 @@ impl Play {
     }
 
     fn segment(&mut self, number: u64) {
+        self.segment_of(0, number);
+    }
+
+    fn segment_of(&mut self, epoch: u64, number: u64) {
         self.take(Entry::Segment(SegmentEntry {
             rendition: RenditionId::parse("v0").unwrap(),
             number,
-            epoch: 0,
-            init_epoch: 0,
+            epoch,
+            init_epoch: epoch,
             discontinuity: 0,
             marks: 0,
             at_micros: 0,
@@ -209,22 +213,7 @@ fn a_show_that_began_anew_under_a_newer_epoch_is_uploaded_and_listed_from_there(
         channels: None,
     };
     play.take(Entry::Epoch { number: 700, discontinuity: 0, renditions: vec![rendition(700)] });
-    for number in 1..=3 {
-        play.take(Entry::Segment(SegmentEntry {
-            rendition: RenditionId::parse("v0").unwrap(),
-            number,
-            epoch: 700,
-            init_epoch: 700,
-            discontinuity: 0,
-            marks: 0,
-            at_micros: 0,
-            duration_nanos: 2_000_000_000,
-            ends_at_nanos: 0,
-            independent: true,
-            kept: true,
-            bytes: 1_000,
-        }));
-    }
+    (1..=3).for_each(|number| play.segment_of(700, number));
     // The third of before arrives: it is not the third of now.
     play.backlog.uploaded(3);
     let mut sent = Vec::new();

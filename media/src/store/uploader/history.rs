@@ -42,10 +42,9 @@ pub(super) async fn read(
 
 /// Keys that may not list are refused where there is nothing.
 async fn in_bucket(node: &Node, broadcast: &BroadcastId) -> Result<Vec<Entry>, StoreError> {
-    match node.bucket.journal(broadcast).await {
-        Ok(text) => Ok(text.map_or_else(Vec::new, |text| journal::of_text(&text))),
+    match node.journal(broadcast).await {
         Err(StoreError::Bucket { fault: BucketFault::Denied, .. }) => Ok(Vec::new()),
-        Err(error) => Err(error),
+        read => read,
     }
 }
 

@@ -196,8 +196,7 @@ impl Uploader {
     /// The journal of a broadcast that is over, from the bucket; nothing where it has none.
     pub(super) async fn journal(&self, broadcast: &BroadcastId) -> Result<Vec<Entry>, StoreError> {
         let _read = self.node.may_read().await?;
-        let text = self.node.bucket.journal(broadcast).await?;
-        Ok(text.map_or_else(Vec::new, |text| journal::of_text(&text)))
+        self.node.journal(broadcast).await
     }
 
     /// Takes the journal of a show that the disk has lost from the bucket back to the disk. Whether there was one.
@@ -260,6 +259,12 @@ impl StorageHealth {
 }
 
 impl Node {
+    /// The journal that the bucket has; nothing where it has none.
+    async fn journal(&self, broadcast: &BroadcastId) -> Result<Vec<Entry>, StoreError> {
+        let text = self.bucket.journal(broadcast).await?;
+        Ok(text.map_or_else(Vec::new, |text| journal::of_text(&text)))
+    }
+
     /// Hands an entry to the shipment of its show, or starts one, which reads it in the journal. When there is no room it
     /// comes back, with what to wait for.
     fn note(self: &Arc<Self>, broadcast: &BroadcastId, entry: Entry) -> Result<(), (Entry, mpsc::Sender<Entry>)> {

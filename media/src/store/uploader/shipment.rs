@@ -395,9 +395,8 @@ impl Shipment {
 
     /// Nothing is left to do, or nothing has happened for long.
     fn is_done(&self) -> bool {
-        let still =
-            self.uploads.is_empty() && self.marks.is_empty() && self.pages.is_empty() && self.backlog.is_empty();
-        let still = still && self.journals.is_empty();
+        let carries = !(self.uploads.is_empty() && self.pages.is_empty() && self.journals.is_empty());
+        let still = !carries && self.marks.is_empty() && self.backlog.is_empty();
         let finished = self.stage == Stage::Recorded { news: false };
         let idle = self.stage == Stage::Live
             && !self.backlog.is_unsaid()
